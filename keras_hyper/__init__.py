@@ -1,0 +1,14 @@
+"""Hypernetworks for Keras 3: layers and models whose weights are generated."""
+
+from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
+from keras_hyper.generators import Generator as Generator
+from keras_hyper.generators import LinearGenerator as LinearGenerator
+from keras_hyper.generators import MLPGenerator as MLPGenerator
+from keras_hyper.generators import TiledKernelGenerator as TiledKernelGenerator
+from keras_hyper.layers import HyperConv2D as HyperConv2D
+from keras_hyper.layers import HyperDense as HyperDense
+from keras_hyper.models import bake as bake
+from keras_hyper.models import clone as clone
+from keras_hyper.summaries import summary as summary
+from keras_hyper.version import __version__ as __version__
+from keras_hyper.weights import GeneratedWeight as GeneratedWeight

@@ -1,0 +1,43 @@
+"""Checks of arguments, with messages that say what was received and what works."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import keras
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int, or raises if it is no integer above zero."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r} "
+            f"(of type {type(value).__name__})"
+        )
+    if value <= 0:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value}")
+    return int(value)
+
+
+def positive_ints(name: str, values: Any) -> tuple[int, ...]:
+    """Returns `values` as a tuple of ints above zero."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(
+            f"`{name}` must be a tuple of positive integers. Received: {name}={values!r}"
+        )
+    return tuple(positive_int(f"{name}[{i}]", value) for i, value in enumerate(values))
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Returns `value`, or raises if it is none of the `allowed` strings."""
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+    return value
+
+
+def floating(name: str, tensor: Any, advice: str) -> None:
+    """Raises if `tensor` does not have a floating point dtype."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise TypeError(f"`{name}` must be floating point. Received: dtype={dtype}. {advice}")

@@ -1,0 +1,115 @@
+"""A condition for each of a number of tasks, looked up by integer id."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyper.checks import positive_int
+from keras_hyper.initializers import UnitRMS
+from keras_hyper.saving import serializable
+
+
+@serializable
+class TaskEmbedding(keras.layers.Layer):
+    """Maps task ids to learned vectors, to be used as conditions.
+
+    The vectors start with a root mean square of exactly 1, so that the weights
+    generated from them start with the variance that the target needs.
+
+    Args:
+        num_tasks: Integer, number of tasks; ids are `0 ... num_tasks - 1`.
+        dim: Integer, width of the vectors.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        ids: Integer, or integer tensor of shape `()`, `(batch,)` or
+            `(batch, 1)`.
+
+    Output shape:
+        `(dim,)` for one id: one set of weights for the whole batch.
+        `(batch, dim)` for a batch of ids: a set of weights for each sample.
+
+    Raises:
+        TypeError: If the ids are not integers.
+        ValueError: If an id is negative or too large. Inside compiled code the
+            values are not known; there such an id gives a row of NaN, so that
+            it cannot pass unnoticed.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper import HyperDense, TaskEmbedding
+    >>> tasks = TaskEmbedding(num_tasks=10, dim=8)
+    >>> layer = HyperDense(3)
+    >>> outputs = layer(keras.ops.ones((2, 5)), condition=tasks([0, 7]))
+    >>> tuple(outputs.shape)
+    (2, 3)
+    """
+
+    def __init__(self, num_tasks: int, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_tasks = positive_int("num_tasks", num_tasks)
+        self.dim = positive_int("dim", dim)
+        self.embeddings: Any = None
+
+    def build(self, ids_shape: Any = None) -> None:
+        """Creates the table of vectors."""
+        self.embeddings = self.add_weight(
+            name="embeddings", shape=(self.num_tasks, self.dim), initializer=UnitRMS()
+        )
+
+    def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        """Looks the ids up; takes plain integers and lists too."""
+        if not hasattr(ids, "dtype"):
+            ids = ops.convert_to_tensor(ids)
+        return super().__call__(ids, *args, **kwargs)
+
+    def call(self, ids: Any) -> Any:
+        """Returns the vectors of the ids."""
+        self._check(ids)
+        if len(ids.shape) == 2:
+            ids = ops.squeeze(ids, axis=-1)
+        ids = ops.cast(ids, "int32")
+        known = ops.logical_and(ids >= 0, ids < self.num_tasks)
+        rows = ops.take(self.embeddings, ops.where(known, ids, 0), axis=0)
+        missing = ops.full_like(rows, float("nan"))
+        return ops.where(ops.expand_dims(known, -1), rows, missing)
+
+    def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
+        """Returns shape and dtype of the vectors."""
+        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape of the vectors."""
+        lead = ids_shape[:1] if len(ids_shape) == 2 else ids_shape
+        return (*lead, self.dim)
+
+    def _check(self, ids: Any) -> None:
+        if len(ids.shape) > 2 or (len(ids.shape) == 2 and ids.shape[1] != 1):
+            raise ValueError(
+                f"TaskEmbedding '{self.name}' takes one id, or one for each sample. Received: "
+                f"`ids` of shape {tuple(ids.shape)}"
+            )
+        try:
+            values = ops.convert_to_numpy(ids)
+        except Exception:
+            # Only traced: each backend has its own error for a value that is not
+            # there yet. Its type says nothing either, for Keras builds models
+            # with floating point stand-ins.
+            return
+        if not np.issubdtype(values.dtype, np.integer):
+            raise TypeError(
+                f"TaskEmbedding '{self.name}' takes integer task ids. Received: `ids` of dtype "
+                f"{values.dtype}. A continuous condition needs no embedding: pass it as it is."
+            )
+        if values.size and (values.min() < 0 or values.max() >= self.num_tasks):
+            raise ValueError(
+                f"`ids` must be in [0, {self.num_tasks - 1}], the tasks of TaskEmbedding "
+                f"'{self.name}'. Received: ids={values.tolist()}"
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this layer again."""
+        return {**super().get_config(), "num_tasks": self.num_tasks, "dim": self.dim}

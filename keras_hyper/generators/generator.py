@@ -1,0 +1,205 @@
+"""What every generator is: a layer that maps embeddings to numbers of unit variance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.checks import one_of, positive_int
+from keras_hyper.initializers import UnitRMS, weight_std
+from keras_hyper.kernels import Full, Kernel
+from keras_hyper.scopes import baking
+
+
+class Generator(keras.layers.Layer):
+    """Base of the hypernetworks: maps embeddings to weights.
+
+    A generator knows how weights are *made* and owns only what does not depend
+    on the layer that asks, so that any number of layers can share one. What
+    belongs to one weight (its embedding, its standard deviation) lives in
+    `keras_hyper.GeneratedWeight`, which calls the generator.
+
+    A subclass implements `embedding_shape`, `build`, `call` and `assemble`. For
+    embeddings whose components have a mean square of 1 it emits numbers of
+    variance 1.
+
+    Args:
+        embedding_dim: Integer, width of the embeddings.
+        initialization: `"variance"`: the weight starts with the variance of the
+            `kernel_initializer` of the layer that uses it. Subclasses add
+            others.
+        normalize_condition: Whether an embedding that is made from a condition
+            is scaled to a root mean square of 1. It keeps the variance of the
+            weights exact whatever the condition's scale. An embedding that is
+            learned is never scaled.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Attributes:
+        shape_free: True if one generator serves weights of different shapes.
+        initializations: The allowed values of `initialization`.
+    """
+
+    shape_free: bool = False
+    initializations: tuple[str, ...] = ("variance",)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Returns a generator, or None while a model is baked: it needs none."""
+        return None if baking() else super().__new__(cls, *args, **kwargs)
+
+    def __init__(
+        self,
+        embedding_dim: int = 8,
+        initialization: str = "variance",
+        normalize_condition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embedding_dim = positive_int("embedding_dim", embedding_dim)
+        self.initialization = one_of("initialization", initialization, self.initializations)
+        self.normalize_condition = bool(normalize_condition)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embedding_dim})
+        # Set by `prepare` on a generator that serves one shape only.
+        self._weight_shape: tuple[int, ...] | None = None
+        self._native: Any = None
+
+    @property
+    def embedding_initializer(self) -> keras.initializers.Initializer:
+        """A new initializer for the embedding of one weight."""
+        return UnitRMS()
+
+    def projection_initializer(self, condition_dim: int) -> keras.initializers.Initializer:
+        """A new initializer for the projection of a condition onto an embedding.
+
+        Args:
+            condition_dim: Integer, width of the condition.
+        """
+        # Variance 1 for a condition of variance 1: as large as the embedding.
+        return keras.initializers.RandomNormal(stddev=condition_dim**-0.5)
+
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(pieces, width)` of the embedding of a weight.
+
+        Args:
+            weight_shape: Shape of the weight.
+
+        Raises:
+            ValueError: If the generator cannot make a weight of that shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `embedding_shape`.")
+
+    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+        """Returns a weight, put together from what `call` gave.
+
+        Args:
+            pieces: Tensor, the output of `call`.
+            weight_shape: Shape of the weight.
+
+        Returns:
+            Tensor of shape `weight_shape`, with the leading axes of the
+            embedding before it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `assemble`.")
+
+    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+        """Returns the weight for an embedding.
+
+        Args:
+            embedding: Tensor of shape `(pieces, width)`, or
+                `(batch, pieces, width)` for a weight per sample.
+            weight_shape: Shape of the weight.
+        """
+        batched = len(embedding.shape) == 3
+        return Full(self.assemble(self(embedding), weight_shape), batched)
+
+    def prepare(self, weight_shape: Sequence[int], initializer: Any) -> float:
+        """Gets the generator ready to make a weight, and says how to scale it.
+
+        Every parent calls it once. The first call builds the generator.
+
+        Args:
+            weight_shape: Shape of the weight.
+            initializer: Keras initializer that an ordinary weight would have.
+
+        Returns:
+            The factor by which the generated weight is to be multiplied.
+
+        Raises:
+            ValueError: If the generator cannot make the weight, or was built
+                for another weight that it cannot share.
+        """
+        weight_shape = tuple(weight_shape)
+        self.embedding_shape(weight_shape)
+        scale, native = self.start(weight_shape, initializer)
+        if not self.built:
+            self._build_for(None if self.shape_free else weight_shape, native)
+        elif self._weight_shape not in (None, weight_shape):
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' makes weights of one shape, and was built "
+                f"for {self._weight_shape}. Received: weight_shape={weight_shape}. Give each "
+                "shape a generator of its own, or share one that serves every shape, such as "
+                "TiledKernelGenerator."
+            )
+        elif (native is None) != (self._native is None):
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' is shared by layers whose "
+                "`kernel_initializer` is a VarianceScaling and others whose is not; one bias "
+                f"cannot start right for both. Received: kernel_initializer={initializer}. Give "
+                "the layers one kind of initializer, or a generator each."
+            )
+        return scale
+
+    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+        """Returns how a weight starts: its scale, and what its bias is drawn from.
+
+        Args:
+            weight_shape: Shape of the weight.
+            initializer: Keras initializer that an ordinary weight would have.
+
+        Returns:
+            The standard deviation to multiply numbers of variance 1 with, and
+            None; or 1.0 and the initializer, if the generator's own bias is to
+            start as its draw.
+        """
+        can_be_native = "native" in self.initializations
+        scaling = isinstance(initializer, keras.initializers.VarianceScaling)
+        if self.initialization == "native" or (can_be_native and not scaling):
+            return 1.0, initializer
+        std = weight_std(initializer, weight_shape)
+        if not std:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' cannot match the initializer "
+                f"{initializer}: its standard deviation is not known, or zero. Use a "
+                "VarianceScaling, RandomNormal, RandomUniform, TruncatedNormal or Orthogonal "
+                "initializer of mean zero, or a LinearGenerator or MLPGenerator, which start at "
+                "the initializer's own draw."
+            )
+        return std, None
+
+    def _build_for(self, weight_shape: tuple[int, ...] | None, native: Any) -> None:
+        self._weight_shape = weight_shape
+        self._native = native
+        self.build((None, self.embedding_dim))
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Returns what `build_from_config` needs to create the variables again."""
+        if not self.built:
+            return None
+        native = self._native and keras.initializers.serialize(self._native)
+        return {"weight_shape": self._weight_shape, "native": native}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Creates the variables as they were when the generator was saved."""
+        shape, native = config["weight_shape"], config["native"]
+        self._build_for(
+            None if shape is None else tuple(shape),
+            None if native is None else keras.initializers.get(native),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = {
+            "embedding_dim": self.embedding_dim,
+            "initialization": self.initialization,
+            "normalize_condition": self.normalize_condition,
+        }
+        return {**super().get_config(), **config}

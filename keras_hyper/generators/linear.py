@@ -1,0 +1,145 @@
+"""A weight that is linear in its embedding."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.generators.generator import Generator
+from keras_hyper.kernels import Kernel, Mixture
+from keras_hyper.saving import serializable
+
+# How large the part that depends on the embedding starts, against the draw of
+# the initializer, with initialization="native" (as SIREN's hypernetworks do).
+_NATIVE_SHARE = 0.01
+
+
+@serializable
+class LinearGenerator(Generator):
+    r"""Makes a weight as a linear function of its embedding.
+
+    `W = reshape(H e + beta)` with one head `H`: the most expressive generator
+    and the largest, `(embedding_dim + 1) * size` numbers for a weight of `size`
+    numbers. It serves one weight shape. Equation (5) of Ha, Dai & Le
+    ("HyperNetworks", ICLR 2017) generates its matrices so.
+
+    Per sample, the weights stay a mixture of shared ones, and a dense product
+    with inputs of rank 2 never writes out a weight for each sample.
+
+    Args:
+        embedding_dim: Integer, width of the embedding.
+        initialization: `"variance"`: `H` is drawn so that the weight has the
+            variance of the layer's `kernel_initializer`, `beta` is zero.
+            `"native"`: `beta` is a draw of the `kernel_initializer` and `H e` a
+            hundredth of its size. An initializer that is no
+            `keras.initializers.VarianceScaling` is always taken natively.
+        normalize_condition: Whether an embedding made from a condition is
+            scaled to a root mean square of 1.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., 1, embedding_dim)`.
+
+    Output shape:
+        `(..., 1, size)`, numbers of variance 1 (`"variance"`).
+
+    Raises:
+        ValueError: If one generator is shared by weights of different shapes.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper import HyperDense, LinearGenerator
+    >>> layer = HyperDense(3, generator=LinearGenerator(embedding_dim=4))
+    >>> layer(keras.ops.ones((2, 5))).shape[1]
+    3
+    >>> layer.generator.count_params()  # 4 * 15 + 15
+    75
+    """
+
+    initializations = ("variance", "native")
+
+    def __init__(
+        self,
+        embedding_dim: int = 8,
+        initialization: str = "variance",
+        normalize_condition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(embedding_dim, initialization, normalize_condition, **kwargs)
+        self.head: keras.layers.Dense | None = None
+
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(1, embedding_dim)`: a weight is one piece."""
+        return 1, self.embedding_dim
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the head. Called by `prepare`, which knows the weight's shape."""
+        if self._weight_shape is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
+                "from the layer that uses it. Pass it to a layer as `generator`, or call "
+                "`prepare(weight_shape, initializer)` first."
+            )
+        width = self.build_features(input_shape)
+        self.head = self._new_head(width)
+        self.head.build((None, width))
+
+    def build_features(self, input_shape: Sequence[int | None]) -> int:
+        """Creates what comes before the head and returns its width."""
+        return self.embedding_dim
+
+    def features(self, embedding: Any) -> Any:
+        """Returns what the head is applied to; its mean square is 1."""
+        return embedding
+
+    def call(self, embedding: Any) -> Any:
+        """Returns the numbers of the weight, flat."""
+        return self.head(self.features(embedding))
+
+    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+        """Returns the one piece in the shape of the weight."""
+        lead = ops.shape(pieces)[:-2]
+        return ops.reshape(pieces, (*lead, *weight_shape))
+
+    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+        """Returns the weight; for a batch of embeddings, as a mixture."""
+        batched = len(embedding.shape) == 3
+        # A quantized head holds integers and scales: only its own call knows them.
+        if not batched or self.head.quantization_mode is not None:
+            return super().kernel(embedding, weight_shape)
+        dtype = self.compute_dtype
+        bank = ops.cast(self.head.kernel, dtype)
+        return Mixture(
+            bank=ops.reshape(bank, (bank.shape[0], *weight_shape)),
+            coefficients=ops.cast(ops.squeeze(self.features(embedding), 1), dtype),
+            bias=ops.reshape(ops.cast(self.head.bias, dtype), weight_shape),
+        )
+
+    def _new_head(self, width: int) -> keras.layers.Dense:
+        shape, native = self._weight_shape or (), self._native
+        normal = keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(width))
+        return keras.layers.Dense(
+            math.prod(shape),
+            kernel_initializer=normal if native is None else _small(normal, native, shape),
+            bias_initializer="zeros" if native is None else _flat(native, shape),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+
+
+def _flat(native: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
+    """Returns an initializer that draws a weight and lays it out flat."""
+    return lambda shape, dtype=None: ops.reshape(native(weight_shape, dtype=dtype), shape)
+
+
+def _small(normal: Any, native: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
+    """Returns an initializer of a head that is small against a native draw."""
+
+    def initializer(shape: Sequence[int], dtype: Any = None) -> Any:
+        rms = ops.sqrt(ops.mean(ops.square(native(weight_shape, dtype=dtype))))
+        return normal(shape, dtype=dtype) * rms * _NATIVE_SHARE
+
+    return initializer

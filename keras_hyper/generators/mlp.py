@@ -1,0 +1,115 @@
+"""A weight made by a multi-layer perceptron."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import positive_ints
+from keras_hyper.generators.linear import LinearGenerator
+from keras_hyper.saving import serializable
+
+
+@serializable
+class MLPGenerator(LinearGenerator):
+    r"""Makes a weight from its embedding with a multi-layer perceptron.
+
+    `h_0 = e`, `h_l = f(U_l h_(l-1) + c_l)`, `W = reshape(H n(h_L) + beta)` with
+    `n(h) = h / rms(h)`: hidden layers, then a linear head on features that are
+    scaled to a root mean square of 1. The scaling makes the variance of the
+    weights exact for every activation, at the start and during training.
+
+    It serves one weight shape and holds `(hidden_units[-1] + 1) * size` numbers
+    for a weight of `size` numbers, besides the hidden layers.
+
+    Args:
+        hidden_units: Tuple of integers, the widths of the hidden layers.
+        activation: Activation of the hidden layers.
+        dropout: Float, rate of the dropout after each hidden layer.
+        embedding_dim: Integer, width of the embedding.
+        initialization: `"variance"` or `"native"`, see `LinearGenerator`.
+        normalize_condition: Whether an embedding made from a condition is
+            scaled to a root mean square of 1.
+        seed: Optional integer, the seed of the dropout.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., 1, embedding_dim)`.
+
+    Output shape:
+        `(..., 1, size)`, numbers of variance 1 (`"variance"`).
+
+    Raises:
+        ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one
+            generator is shared by weights of different shapes.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper import HyperDense, MLPGenerator
+    >>> generator = MLPGenerator(hidden_units=(16,), activation="tanh")
+    >>> layer = HyperDense(3, generator=generator)
+    >>> outputs = layer(keras.ops.ones((2, 5)), condition=keras.ops.ones((2, 7)))
+    >>> tuple(outputs.shape)
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        hidden_units: Sequence[int] = (64,),
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        embedding_dim: int = 8,
+        initialization: str = "variance",
+        normalize_condition: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(embedding_dim, initialization, normalize_condition, **kwargs)
+        self.hidden_units = positive_ints("hidden_units", hidden_units)
+        if not self.hidden_units:
+            raise ValueError(
+                "`hidden_units` must name at least one hidden layer; LinearGenerator is the "
+                "generator without any. Received: hidden_units=()"
+            )
+        self.activation = keras.activations.get(activation)
+        self.seed = seed
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
+        self.hidden = [
+            keras.layers.Dense(
+                units,
+                activation=self.activation,
+                kernel_initializer="he_normal",
+                dtype=self.dtype_policy,
+                name=f"hidden_{i}",
+            )
+            for i, units in enumerate(self.hidden_units)
+        ]
+
+    def build_features(self, input_shape: Sequence[int | None]) -> int:
+        """Creates the hidden layers and returns the width of the last one."""
+        width = self.embedding_dim
+        for layer in self.hidden:
+            layer.build((None, width))
+            width = layer.units
+        return width
+
+    def features(self, embedding: Any) -> Any:
+        """Returns the last hidden layer, scaled to a root mean square of 1."""
+        features = embedding
+        for layer in self.hidden:
+            features = self.dropout(layer(features))
+        return ops.rms_normalization(features)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = {
+            "hidden_units": self.hidden_units,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout.rate,
+            "seed": self.seed,
+        }
+        return {**super().get_config(), **config}

@@ -1,0 +1,175 @@
+"""The paper's kernel generator: any kernel from tiles that one small network makes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import positive_int, positive_ints
+from keras_hyper.generators.generator import Generator
+from keras_hyper.saving import serializable
+
+
+@serializable
+class TiledKernelGenerator(Generator):
+    r"""Makes kernels of any size from tiles: the paper's static hypernetwork.
+
+    A tile of shape `(*spatial, n_in, n_out)` is made from its embedding `z` by
+    two linear layers, equations (1) and (2) of Ha, Dai & Le ("HyperNetworks",
+    ICLR 2017):
+
+    ```
+    a_i = W_i z + B_i              for each input channel i = 1 ... n_in
+    K_i = <W_out, a_i> + B_out     the tile's slice for that input channel
+    ```
+
+    with `W_i` of shape `(hidden_dim, embedding_dim)` and `W_out` of shape
+    `(*spatial, n_out, hidden_dim)`. A kernel with more channels is a grid of
+    tiles (equation 3), input channels by rows and output channels by columns,
+    each with an embedding of its own. Where the channels are no multiple of the
+    tile's, the grid is made large enough and the kernel is its upper left part.
+
+    It holds `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out *
+    (hidden_dim + 1)` numbers however many layers share it; each kernel adds one
+    embedding for each of its tiles.
+
+    Args:
+        tile: Tuple of integers, the shape of a tile: `(height, width, n_in,
+            n_out)` for the kernels of two-dimensional convolutions, `(n_in,
+            n_out)` for those of dense layers.
+        embedding_dim: Integer, width of a tile's embedding (the paper's `N_z`).
+        hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to
+            `embedding_dim`, as in the paper.
+        initialization: `"variance"`: the kernel starts with the variance of the
+            layer's `kernel_initializer`. `"paper"`: as in the author's published
+            notebook: `W_i` and `W_out` truncated normal of standard deviation
+            0.01, biases zero, embeddings truncated normal of mean 0.01 and
+            standard deviation 1, no scaling.
+        normalize_condition: Whether an embedding made from a condition is
+            scaled to a root mean square of 1.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., tiles, embedding_dim)`.
+
+    Output shape:
+        `(..., tiles, n_in, prod(spatial) * n_out)`, numbers of variance 1
+        (`"variance"`).
+
+    Raises:
+        ValueError: If a layer asks for a kernel whose rank or spatial size is
+            not the tile's.
+
+    Example:
+
+    The generator of the paper's MNIST network, 4,240 numbers for a kernel of
+    12,544:
+
+    >>> import keras
+    >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
+    >>> generator = TiledKernelGenerator(tile=(7, 7, 16, 16), embedding_dim=4)
+    >>> layer = HyperConv2D(16, 7, padding="same", generator=generator)
+    >>> layer(keras.ops.ones((1, 14, 14, 16))).shape[-1]
+    16
+    >>> generator.count_params()
+    4240
+    """
+
+    shape_free = True
+    initializations = ("variance", "paper")
+
+    def __init__(
+        self,
+        tile: Sequence[int],
+        embedding_dim: int = 64,
+        hidden_dim: int | None = None,
+        initialization: str = "variance",
+        normalize_condition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(embedding_dim, initialization, normalize_condition, **kwargs)
+        self.tile = positive_ints("tile", tile)
+        if len(self.tile) < 2:
+            raise ValueError(
+                "`tile` must have at least two axes, the input and the output channels. "
+                f"Received: tile={self.tile}"
+            )
+        if hidden_dim is not None:
+            hidden_dim = positive_int("hidden_dim", hidden_dim)
+        self.hidden_dim = hidden_dim or self.embedding_dim
+        self._spatial, (self._rows, self._columns) = self.tile[:-2], self.tile[-2:]
+        self.hidden = self._linear("hidden", self._rows * self.hidden_dim, self.embedding_dim)
+        self.head = self._linear("head", math.prod(self._spatial) * self._columns, self.hidden_dim)
+
+    @property
+    def embedding_initializer(self) -> keras.initializers.Initializer:
+        """A new initializer for the embeddings of one kernel's tiles."""
+        if self.initialization == "paper":
+            return keras.initializers.TruncatedNormal(mean=0.01, stddev=1.0)
+        return super().embedding_initializer
+
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(tiles, embedding_dim)`."""
+        rows, columns = self._grid(weight_shape)
+        return rows * columns, self.embedding_dim
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the two linear layers."""
+        self.hidden.build((None, self.embedding_dim))
+        self.head.build((None, self.hidden_dim))
+
+    def call(self, embedding: Any) -> Any:
+        """Returns one tile for each embedding."""
+        lead = ops.shape(embedding)[:-1]
+        rows = ops.reshape(self.hidden(embedding), (*lead, self._rows, self.hidden_dim))
+        return self.head(rows)
+
+    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+        """Returns the kernel: the tiles laid out as a grid, and cropped to size."""
+        rows, columns = self._grid(weight_shape)
+        lead = ops.shape(pieces)[:-3]
+        n, k = len(lead), len(self._spatial)
+        tiles = ops.reshape(
+            pieces, (*lead, rows, columns, self._rows, *self._spatial, self._columns)
+        )
+        # (rows, columns, n_in, *spatial, n_out) -> (*spatial, rows, n_in, columns, n_out)
+        spatial = range(n + 3, n + 3 + k)
+        tiles = ops.transpose(tiles, (*range(n), *spatial, n, n + 2, n + 1, n + 3 + k))
+        grid = (rows * self._rows, columns * self._columns)
+        kernel = ops.reshape(tiles, (*lead, *self._spatial, *grid))
+        fan_in, fan_out = weight_shape[-2:]
+        return kernel if grid == (fan_in, fan_out) else kernel[..., :fan_in, :fan_out]
+
+    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+        """Returns the scale of a kernel: 1 for the paper's own initialisation."""
+        if self.initialization == "paper":
+            return 1.0, None
+        return super().start(weight_shape, initializer)
+
+    def _grid(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns how many rows and columns of tiles cover a kernel."""
+        weight_shape = tuple(weight_shape)
+        if len(weight_shape) != len(self.tile) or weight_shape[:-2] != self._spatial:
+            raise ValueError(
+                f"TiledKernelGenerator '{self.name}' with tile={self.tile} makes kernels of "
+                f"shape {(*self._spatial, 'any', 'any')}. Received: weight_shape={weight_shape}. "
+                f"Use a generator with tile={(*weight_shape[:-2], 'n_in', 'n_out')} for it."
+            )
+        fan_in, fan_out = weight_shape[-2:]
+        return math.ceil(fan_in / self._rows), math.ceil(fan_out / self._columns)
+
+    def _linear(self, name: str, units: int, fan_in: int) -> keras.layers.Dense:
+        if self.initialization == "paper":
+            initializer: Any = keras.initializers.TruncatedNormal(stddev=0.01)
+        else:
+            initializer = keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(fan_in))
+        return keras.layers.Dense(
+            units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = {"tile": self.tile, "hidden_dim": self.hidden_dim}
+        return {**super().get_config(), **config}

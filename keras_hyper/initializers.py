@@ -1,0 +1,104 @@
+"""Initialisation: which standard deviation a generated weight should start with.
+
+A generator emits numbers of unit variance; a slot multiplies them by the
+standard deviation that the layer's own `kernel_initializer` would have given
+an ordinary kernel. With `VarianceScaling` in the modes fan_in, fan_out and
+fan_avg this is the hyperfan-in, the hyperfan-out and their average of Chang,
+Flokas & Lipson ("Principled weight initialization for hypernetworks", ICLR
+2020), moved from the generator's head into one fixed factor.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.saving import serializable
+
+# Standard deviation of a standard normal cut off at two standard deviations.
+_TRUNCATED_STD = 0.87962566103423978
+
+
+@serializable
+class UnitRMS(keras.initializers.Initializer):
+    r"""Vectors of random direction whose root mean square is exactly 1.
+
+    `z = sqrt(n) g / |g|` with `g` standard normal and `n` the last dimension:
+    uniform on the sphere. A weight that is linear in such an embedding has a
+    variance that does not scatter with the embedding's length, and, unlike
+    random signs, two embeddings of few dimensions are never equal.
+
+    Args:
+        seed: Optional integer, to draw the same numbers again.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper.initializers import UnitRMS
+    >>> z = UnitRMS(seed=1)((5, 8))
+    >>> [round(float(r), 5) for r in keras.ops.mean(z * z, axis=-1)]
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self._normal = keras.initializers.RandomNormal(mean=0.0, stddev=1.0, seed=seed)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Returns a tensor of `shape`, normalised over its last axis."""
+        dtype = keras.backend.standardize_dtype(dtype)
+        # Half precision would round the length; draw in float32 or better.
+        compute = "float64" if dtype == "float64" else "float32"
+        draw = self._normal(shape, dtype=compute)
+        rms = ops.sqrt(ops.mean(ops.square(draw), axis=-1, keepdims=True))
+        return ops.cast(draw / rms, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this initializer again."""
+        return {"seed": self.seed}
+
+
+def fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """Returns `(fan_in, fan_out)` of a weight, as Keras counts them."""
+    if input_axes is not None and output_axes is not None:
+        return (
+            math.prod(shape[axis] for axis in input_axes),
+            math.prod(shape[axis] for axis in output_axes),
+        )
+    if len(shape) < 2:
+        size = shape[0] if shape else 1
+        return size, size
+    receptive = math.prod(shape[:-2])
+    return shape[-2] * receptive, shape[-1] * receptive
+
+
+def weight_std(initializer: Any, shape: Sequence[int]) -> float | None:
+    """Returns the standard deviation that `initializer` gives a weight of `shape`.
+
+    It is read from the initializer's configuration, never from drawn values,
+    so that it can be known while a graph is traced. None where it cannot be:
+    a function, a constant, or a draw whose mean is not zero.
+    """
+    init = keras.initializers
+    if isinstance(initializer, init.VarianceScaling):
+        # Keras gained the two `axes` arguments after 3.12.
+        axes = (getattr(initializer, f"{side}_axes", None) for side in ("input", "output"))
+        fan_in, fan_out = fans(shape, *axes)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        return math.sqrt(initializer.scale / max(1.0, fan[initializer.mode]))
+    if isinstance(initializer, init.RandomNormal) and initializer.mean == 0:
+        return float(initializer.stddev)
+    if isinstance(initializer, init.TruncatedNormal) and initializer.mean == 0:
+        return float(initializer.stddev) * _TRUNCATED_STD
+    if isinstance(initializer, init.RandomUniform) and initializer.minval == -initializer.maxval:
+        return float(initializer.maxval) / math.sqrt(3)
+    if isinstance(initializer, init.Orthogonal):
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        return float(initializer.gain) / math.sqrt(max(rows, columns))
+    return None

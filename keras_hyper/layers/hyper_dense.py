@@ -1,0 +1,128 @@
+"""A dense layer with generated weights."""
+
+from typing import Any
+
+import keras
+
+from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.saving import serializable
+
+
+@serializable
+class HyperDense(HyperLayer, keras.layers.Dense):
+    r"""A dense layer whose kernel is generated: `y = f(x W(e) + b)`.
+
+    Called as `layer(x)`, it is static: the kernel is made from an embedding
+    that the layer learns. Called as `layer(x, condition)`, it is conditioned: a
+    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
+    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
+    which of the two the layer is.
+
+    Args:
+        units: Integer, width of the output.
+        activation: Activation function.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Initializer whose variance the generated kernel
+            starts with.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over
+            the batch if there is a kernel for each sample. It is added once for
+            each call of the layer.
+        bias_regularizer: Regularizer of the bias.
+        activity_regularizer: Regularizer of the output.
+        kernel_constraint: Must be None: a constraint projects a variable.
+        bias_constraint: Constraint of the bias, if the bias is not generated.
+        generator: A `Generator`, shared with as many layers as it can serve, or
+            None for a small one of the layer's own, which stores at most half
+            as many numbers as the kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own
+            generator. None to choose it.
+        generate_bias: Whether the bias is generated as well, by a linear head
+            that starts at the `bias_initializer`.
+        composition: `"replace"`: the generated numbers are the kernel.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Floating point tensor of shape `(batch, ..., in)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or
+            `(dim,)`.
+        training: Boolean, passed on to the generator.
+
+    Output shape:
+        `(batch, ..., units)`.
+
+    Raises:
+        ValueError: If an argument has no meaning for a generated kernel, if the
+            generator cannot make it, or if a condition does not fit.
+        TypeError: If the inputs or the condition are integers.
+
+    Reference:
+        Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper import HyperDense
+    >>> x = keras.random.normal((4, 16))
+    >>> static = HyperDense(8, activation="relu")
+    >>> tuple(static(x).shape)
+    (4, 8)
+    >>> conditioned = HyperDense(8)
+    >>> tuple(conditioned(x, condition=keras.random.normal((4, 3))).shape)
+    (4, 8)
+    """
+
+    stock = keras.layers.Dense
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        generator: Any = None,
+        embedding_dim: int | None = None,
+        generate_bias: bool = False,
+        composition: str = "replace",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            generator=generator,
+            embedding_dim=embedding_dim,
+            generate_bias=generate_bias,
+            composition=composition,
+            **kwargs,
+        )
+
+    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
+        """Creates the slots for inputs of a known last axis."""
+        fan_in = inputs_shape[-1]
+        if fan_in is None:
+            raise ValueError(
+                f"The last axis of the inputs of layer '{self.name}' must be known. Received: "
+                f"`inputs` of shape {tuple(inputs_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: fan_in})
+        self.build_weights((fan_in, self.units), (self.units,), condition_shape)
+
+    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+        """Returns the activations."""
+        self.check_call(inputs, condition)
+        kernel, bias = self.weights_for(condition)
+        return self.finish(kernel.dense(inputs), bias)

@@ -1,0 +1,45 @@
+"""A second model of the same architecture, with generators shared as in the first."""
+
+import keras
+
+from keras_hyper.models.rebuild import rebuild
+from keras_hyper.scopes import clone_scope
+
+
+def clone(model: keras.Model) -> keras.Model:
+    """Returns a new model of the same architecture, with newly drawn weights.
+
+    `keras.models.clone_model` builds every layer apart, so that each one gets a
+    generator of its own where the original shared one. Here layers that share a
+    generator share one in the copy, too.
+
+    Args:
+        model: A Sequential or functional model, or a subclassed one that has a
+            `get_config`. Custom layers in it need a `get_config` as well.
+
+    Returns:
+        The new model; it is not compiled.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper import HyperDense, TiledKernelGenerator, clone
+    >>> kernels = TiledKernelGenerator(tile=(8, 8), embedding_dim=4)
+    >>> model = keras.Sequential([
+    ...     keras.Input((16,)),
+    ...     HyperDense(16, generator=kernels),
+    ...     HyperDense(16, generator=kernels),
+    ... ])
+    >>> copy = clone(model)
+    >>> copy.layers[0].generator is copy.layers[1].generator
+    True
+    >>> copy.layers[0].generator is kernels
+    False
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+    with clone_scope():
+        return rebuild(model)

@@ -1,0 +1,186 @@
+"""The slot: all that belongs to one generated weight."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import floating, one_of, positive_ints
+from keras_hyper.generators import Generator
+from keras_hyper.kernels import Kernel
+from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+
+
+@serializable
+class GeneratedWeight(keras.layers.Layer):
+    r"""A slot for one generated weight: what a layer has in place of a variable.
+
+    `W = sigma G(e)` with a generator `G` that other slots may share, and three
+    things that belong to this weight alone: its embedding, the projection of a
+    condition onto it, and the standard deviation `sigma`.
+
+    Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a
+    learned `e_0`, a learned matrix `P` (the paper's equation 11) and
+    `n(e) = e / rms(e)` over all numbers of the embedding, which a generator can
+    switch off. Which of the two is fixed when the slot is built.
+
+    Args:
+        generator: The `Generator` that makes the weight.
+        weight_shape: Tuple of integers, the shape of the weight.
+        initializer: Keras initializer that an ordinary weight would have. The
+            generated weight starts with its variance.
+        composition: `"replace"`: the generated numbers are the weight.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        condition: None for a static slot, otherwise a tensor of shape
+            `(batch, dim)` (a weight for each sample) or `(dim,)` (one weight
+            for the batch).
+
+    Output:
+        A `keras_hyper.kernels.Kernel`, a value that knows how to multiply.
+
+    Raises:
+        TypeError: If `generator` is no `Generator`.
+        ValueError: If the condition does not fit, at the call.
+
+    Example:
+
+    >>> from keras_hyper import GeneratedWeight, LinearGenerator
+    >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
+    >>> weight.build(None)
+    >>> tuple(weight().materialize().shape)
+    (5, 3)
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        weight_shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        composition: str = "replace",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.generator = as_generator(generator)
+        if self.generator is None:
+            raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
+        self.weight_shape = positive_ints("weight_shape", weight_shape)
+        self.initializer = keras.initializers.get(initializer)
+        self.composition = one_of("composition", composition, ("replace",))
+        self.embedding: Any = None
+        self.projection: keras.layers.Dense | None = None
+        self.condition_dim: int | None = None
+        self.scale: float | None = None
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the weight depends on a condition."""
+        return self.condition_dim is not None
+
+    def build(self, condition_shape: Sequence[int | None] | None = None) -> None:
+        """Creates the embedding and, with a condition, its projection."""
+        self.scale = self.generator.prepare(self.weight_shape, self.initializer)
+        pieces, width = self.generator.embedding_shape(self.weight_shape)
+        self.embedding = self.add_weight(
+            name="embedding",
+            shape=(pieces, width),
+            initializer=self.generator.embedding_initializer,
+        )
+        if condition_shape is not None:
+            check_condition_shape(condition_shape)
+            self.condition_dim = int(condition_shape[-1] or 0)
+            if pieces * width == 1 and self.generator.normalize_condition:
+                raise ValueError(
+                    "An embedding of one number, scaled to a root mean square of 1, is only a "
+                    f"sign and cannot carry a condition. Received: {self.generator} with "
+                    "embedding_dim=1. Use embedding_dim=2 or more, or normalize_condition=False."
+                )
+            self.projection = keras.layers.Dense(
+                pieces * width,
+                use_bias=False,
+                kernel_initializer=self.generator.projection_initializer(self.condition_dim),
+                dtype=self.dtype_policy,
+                name="projection",
+            )
+            self.projection.build((None, self.condition_dim))
+
+    def embed(self, condition: Any = None) -> Any:
+        """Returns the embedding: `(pieces, width)`, or `(batch, pieces, width)`.
+
+        Args:
+            condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+        """
+        self.check_condition(condition)
+        embedding = ops.convert_to_tensor(self.embedding)
+        if condition is None:
+            return embedding
+        rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
+        pieces, width = self.embedding.shape
+        shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], pieces, width))
+        embedding = embedding + shift
+        if self.generator.normalize_condition:
+            embedding = ops.rms_normalization(embedding, axis=(-2, -1))
+        return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
+
+    def call(self, condition: Any = None) -> Kernel:
+        """Returns the weight."""
+        kernel = self.generator.kernel(self.embed(condition), self.weight_shape)
+        return kernel.cast(self.compute_dtype).scaled(self.scale)
+
+    def check_condition(self, condition: Any) -> None:
+        """Raises if the condition is not what this slot was built for."""
+        if condition is None:
+            if self.conditioned:
+                raise ValueError(
+                    f"'{self.path}' was built with a condition of width {self.condition_dim} and "
+                    "needs one at every call. Received: condition=None. Pass `condition=`, or "
+                    "make another layer for weights without a condition."
+                )
+            return
+        if not self.conditioned:
+            raise ValueError(
+                f"'{self.path}' was built without a condition. Received: `condition` of shape "
+                f"{tuple(condition.shape)}. Whether a layer is static or conditioned is fixed by "
+                "its first call: make another layer and call it with the condition from the start."
+            )
+        check_condition_shape(condition.shape)
+        if condition.shape[-1] != self.condition_dim:
+            raise ValueError(
+                f"'{self.path}' was built for a `condition` of width {self.condition_dim}. "
+                f"Received: `condition` of shape {tuple(condition.shape)}"
+            )
+        floating("condition", condition, "Task ids go through keras_hyper.TaskEmbedding.")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this slot again."""
+        config = {
+            "generator": serialize_shared(self.generator),
+            "weight_shape": self.weight_shape,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "composition": self.composition,
+        }
+        return {**super().get_config(), **config}
+
+
+def as_generator(generator: Any) -> Generator | None:
+    """Returns a generator from itself, its configuration, or None from None."""
+    generator = deserialize_shared(generator)
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(
+            "`generator` must be a keras_hyper Generator, such as LinearGenerator() or "
+            f"TiledKernelGenerator(...), or None. Received: generator={generator!r} (of type "
+            f"{type(generator).__name__})"
+        )
+    return generator
+
+
+def check_condition_shape(shape: Sequence[int | None]) -> None:
+    """Raises if a condition of this shape can never be one."""
+    if len(shape) not in (1, 2) or not shape[-1]:
+        raise ValueError(
+            "`condition` must have shape (batch, dim), for weights of each sample's own, or "
+            "(dim,), for one set of weights for the batch, with a known dim. Received: "
+            f"`condition` of shape {tuple(shape)}"
+        )

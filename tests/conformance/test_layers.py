@@ -1,0 +1,167 @@
+"""Properties that every layer has: configuration, building, shapes, precision."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from conformance.descriptors import LAYERS, ROWS, over
+from helpers import JIT, gradients, to_numpy
+
+
+@over(ROWS)
+def test_config_round_trip(row):
+    layer = row.make()
+    config = layer.get_config()
+    revived = type(layer).from_config(config)
+    assert json.dumps(revived.get_config(), default=str) == json.dumps(config, default=str)
+
+
+@over(ROWS)
+def test_config_is_json(row):
+    layer = row.make()
+    config = keras.saving.serialize_keras_object(layer)
+    revived = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    assert json.dumps(revived.get_config(), default=str) == json.dumps(
+        layer.get_config(), default=str
+    )
+
+
+@over(LAYERS)
+def test_attributes_exist_after_init_and_variables_after_build(row):
+    layer = row.make()
+    attributes = set(dir(layer))
+    layer.build(**row.shapes())
+    assert set(dir(layer)) == attributes
+    weights = [w.path for w in layer.weights]
+    layer(**row.data(2))
+    assert [w.path for w in layer.weights] == weights
+    assert weights
+
+
+@over(ROWS)
+def test_symbolic_call_matches_eager_call(row):
+    layer = row.make()
+    model = row.model(layer)
+    for batch in (1, 3):
+        outputs = layer(**row.data(batch)) if len(row.data(1)) > 1 else layer(row.data(batch)["inputs"])
+        assert tuple(outputs.shape[1:]) == tuple(model.output.shape[1:])
+        assert keras.backend.standardize_dtype(outputs.dtype) == model.output.dtype
+
+
+@over(LAYERS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_dtype_policies(row, policy):
+    reference = row.make()
+    reference.build(**row.shapes())
+    keras.config.set_dtype_policy(policy)
+    layer = row.make()
+    layer.build(**row.shapes())
+    layer.set_weights(reference.get_weights())
+    policy = keras.dtype_policies.get(policy)
+    assert all(w.dtype == policy.variable_dtype for w in layer.weights)
+    outputs = layer(**row.data(4))
+    assert keras.backend.standardize_dtype(outputs.dtype) == policy.compute_dtype
+    # Two to four roundings of the compute type between weights and outputs.
+    tolerance = {"float16": 4e-3, "bfloat16": 3e-2, "float64": 1e-6}[policy.compute_dtype]
+    expected = to_numpy(reference(**row.data(4)))
+    actual = to_numpy(keras.ops.cast(outputs, "float32"))
+    assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@over(LAYERS)
+def test_gradients_match_finite_differences(row):
+    keras.config.set_dtype_policy("float64")
+    keras.config.set_floatx("float64")
+    layer = row.make()
+    data = row.data(2, dtype="float64")
+    layer(**data)
+    weights = np.random.default_rng(1).normal(size=layer(**data).shape)
+
+    def loss(*tensors):
+        call = dict(zip(data, tensors, strict=True))
+        return keras.ops.sum(layer(**call) * weights)
+
+    tensors = list(data.values())
+    analytic = gradients(loss, layer, *tensors)
+    places = [*layer.trainable_variables, *range(len(tensors))]
+    rng, step = np.random.default_rng(2), 1e-6
+    for place, gradient in zip(places, analytic, strict=True):
+        direction = rng.normal(size=gradient.shape)
+        values = []
+        for sign in (1, -1):
+            if isinstance(place, int):
+                moved = list(tensors)
+                moved[place] = tensors[place] + sign * step * direction
+                values.append(float(to_numpy(loss(*moved))))
+            else:
+                value = place.numpy()
+                place.assign(value + sign * step * direction)
+                values.append(float(to_numpy(loss(*tensors))))
+                place.assign(value)
+        numeric = (values[0] - values[1]) / (2 * step)
+        analytic_value = float((gradient * direction).sum())
+        assert numeric == pytest.approx(analytic_value, rel=1e-6, abs=1e-7)
+
+
+@over(LAYERS)
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+def test_fit_trains_every_variable(row, jit):
+    if jit and not JIT:
+        pytest.skip("Keras does not compile PyTorch models unless asked to")
+    model = row.model()
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse", jit_compile=jit)
+    assert model.jit_compile is jit
+    before = [v.numpy() for v in model.trainable_variables]
+    data = row.data(6)
+    targets = np.random.default_rng(3).normal(size=(6, *model.output.shape[1:]))
+    history = model.fit(data, targets.astype("float32"), batch_size=4, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.abs(variable.numpy() - old).max() > 0, variable.path
+
+
+@over(LAYERS)
+def test_xla_and_plain_predictions_agree_at_any_batch_size(row):
+    model = row.model()
+    for batch in (1, 5):
+        data = row.data(batch)
+        expected = to_numpy(model(data))
+        for jit in (False, JIT):
+            model.compile(jit_compile=jit)
+            outputs = model.predict(data, verbose=0)
+            np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+@over(LAYERS)
+def test_samples_do_not_mix(row):
+    layer = row.make()
+    data = row.data(3)
+    whole = to_numpy(layer(**data))
+    for b in range(3):
+        alone = to_numpy(layer(**{name: value[b : b + 1] for name, value in data.items()}))
+        np.testing.assert_allclose(whole[b : b + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+@over([row for row in LAYERS if row.condition])
+def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
+    layer = row.make()
+    data = row.data(3)
+    layer(**data)
+    condition = data["condition"][0]
+    shared = to_numpy(layer(data["inputs"], condition=condition))
+    repeated = to_numpy(layer(data["inputs"], condition=np.stack([condition] * 3)))
+    np.testing.assert_allclose(shared, repeated, rtol=1e-4, atol=1e-5)
+
+
+@over([row for row in LAYERS if row.condition])
+def test_a_bad_condition_harms_only_its_own_sample(row):
+    layer = row.make()
+    data = row.data(3)
+    expected = to_numpy(layer(**data))
+    for bad in (np.nan, np.inf, 1e30):
+        condition = data["condition"].copy()
+        condition[1] = bad
+        outputs = to_numpy(layer(data["inputs"], condition=condition))
+        np.testing.assert_allclose(outputs[[0, 2]], expected[[0, 2]], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,94 @@
+"""Properties of saving: files, copies and exports give the same outputs again."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyper
+from conformance.descriptors import LAYERS, ROWS, over
+from helpers import to_numpy
+
+
+def through_keras_file(model, directory):
+    model.save(directory / "model.keras")
+    return keras.models.load_model(directory / "model.keras")
+
+
+def through_weights_file(model, directory):
+    model.save_weights(directory / "model.weights.h5")
+    copy = keras.models.clone_model(model)
+    copy.load_weights(directory / "model.weights.h5")
+    return copy
+
+
+def through_pickle(model, directory):
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_deepcopy(model, directory):
+    return copy.deepcopy(model)
+
+
+@over(ROWS)
+@pytest.mark.parametrize(
+    "way", [through_keras_file, through_weights_file, through_pickle, through_deepcopy]
+)
+def test_outputs_survive(row, way, tmp_path):
+    model = row.model()
+    data = row.data(3)
+    revived = way(model, tmp_path)
+    assert revived is not model
+    assert revived.count_params() == model.count_params()
+    np.testing.assert_array_equal(to_numpy(revived(data)), to_numpy(model(data)))
+
+
+@over(LAYERS)
+def test_a_reloaded_model_trains_on(row, tmp_path):
+    model = row.model()
+    model.compile("adam", "mse")
+    data = row.data(4)
+    targets = np.zeros((4, *model.output.shape[1:]), "float32")
+    model.fit(data, targets, epochs=1, verbose=0)
+    revived = through_keras_file(model, tmp_path)
+    losses = [
+        m.fit(data, targets, epochs=2, verbose=0, shuffle=False).history["loss"]
+        for m in (model, revived)
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+@over(LAYERS)
+def test_clones_are_new_and_alike(row):
+    model = row.model()
+    for clone in (keras.models.clone_model(model), keras_hyper.clone(model)):
+        assert clone.count_params() == model.count_params()
+        ours = {id(v) for v in model.variables}
+        assert not any(id(v) in ours for v in clone.variables)
+        assert clone(row.data(2)).shape == model(row.data(2)).shape
+
+
+@over([row for row in LAYERS if not row.condition])
+def test_bake_gives_the_stock_layer_with_equal_outputs(row):
+    model = row.model()
+    plain = keras_hyper.bake(model)
+    layer = plain.layers[-1]
+    assert type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
+    assert layer.name == model.layers[-1].name
+    np.testing.assert_array_equal(to_numpy(plain(row.data(3))), to_numpy(model(row.data(3))))
+
+
+@pytest.mark.export
+@over(LAYERS)
+def test_export_has_a_free_batch(row, tmp_path):
+    import tensorflow as tf
+
+    model = row.model()
+    model.export(tmp_path / "saved", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved")
+    for batch in (1, 7):
+        data = row.data(batch)
+        outputs = to_numpy(served.serve(data))
+        np.testing.assert_allclose(outputs, to_numpy(model(data)), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,43 @@
+"""Which backend the suite runs on, and a fresh start for every test."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # For the tests in float64.
+if os.environ.get("KERAS_BACKEND") == "torch":
+    import torch  # noqa: F401  Before TensorFlow, should both be installed.
+
+import keras
+import pytest
+
+_SKIP = {
+    "tensorflow": ("tensorflow",),
+    "export": ("tensorflow",),
+}
+
+
+def pytest_collection_modifyitems(items):
+    backend = keras.backend.backend()
+    for item in items:
+        for marker, backends in _SKIP.items():
+            if item.get_closest_marker(marker) and backend not in backends:
+                item.add_marker(pytest.mark.skip(reason=f"not on the {backend} backend"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_start():
+    """Gives each test the same random numbers, names and precision."""
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+    keras.utils.set_random_seed(7)
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+
+
+@pytest.fixture
+def rng():
+    import numpy as np
+
+    return np.random.default_rng(7)
