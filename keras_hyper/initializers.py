@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
 
 # Standard deviation of a standard normal cut off at two standard deviations.
@@ -49,11 +50,50 @@ class UnitRMS(keras.initializers.Initializer):
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Returns a tensor of `shape`, normalised over its last axis."""
         dtype = keras.backend.standardize_dtype(dtype)
-        # Half precision would round the length; draw in float32 or better.
-        compute = "float64" if dtype == "float64" else "float32"
-        draw = self._normal(shape, dtype=compute)
+        # Half precision would round the length.
+        draw = self._normal(shape, dtype=at_least_float32(dtype))
         rms = ops.sqrt(ops.mean(ops.square(draw), axis=-1, keepdims=True))
         return ops.cast(draw / rms, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this initializer again."""
+        return {"seed": self.seed}
+
+
+@serializable
+class UnitGainOrthogonal(keras.initializers.Initializer):
+    r"""Orthogonal matrices of variance `1 / fan_in`.
+
+    A wide matrix `M` of shape `(fan_in, fan_out)` has orthogonal rows: `x M` has
+    a mean square of exactly 1 for *every* `x` whose mean square is 1, where
+    independent entries give 1 on average only. With such layers every tile of
+    `TiledKernelGenerator` starts at the standard deviation it should have,
+    which matters because all layers that share the generator share its error.
+
+    Args:
+        seed: Optional integer, to draw the same numbers again.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_hyper.initializers import UnitGainOrthogonal, UnitRMS
+    >>> y = UnitRMS(seed=1)((1, 8)) @ UnitGainOrthogonal(seed=2)((8, 100))
+    >>> round(float(keras.ops.mean(y * y)), 4)
+    1.0
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self._orthogonal = keras.initializers.Orthogonal(seed=seed)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Returns a matrix of `shape`."""
+        dtype = keras.backend.standardize_dtype(dtype)
+        fan_in, fan_out = shape
+        gain = math.sqrt(max(1.0, fan_out / fan_in))
+        # There is no QR decomposition in half precision.
+        matrix = self._orthogonal(shape, dtype=at_least_float32(dtype))
+        return ops.cast(matrix * gain, dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this initializer again."""

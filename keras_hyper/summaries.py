@@ -99,16 +99,16 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
     ...     HyperDense(64, generator=kernels, name="second"),
     ... ])
     >>> figures = summary(model)
-    layer   weight  shape      generated  own  generator
-    first   kernel  64 x 64        4,096   64  kernels
-    second  kernel  64 x 64        4,096   64  kernels
+    layer   weight  shape    generated  own  generator
+    first   kernel  64 x 64      4,096   64  kernels
+    second  kernel  64 x 64      4,096   64  kernels
     generator  type                  stored  used by
-    kernels    TiledKernelGenerator     160  first, second
+    kernels    TiledKernelGenerator     400  first, second
     generated weights: 8,192
-    stored parameters: 416 (ordinary 128, generators 160, embeddings 128)
-    the same model with ordinary weights: 8,320 (5.0% of it stored)
+    stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
+    the same model with ordinary weights: 8,320 (7.9% of it stored)
     >>> figures.stored, figures.generated
-    (416, 8192)
+    (656, 8192)
     """
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import positive_ints
 from keras_hyper.generators.linear import LinearGenerator
+from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import serializable
 
 
@@ -102,7 +102,7 @@ class MLPGenerator(LinearGenerator):
         features = embedding
         for layer in self.hidden:
             features = self.dropout(layer(features))
-        return ops.rms_normalization(features)
+        return rms_normalize(features)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this generator again."""

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_hyper.checks import positive_int, positive_ints
 from keras_hyper.generators.generator import Generator
+from keras_hyper.initializers import UnitGainOrthogonal
 from keras_hyper.saving import serializable
 
 
@@ -100,8 +101,8 @@ class TiledKernelGenerator(Generator):
             hidden_dim = positive_int("hidden_dim", hidden_dim)
         self.hidden_dim = hidden_dim or self.embedding_dim
         self._spatial, (self._rows, self._columns) = self.tile[:-2], self.tile[-2:]
-        self.hidden = self._linear("hidden", self._rows * self.hidden_dim, self.embedding_dim)
-        self.head = self._linear("head", math.prod(self._spatial) * self._columns, self.hidden_dim)
+        self.hidden = self._linear("hidden", self._rows * self.hidden_dim)
+        self.head = self._linear("head", math.prod(self._spatial) * self._columns)
 
     @property
     def embedding_initializer(self) -> keras.initializers.Initializer:
@@ -160,11 +161,11 @@ class TiledKernelGenerator(Generator):
         fan_in, fan_out = weight_shape[-2:]
         return math.ceil(fan_in / self._rows), math.ceil(fan_out / self._columns)
 
-    def _linear(self, name: str, units: int, fan_in: int) -> keras.layers.Dense:
+    def _linear(self, name: str, units: int) -> keras.layers.Dense:
         if self.initialization == "paper":
             initializer: Any = keras.initializers.TruncatedNormal(stddev=0.01)
         else:
-            initializer = keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(fan_in))
+            initializer = UnitGainOrthogonal()
         return keras.layers.Dense(
             units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )

@@ -52,7 +52,7 @@ class Mixture(Kernel):
     def materialize(self) -> Any:
         """Returns the weights as one tensor `(batch, *shape)`."""
         batch, k = ops.shape(self._coefficients)
-        weights = ops.matmul(self._coefficients, ops.reshape(self._bank, (k, -1)))
+        weights = self._coefficients @ ops.reshape(self._bank, (k, -1))
         return ops.reshape(weights, (batch, *self.shape)) + self._bias
 
     def scaled(self, factor: float) -> "Mixture":
@@ -83,9 +83,9 @@ class Mixture(Kernel):
         if fan_in <= fan_out:
             weighted = coefficients * ops.expand_dims(inputs, 1)
             weighted = ops.reshape(weighted, (batch, k * fan_in))
-            outputs = ops.matmul(weighted, ops.reshape(self._bank, (k * fan_in, fan_out)))
+            outputs = weighted @ ops.reshape(self._bank, (k * fan_in, fan_out))
         else:
             bank = ops.reshape(ops.transpose(self._bank, (1, 0, 2)), (fan_in, k * fan_out))
-            parts = ops.reshape(ops.matmul(inputs, bank), (batch, k, fan_out))
+            parts = ops.reshape(inputs @ bank, (batch, k, fan_out))
             outputs = ops.sum(coefficients * parts, axis=1)
-        return outputs + ops.matmul(inputs, self._bias)
+        return outputs + inputs @ self._bias

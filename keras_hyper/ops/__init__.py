@@ -1,4 +1,6 @@
-"""Pure functions: products with a kernel of its own for each sample."""
+"""Pure functions on tensors: no state, no layer."""
 
 from keras_hyper.ops.per_sample import per_sample_conv as per_sample_conv
 from keras_hyper.ops.per_sample import per_sample_dense as per_sample_dense
+from keras_hyper.ops.rms_normalize import at_least_float32 as at_least_float32
+from keras_hyper.ops.rms_normalize import rms_normalize as rms_normalize

@@ -3,7 +3,8 @@
 Pure functions on tensors whose batch size may be unknown. All are batched
 matrix products: a grouped convolution, the usual trick, compiles to code about
 a thousand times slower under XLA on CPU, and a vectorised map has no gradient
-there.
+there. They are written with `@`, because `keras.ops.matmul` rounds float64 to
+float32 on PyTorch.
 """
 
 import functools
@@ -30,7 +31,7 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
     # A product would broadcast a batch of one; the reshape refuses it.
     kernels = ops.reshape(kernels, (batch, fan_in, fan_out))
     rows = ops.reshape(inputs, (batch, _product(positions), fan_in))
-    return ops.reshape(ops.matmul(rows, kernels), (batch, *positions, fan_out))
+    return ops.reshape(rows @ kernels, (batch, *positions, fan_out))
 
 
 def per_sample_conv(
@@ -75,7 +76,7 @@ def per_sample_conv(
         patches = ops.concatenate(windows, axis=-1)
         rows = ops.reshape(patches, (batch, positions, taps * group_width))
         kernels = ops.reshape(kernels, (batch, taps * group_width, filters))
-        outputs = ops.matmul(rows, kernels)
+        outputs = rows @ kernels
     else:
         patches = ops.stack(windows, axis=-2)
         rows = ops.reshape(patches, (batch, positions, taps, groups, group_width))

@@ -9,6 +9,7 @@ from keras import ops
 from keras_hyper.checks import floating, one_of, positive_ints
 from keras_hyper.generators import Generator
 from keras_hyper.kernels import Kernel
+from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 
 
@@ -113,15 +114,17 @@ class GeneratedWeight(keras.layers.Layer):
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         """
         self.check_condition(condition)
-        embedding = ops.convert_to_tensor(self.embedding)
+        pieces, width = self.embedding.shape
+        # A tensor, where TensorFlow would hand the variable itself on: a quantized
+        # generator has a custom gradient, which must not meet a variable.
+        embedding = ops.reshape(self.embedding, (pieces, width))
         if condition is None:
             return embedding
         rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
-        pieces, width = self.embedding.shape
         shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], pieces, width))
         embedding = embedding + shift
         if self.generator.normalize_condition:
-            embedding = ops.rms_normalization(embedding, axis=(-2, -1))
+            embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
     def call(self, condition: Any = None) -> Kernel:

@@ -70,12 +70,13 @@ def kernels():
     return TiledKernelGenerator(tile=(3, 3, 2, 4), embedding_dim=3)
 
 
+# Sigmoids, because Keras's tanh rounds float64 to float32 on JAX.
 def mlp():
-    return MLPGenerator(hidden_units=(6, 7), activation="tanh", embedding_dim=4)
+    return MLPGenerator(hidden_units=(6, 7), activation="sigmoid", embedding_dim=4)
 
 
 def dense(**kwargs):
-    return lambda: HyperDense(4, activation="tanh", **build(kwargs))
+    return lambda: HyperDense(4, activation="sigmoid", **build(kwargs))
 
 
 def conv(size=3, **kwargs):

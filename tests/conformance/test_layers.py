@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conformance.descriptors import LAYERS, ROWS, over
-from helpers import JIT, gradients, to_numpy
+from helpers import JIT, TRUE_FLOAT64, gradients, to_numpy
 
 
 @over(ROWS)
@@ -33,7 +33,9 @@ def test_attributes_exist_after_init_and_variables_after_build(row):
     layer = row.make()
     attributes = set(dir(layer))
     layer.build(**row.shapes())
-    assert set(dir(layer)) == attributes
+    # The frameworks' own bookkeeping appears with the first variable.
+    ours = {name for name in dir(layer) if not name.startswith(("_self_", "_torch_"))}
+    assert ours <= attributes
     weights = [w.path for w in layer.weights]
     layer(**row.data(2))
     assert [w.path for w in layer.weights] == weights
@@ -77,7 +79,9 @@ def test_gradients_match_finite_differences(row):
     layer = row.make()
     data = row.data(2, dtype="float64")
     layer(**data)
-    weights = np.random.default_rng(1).normal(size=layer(**data).shape)
+    weights = keras.ops.convert_to_tensor(
+        np.random.default_rng(1).normal(size=layer(**data).shape)
+    )
 
     def loss(*tensors):
         call = dict(zip(data, tensors, strict=True))
@@ -86,7 +90,10 @@ def test_gradients_match_finite_differences(row):
     tensors = list(data.values())
     analytic = gradients(loss, layer, *tensors)
     places = [*layer.trainable_variables, *range(len(tensors))]
-    rng, step = np.random.default_rng(2), 1e-6
+    # A central difference with step h is wrong by h^2 from the third derivative
+    # and by rounding / h: 1e-12 + 1e-10 in float64, 1e-6 + 1e-4 in float32.
+    step, tolerance = (1e-6, 1e-6) if TRUE_FLOAT64 else (1e-3, 2e-3)
+    rng = np.random.default_rng(2)
     for place, gradient in zip(places, analytic, strict=True):
         direction = rng.normal(size=gradient.shape)
         values = []
@@ -102,7 +109,7 @@ def test_gradients_match_finite_differences(row):
                 place.assign(value)
         numeric = (values[0] - values[1]) / (2 * step)
         analytic_value = float((gradient * direction).sum())
-        assert numeric == pytest.approx(analytic_value, rel=1e-6, abs=1e-7)
+        assert numeric == pytest.approx(analytic_value, rel=tolerance, abs=tolerance)
 
 
 @over(LAYERS)

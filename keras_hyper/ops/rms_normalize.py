@@ -1,0 +1,35 @@
+"""Scaling to a root mean square of 1, in every precision."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+_EPSILON = 1e-7
+
+
+def at_least_float32(dtype: Any) -> str:
+    """Returns float64 for float64, and float32 for everything narrower."""
+    return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
+
+
+def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
+    """Returns `inputs / sqrt(mean(inputs ** 2) + 1e-7)`.
+
+    `keras.ops.rms_normalization` is the same, but rounds float64 to float32 on
+    JAX and PyTorch, as `keras.ops.mean` does.
+
+    Args:
+        inputs: Floating point tensor.
+        axis: The axis or axes that are normalised together, of known lengths.
+
+    Returns:
+        Tensor of the shape and dtype of the inputs.
+    """
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    wide = ops.cast(inputs, at_least_float32(inputs.dtype))
+    count = math.prod(inputs.shape[a] for a in axes)
+    mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) / count
+    return ops.cast(wide * ops.rsqrt(mean + _EPSILON), inputs.dtype)

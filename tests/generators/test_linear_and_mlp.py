@@ -1,0 +1,187 @@
+"""The generators with a head for one weight shape: linear and multi-layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import FLOAT64, to_numpy
+from keras_hyper import GeneratedWeight, HyperDense, LinearGenerator, MLPGenerator
+from keras_hyper.generators import DirectGenerator
+from keras_hyper.kernels import Full, Mixture
+from reference import equations
+
+SHAPE = (3, 4)
+
+
+def built(generator, condition_dim=None, rng=None, shape=SHAPE, **kwargs):
+    slot = GeneratedWeight(generator, shape, dtype="float64", **kwargs)
+    slot.build(None if condition_dim is None else (None, condition_dim))
+    if rng is not None:
+        for v in slot.weights:
+            v.assign(rng.normal(size=v.shape))
+    return slot
+
+
+def expected_weight(slot, e):
+    """The weight for one embedding, by the equations."""
+    generator = slot.generator
+    if isinstance(generator, MLPGenerator):
+        layers = [(d.kernel.numpy(), d.bias.numpy()) for d in generator.hidden]
+        e = equations.mlp_features(e, layers, lambda x: 1 / (1 + np.exp(-x)))
+    head = generator.head
+    return slot.scale * equations.linear_weight(
+        e, head.kernel.numpy(), head.bias.numpy(), slot.weight_shape
+    )
+
+
+GENERATORS = {
+    "linear": lambda: LinearGenerator(5, dtype="float64"),
+    "mlp": lambda: MLPGenerator((6, 7), "sigmoid", embedding_dim=5, dtype="float64"),
+}
+over_generators = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+
+
+@over_generators
+def test_static_weight_follows_the_equations(make, rng):
+    slot = built(make(), rng=rng)
+    kernel = slot()
+    assert isinstance(kernel, Full)
+    expected = expected_weight(slot, slot.embedding.numpy()[0])
+    np.testing.assert_allclose(to_numpy(kernel.materialize()), expected, **FLOAT64)
+
+
+@over_generators
+def test_conditioned_weight_follows_the_equations(make, rng):
+    slot = built(make(), condition_dim=2, rng=rng)
+    conditions = rng.normal(size=(3, 2))
+    kernel = slot(conditions)
+    assert isinstance(kernel, Mixture)
+    weights = to_numpy(kernel.materialize())
+    assert weights.shape == (3, *SHAPE)
+    for condition, weight in zip(conditions, weights, strict=True):
+        e = equations.embedding(slot.embedding.numpy(), slot.projection.kernel.numpy(), condition)
+        np.testing.assert_allclose(weight, expected_weight(slot, e[0]), **FLOAT64)
+        one = to_numpy(slot(condition).materialize())
+        np.testing.assert_allclose(one, weight, **FLOAT64)
+
+
+@over_generators
+@pytest.mark.parametrize("initializer", ["orthogonal", "identity", "random_normal"])
+def test_native_start_is_the_initializers_draw(make, initializer):
+    initializer = keras.initializers.get(initializer)
+    slot = built(make(), shape=(6, 6), initializer=initializer)
+    draw = to_numpy(initializer((6, 6), dtype="float64"))
+    np.testing.assert_allclose(slot.generator.head.bias.numpy().reshape(6, 6), draw, atol=1e-7)
+    rest = to_numpy(slot().materialize()) - draw
+    assert 0 < np.sqrt(np.mean(rest**2)) < 0.03 * np.sqrt(np.mean(draw**2))
+
+
+def test_native_can_be_asked_for():
+    generator = LinearGenerator(4, initialization="native", dtype="float64")
+    initializer = keras.initializers.GlorotUniform(seed=1)
+    slot = built(generator, initializer=initializer)
+    draw = to_numpy(initializer(SHAPE, dtype="float64"))
+    np.testing.assert_allclose(generator.head.bias.numpy().reshape(SHAPE), draw, atol=1e-7)
+    assert slot.scale == 1.0
+
+
+def test_native_survives_clone_model_and_files(tmp_path):
+    layer = HyperDense(6, kernel_initializer="orthogonal", generator=LinearGenerator(4))
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.save(tmp_path / "m.keras")
+    for other in (
+        keras.models.clone_model(model),
+        keras.models.load_model(tmp_path / "m.keras"),
+    ):
+        kernel = to_numpy(other.layers[0].generate()["kernel"])
+        np.testing.assert_allclose(kernel @ kernel.T, np.eye(6), atol=0.2)
+
+
+def test_one_generator_serves_one_shape():
+    generator = LinearGenerator()
+    HyperDense(4, generator=generator).build((None, 3))
+    HyperDense(4, generator=generator).build((None, 3))
+    with pytest.raises(
+        ValueError, match=r"was built for \(3, 4\). Received: weight_shape=\(3, 5\).*share one that"
+    ):
+        HyperDense(5, generator=generator).build((None, 3))
+
+
+def test_one_generator_cannot_start_two_ways():
+    generator = LinearGenerator()
+    HyperDense(4, generator=generator).build((None, 4))
+    with pytest.raises(ValueError, match="one bias cannot start right for both.*Orthogonal"):
+        HyperDense(4, generator=generator, kernel_initializer="orthogonal").build((None, 4))
+
+
+def test_alone_it_does_not_know_its_shape():
+    with pytest.raises(ValueError, match="learns from the layer that uses it.*`prepare"):
+        LinearGenerator(3)(np.zeros((1, 3), "float32"))
+
+
+def test_dropout_acts_in_training_only():
+    generator = MLPGenerator((32,), dropout=0.5, seed=3)
+    layer = HyperDense(4, generator=generator)
+    x = np.ones((2, 5), "float32")
+    outputs = [to_numpy(layer(x, training=training)) for training in (False, False, True, True)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert np.abs(outputs[2] - outputs[0]).max() > 0
+    assert np.abs(outputs[2] - outputs[3]).max() > 0
+
+
+def test_hidden_layers_may_have_any_activation_without_changing_the_variance():
+    for activation in ("relu", "tanh", "softplus", lambda x: 100.0 * x):
+        std = []
+        for _ in range(20):
+            slot = GeneratedWeight(MLPGenerator((16, 16), activation), (30, 30), "he_normal")
+            slot.build(None)
+            std.append(to_numpy(slot().materialize()).std())
+        assert np.sqrt(np.mean(np.square(std))) == pytest.approx(np.sqrt(2 / 30), rel=0.1)
+
+
+def test_the_direct_generator_is_the_embedding():
+    slot = built(DirectGenerator(dtype="float64"), shape=(2, 3))
+    assert slot.count_params() == 6
+    expected = slot.scale * slot.embedding.numpy().reshape(2, 3)
+    np.testing.assert_array_equal(to_numpy(slot().materialize()), expected)
+
+
+@pytest.mark.parametrize("conditioned", [False, True], ids=["static", "conditioned"])
+def test_int8_quantization_of_the_generator(conditioned, rng):
+    layer = HyperDense(16, generator=MLPGenerator((32,)))
+    data = {"inputs": np.ones((2, 8), "float32")}
+    if conditioned:
+        data["condition"] = rng.normal(size=(2, 4)).astype("float32")
+    before = to_numpy(layer(**data))
+    for dense in (*layer.generator.hidden, layer.generator.head):
+        dense.quantize("int8")
+    after = to_numpy(layer(**data))
+    assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_quantizing_a_model_reaches_the_generator():
+    layer = HyperDense(16, generator=MLPGenerator((32,)))
+    model = keras.Sequential([keras.Input((8,)), layer])
+    before = to_numpy(model(np.ones((2, 8))))
+    model.quantize("int8")
+    assert layer.generator.head.quantization_mode == "int8"
+    after = to_numpy(model(np.ones((2, 8))))
+    assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: LinearGenerator(0), ValueError, "`embedding_dim` must be a positive.*=0"),
+        (lambda: LinearGenerator(2.5), TypeError, "`embedding_dim` must be a positive.*2.5"),
+        (lambda: LinearGenerator(True), TypeError, "`embedding_dim`.*True"),
+        (lambda: LinearGenerator(initialization="paper"), ValueError, "'variance', 'native'.*'paper'"),
+        (lambda: MLPGenerator(()), ValueError, "at least one hidden layer.*LinearGenerator"),
+        (lambda: MLPGenerator((4, -1)), ValueError, r"`hidden_units\[1\]`.*-1"),
+        (lambda: MLPGenerator(dropout=1.5), ValueError, r"`dropout` must be in \[0, 1\).*1.5"),
+    ],
+)
+def test_bad_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

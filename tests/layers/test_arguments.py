@@ -1,0 +1,315 @@
+"""Arguments of the layers: what acts on generated weights, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import JIT, to_numpy
+from keras_hyper import (
+    GeneratedWeight,
+    HyperConv2D,
+    HyperDense,
+    LinearGenerator,
+    TiledKernelGenerator,
+)
+
+X = np.ones((2, 6), "float32")
+C = np.ones((2, 3), "float32")
+IMAGES = np.ones((2, 5, 5, 3), "float32")
+
+
+def test_every_argument_of_the_stock_layers_is_taken():
+    import inspect
+
+    for cls in (HyperDense, HyperConv2D):
+        ours = list(inspect.signature(cls.__init__).parameters)
+        stock = list(inspect.signature(cls.stock.__init__).parameters)
+        for name in ("lora_rank", "lora_alpha", "quantization_config"):
+            if name in stock:
+                stock.remove(name)
+        assert ours[: len(stock) - 1] == stock[:-1]  # In the same order, too; last is **kwargs.
+
+
+@pytest.mark.parametrize("name", ["lora_rank", "lora_alpha", "quantization_config"])
+def test_arguments_about_a_stored_kernel_are_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` acts on a stored kernel"):
+        HyperDense(4, **{name: 2})
+    assert HyperDense(4, **{name: None}).get_config()["units"] == 4
+
+
+def test_kernel_regularizer_acts_on_the_generated_kernel():
+    layer = HyperDense(4, kernel_regularizer=keras.regularizers.L2(0.5))
+    layer(X)
+    kernel = to_numpy(layer.generate()["kernel"])
+    assert float(to_numpy(layer.losses[0])) == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
+
+
+def test_kernel_regularizer_is_a_mean_over_samples(rng):
+    regularizer = keras.regularizers.OrthogonalRegularizer(0.1)
+    condition = rng.normal(size=(2, 3)).astype("float32")
+    layer = HyperDense(4, kernel_regularizer=regularizer, generator=LinearGenerator())
+    layer(X, condition=condition)
+    kernels = to_numpy(layer.generate(condition)["kernel"])
+    expected = np.mean([float(to_numpy(regularizer(kernel))) for kernel in kernels])
+    assert float(to_numpy(layer.losses[0])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_regularizers_of_kernels_and_biases_train_under_xla(rng):
+    layer = HyperConv2D(
+        4,
+        3,
+        kernel_regularizer="l2",
+        bias_regularizer="l1",
+        generate_bias=True,
+        bias_initializer="ones",
+    )
+    inputs, condition = keras.Input((5, 5, 3)), keras.Input((3,))
+    model = keras.Model([inputs, condition], layer(inputs, condition=condition))
+    model.compile("sgd", "mse", jit_compile=JIT)
+    history = model.fit([IMAGES, C], np.zeros((2, 3, 3, 4)), epochs=3, verbose=0)
+    assert history.history["loss"][2] < history.history["loss"][0]
+    assert len(model.losses) == 2
+
+
+def test_bias_regularizer_and_constraint_act_on_an_ordinary_bias():
+    layer = HyperDense(4, bias_regularizer="l2", bias_constraint="non_neg", bias_initializer="ones")
+    layer(X)
+    assert float(to_numpy(layer.losses[0])) == pytest.approx(0.01 * 4)
+    assert layer.bias.constraint is not None
+
+
+def test_a_generated_bias_starts_at_its_initializer():
+    for initializer, value in (("zeros", 0.0), ("ones", 1.0)):
+        layer = HyperDense(4, generate_bias=True, bias_initializer=initializer)
+        layer(X, condition=C)
+        bias = to_numpy(layer.generate(C)["bias"])
+        assert bias.shape == (2, 4)
+        np.testing.assert_allclose(bias, value, atol=0.1 * value)
+
+
+def test_activity_regularizer():
+    layer = HyperDense(4, activity_regularizer=keras.regularizers.L1(1.0))
+    outputs = to_numpy(layer(X))
+    # Keras divides by the batch size.
+    assert float(to_numpy(layer.losses[0])) == pytest.approx(np.abs(outputs).sum() / 2, rel=1e-5)
+
+
+def test_masks_pass_through_dense():
+    inputs = keras.Input((4,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 3, mask_zero=True)(inputs)
+    outputs = HyperDense(2)(embedded)
+    outputs = keras.layers.GlobalAveragePooling1D()(outputs)
+    model = keras.Model(inputs, outputs)
+    short, padded = np.array([[1, 2]]), np.array([[1, 2, 0, 0]])
+    values = to_numpy(model(np.concatenate([padded, np.array([[1, 2, 3, 4]])])))
+    layer = model.layers[2]
+    expected = to_numpy(layer(model.layers[1](short))).mean(axis=1)
+    np.testing.assert_allclose(values[:1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "condition"), [((8, 5), None), ((64, 10), None), ((512, 256), None), ((1, 1), None)]
+)
+def test_the_default_never_stores_more_than_the_stock_layer(shape, condition):
+    layer = HyperDense(shape[1])
+    layer.build((None, shape[0]))
+    assert layer.count_params() <= shape[0] * shape[1] + shape[1]
+
+
+@pytest.mark.parametrize("channels", [(3, 16), (16, 32), (64, 64), (1, 1)])
+@pytest.mark.parametrize("condition_dim", [None, 8])
+def test_the_default_of_convolutions_stores_at_most_half(channels, condition_dim):
+    layer = HyperConv2D(channels[1], 3, use_bias=False)
+    shape = None if condition_dim is None else (None, condition_dim)
+    layer.build((None, 8, 8, channels[0]), shape)
+    size = 9 * channels[0] * channels[1]
+    if size > 200:
+        assert layer.count_params() <= size / 2
+        kernel = to_numpy(layer.generate(None if shape is None else np.ones(8))["kernel"])
+        rank = np.linalg.matrix_rank(np.moveaxis(kernel, 2, 0).reshape(channels[0], -1))
+        assert rank == channels[0]
+    elif condition_dim is None:
+        assert layer.count_params() == size
+
+
+def test_embedding_dim_is_the_default_generators():
+    layer = HyperDense(64, embedding_dim=3)
+    layer.build((None, 64))
+    assert layer.kernel_weight.embedding.shape[1] == 3
+    assert HyperDense.from_config(layer.get_config()).embedding_dim == 3
+
+
+MISTAKES = {
+    "units zero": (lambda: HyperDense(0), ValueError, "`units`.*units=0"),
+    "units float": (lambda: HyperDense(2.5), ValueError, "`units`.*units=2.5"),
+    "filters float": (lambda: HyperConv2D(2.5, 3), TypeError, "`filters`.*2.5"),
+    "filters zero": (lambda: HyperConv2D(0, 3), ValueError, "`filters`.*=0"),
+    "padding": (lambda: HyperConv2D(4, 3, padding="full"), ValueError, "padding.*full"),
+    "data format": (lambda: HyperConv2D(4, 3, data_format="nchw"), ValueError, "data_format.*nchw"),
+    "activation": (lambda: HyperDense(4, activation="rel"), ValueError, "rel"),
+    "composition": (
+        lambda: HyperDense(4, composition="sum"),
+        ValueError,
+        "`composition` must be one of 'replace'.*'sum'",
+    ),
+    "generator string": (
+        lambda: HyperDense(4, generator="linear"),
+        TypeError,
+        r"`generator` must be a keras_hyper Generator.*LinearGenerator\(\).*'linear'",
+    ),
+    "generator layer": (
+        lambda: HyperDense(4, generator=keras.layers.Dense(3)),
+        TypeError,
+        "`generator` must be a keras_hyper Generator.*Dense",
+    ),
+    "constraint": (
+        lambda: HyperDense(4, kernel_constraint="non_neg"),
+        ValueError,
+        "`kernel_constraint` projects a variable.*`kernel_regularizer`",
+    ),
+    "bias constraint": (
+        lambda: HyperDense(4, generate_bias=True, bias_constraint="non_neg"),
+        ValueError,
+        "`bias_constraint` projects a variable",
+    ),
+    "no bias": (
+        lambda: HyperDense(4, generate_bias=True, use_bias=False),
+        ValueError,
+        "`generate_bias=True` needs a bias.*use_bias=False",
+    ),
+    "embedding_dim": (lambda: HyperDense(4, embedding_dim=0), ValueError, "`embedding_dim`.*=0"),
+    "embedding_dim twice": (
+        lambda: HyperDense(4, embedding_dim=3, generator=LinearGenerator(4)),
+        ValueError,
+        "with `generator` given.*embedding_dim=3 and a generator with embedding_dim=4",
+    ),
+    "slot without generator": (lambda: GeneratedWeight(None, (2, 2)), TypeError, "generator=None"),
+    "slot shape": (lambda: GeneratedWeight(LinearGenerator(), (2, 0)), ValueError, "weight_shape"),
+    "integer inputs": (
+        lambda: HyperDense(4)(np.ones((2, 3), "int32")),
+        TypeError,
+        "`inputs` must be floating point. Received: dtype=int32. Cast them",
+    ),
+    "integer images": (
+        lambda: HyperConv2D(4, 3)(np.ones((2, 5, 5, 3), "uint8")),
+        TypeError,
+        "`inputs` must be floating point. Received: dtype=uint8",
+    ),
+    "dense rank": (lambda: HyperDense(4)(np.ones(3, "float32")), ValueError, "min_ndim=2.*ndim=1"),
+    "conv rank": (lambda: HyperConv2D(4, 3)(IMAGES[0]), ValueError, "expected ndim=4, found ndim=3"),
+    "unknown channels": (
+        lambda: HyperDense(4).build((None, None)),
+        ValueError,
+        r"last axis of the inputs.*must be known.*\(None, None\)",
+    ),
+    "unknown conv channels": (
+        lambda: HyperConv2D(4, 3).build((None, 8, 8, None)),
+        ValueError,
+        r"number of channels.*must be known.*\(None, 8, 8, None\)",
+    ),
+    "groups": (
+        lambda: HyperConv2D(4, 3, groups=2).build((None, 8, 8, 3)),
+        ValueError,
+        "divisible by `groups`.*groups=2",
+    ),
+    "nothing left": (lambda: HyperConv2D(4, 3)(np.ones((1, 2, 2, 3), "float32")), ValueError, "-?[0-9]"),
+    "condition rank": (
+        lambda: HyperDense(4)(X, condition=np.ones((2, 3, 4), "float32")),
+        ValueError,
+        r"`condition` must have shape \(batch, dim\).*\(2, 3, 4\)",
+    ),
+    "condition scalar": (
+        lambda: HyperDense(4)(X, condition=np.float32(1)),
+        ValueError,
+        r"`condition` must have shape.*\(\)",
+    ),
+    "condition unknown": (
+        lambda: HyperDense(4).build((None, 6), (None, None)),
+        ValueError,
+        r"with a known dim.*\(None, None\)",
+    ),
+    "condition batch": (
+        lambda: HyperDense(4)(X, condition=np.ones((3, 3), "float32")),
+        ValueError,
+        r"one `condition` for each sample.*\(3, 3\).*\(2, 6\).*\(dim,\)",
+    ),
+    "condition batch of one": (
+        lambda: HyperConv2D(4, 3)(IMAGES, condition=np.ones((1, 3), "float32")),
+        ValueError,
+        r"one `condition` for each sample.*\(1, 3\)",
+    ),
+    "condition integers": (
+        lambda: HyperDense(4)(X, condition=np.ones((2, 3), "int32")),
+        TypeError,
+        "`condition` must be floating point.*int32.*TaskEmbedding",
+    ),
+    "embedding of one number": (
+        lambda: HyperDense(4, generator=LinearGenerator(1))(X, condition=C),
+        ValueError,
+        "only a sign.*embedding_dim=2 or more",
+    ),
+    "generate too early": (lambda: HyperDense(4).generate(), ValueError, "has no weights yet"),
+    "tile": (
+        lambda: HyperConv2D(4, 5, generator=TiledKernelGenerator(tile=(3, 3, 4, 4)))(IMAGES),
+        ValueError,
+        r"tile=\(3, 3, 4, 4\) makes kernels.*weight_shape=\(5, 5, 3, 4\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named(mistake):
+    make, error, message = MISTAKES[mistake]
+    with pytest.raises(error, match=f"(?s){message}"):
+        make()
+
+
+def test_a_static_layer_refuses_a_condition_later():
+    layer = HyperDense(4)
+    layer(X)
+    with pytest.raises(ValueError, match=r"was built without a condition.*\(2, 3\).*another layer"):
+        layer(X, condition=C)
+
+
+def test_a_conditioned_layer_needs_its_condition():
+    layer = HyperDense(4)
+    layer(X, condition=C)
+    with pytest.raises(ValueError, match="built with a condition of width 3.*condition=None"):
+        layer(X)
+    with pytest.raises(ValueError, match=r"`condition` of width 3.*\(2, 5\)"):
+        layer(X, condition=np.ones((2, 5), "float32"))
+
+
+def test_mistakes_are_found_while_a_functional_model_is_made():
+    layer = HyperDense(4)
+    layer(keras.Input((6,)), condition=keras.Input((3,)))
+    with pytest.raises(ValueError, match="condition=None"):
+        layer(keras.Input((6,)))
+    with pytest.raises(TypeError, match="`inputs` must be floating point"):
+        HyperDense(4)(keras.Input((6,), dtype="int32"))
+
+
+@pytest.mark.tensorflow
+def test_a_condition_of_another_batch_is_an_error_in_a_graph_too():
+    import tensorflow as tf
+
+    for layer in (HyperDense(4), HyperDense(4, generator=LinearGenerator())):
+        layer(X, condition=C)
+        call = tf.function(
+            lambda x, c, layer=layer: layer(x, condition=c),
+            input_signature=[tf.TensorSpec((None, 6)), tf.TensorSpec((None, 3))],
+        )
+        assert call(X, C).shape == (2, 4)
+        for batch in (1, 3):
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                call(X, np.ones((batch, 3), "float32"))
+
+
+def test_there_is_no_kernel_to_read_adapt_or_quantize():
+    layer = HyperDense(4)
+    layer(X)
+    assert not hasattr(layer, "kernel")
+    with pytest.raises(NotImplementedError, match="no stored kernel to adapt"):
+        layer.enable_lora(2)
+    with pytest.raises(NotImplementedError, match="no stored kernel to quantize"):
+        layer.quantize("int8")

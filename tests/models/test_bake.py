@@ -1,0 +1,259 @@
+"""Baking: an ordinary model with equal outputs, or a refusal that names what stands in the way."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyper
+from helpers import JIT, to_numpy
+from keras_hyper import HyperConv2D, HyperDense, TaskEmbedding, TiledKernelGenerator, bake
+from keras_hyper.models.graph import walk
+
+IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+ROWS = np.random.default_rng(1).normal(size=(3, 6)).astype("float32")
+
+
+def kernels():
+    return TiledKernelGenerator((3, 3, 4, 4), embedding_dim=3)
+
+
+def sequential():
+    shared = kernels()
+    return keras.Sequential([
+        keras.Input((8, 8, 3)),
+        HyperConv2D(4, 3, generator=shared, padding="same", activation="relu"),
+        keras.layers.BatchNormalization(),
+        HyperConv2D(8, 3, generator=shared, strides=2, use_bias=False),
+        keras.layers.Flatten(),
+        HyperDense(5, generate_bias=True, bias_initializer="ones"),
+    ])
+
+
+def layer_called_twice():
+    inputs = keras.Input((8, 8, 4))
+    layer = HyperConv2D(4, 3, padding="same", generator=kernels())
+    hidden = keras.layers.Add()([layer(inputs), layer(layer(inputs))])
+    return keras.Model(inputs, hidden)
+
+
+def nested():
+    inner = keras.Sequential([keras.Input((6,)), HyperDense(6), keras.layers.LayerNormalization()])
+    x = inputs = keras.Input((6,))
+    x = keras.layers.Dense(6)(inner(inner(x)))
+    return keras.Model(inputs, [x, HyperDense(2, name="second")(x)])
+
+
+def wrapped():
+    return keras.Sequential([
+        keras.Input((4, 6)),
+        keras.layers.TimeDistributed(HyperDense(3)),
+        keras.layers.Bidirectional(keras.layers.LSTM(2)),
+    ])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    """Layers in a list, in a dict, in a layer of its own, and a shared generator."""
+
+    def __init__(self, depth=2, **kwargs):
+        super().__init__(**kwargs)
+        self.depth = depth
+        self.shared = TiledKernelGenerator((4, 4), embedding_dim=3)
+        self.blocks = [HyperDense(6, generator=self.shared) for _ in range(depth)]
+        self.heads = {"a": HyperDense(2), "b": keras.layers.Dense(2)}
+        self.gate = Gate()
+
+    def call(self, inputs):
+        for block in self.blocks:
+            inputs = self.gate(block(inputs))
+        return self.heads["a"](inputs) + self.heads["b"](inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "depth": self.depth}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gate(keras.layers.Layer):
+    """A composite layer with a hyper layer and a variable of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = HyperDense(6, activation="sigmoid")
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+        self.scale = self.add_weight(shape=(6,), initializer="random_normal")
+
+    def call(self, inputs):
+        return inputs * self.inner(inputs) + self.scale
+
+
+def subclassed():
+    model = Subclassed(3)
+    model(ROWS)
+    return model
+
+
+def inputs_of(model):
+    if isinstance(model, Subclassed):
+        return ROWS
+    return np.random.default_rng(2).normal(size=(3, *model.input_shape[1:])).astype("float32")
+
+
+MODELS = [sequential, layer_called_twice, nested, wrapped, subclassed]
+over_models = pytest.mark.parametrize("make", MODELS, ids=[make.__name__ for make in MODELS])
+
+
+@over_models
+def test_outputs_are_equal_and_nothing_of_ours_is_left(make):
+    model = make()
+    x = inputs_of(model)
+    for v in model.weights:  # No weight at a value that a new model would have anyway.
+        v.assign(v.numpy() + 0.1 * np.random.default_rng(3).random(v.shape))
+    plain = bake(model)
+    assert type(plain) is type(model)
+    expected, actual = to_numpy(model(x)), to_numpy(plain(x))
+    for a, b in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not any(type(layer).__module__.startswith("keras_hyper") for layer in walk(plain))
+    ours = {id(v) for v in model.variables}
+    assert not any(id(v) in ours for v in plain.variables)
+
+
+@over_models
+def test_the_baked_model_saves_trains_and_reloads(make, tmp_path):
+    plain = bake(make())
+    x = inputs_of(plain)
+    plain.save(tmp_path / "plain.keras")
+    revived = keras.models.load_model(tmp_path / "plain.keras")
+    outputs, again = to_numpy(plain(x)), to_numpy(revived(x))
+    for a, b in zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    plain.compile("sgd", "mse", jit_compile=JIT)
+    plain.fit(x, keras.tree.map_structure(np.zeros_like, outputs), verbose=0)
+
+
+def test_a_baked_file_opens_where_the_package_is_not(tmp_path):
+    model = sequential()
+    bake(model).save(tmp_path / "plain.keras")
+    np.save(tmp_path / "x.npy", IMAGES)
+    np.save(tmp_path / "y.npy", to_numpy(model(IMAGES)))
+    program = f"""
+import sys
+sys.modules["keras_hyper"] = None
+import keras, numpy as np
+model = keras.models.load_model(r"{tmp_path / "plain.keras"}")
+x, y = np.load(r"{tmp_path / "x.npy"}"), np.load(r"{tmp_path / "y.npy"}")
+np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), y, rtol=1e-5, atol=1e-6)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+def test_trainable_flags_are_kept():
+    model = sequential()
+    model.layers[0].trainable = False
+    model.layers[1].trainable = False
+    plain = bake(model)
+    assert [layer.trainable for layer in plain.layers] == [False, False, True, True, True]
+
+
+def test_vocabularies_come_along():
+    lookup = keras.layers.IntegerLookup(name="lookup")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras's lookup layers need TensorFlow")
+    lookup.adapt(np.array([5, 7, 7, 9]))
+    model = keras.Sequential([
+        keras.Input((1,), dtype="int64"),
+        lookup,
+        keras.layers.Embedding(6, 4),
+        HyperDense(3),
+    ])
+    x = np.array([[7], [9], [1]])
+    np.testing.assert_array_equal(to_numpy(bake(model)(x)), to_numpy(model(x)))
+
+
+def test_mixed_precision_outputs_are_equal():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = sequential()
+    np.testing.assert_array_equal(to_numpy(bake(model)(IMAGES)), to_numpy(model(IMAGES)))
+
+
+class Mine(HyperDense):
+    pass
+
+
+class NoConfig(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.inner = layer
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class Changing(Subclassed):
+    """Constructs something else the second time."""
+
+    made = 0
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        if Changing.made:
+            self.late = keras.layers.Dense(6)
+        Changing.made += 1
+
+    def call(self, inputs):
+        return super().call(self.late(inputs) if hasattr(self, "late") else inputs)
+
+
+def conditioned():
+    inputs, condition = keras.Input((6,)), keras.Input((3,))
+    return keras.Model([inputs, condition], HyperDense(4, name="mine")(inputs, condition=condition))
+
+
+def called(model):
+    model(ROWS)
+    return model
+
+
+REFUSED = {
+    "conditioned": (conditioned, "Layer 'mine' .HyperDense. cannot be baked: it is conditioned"),
+    "subclass": (
+        lambda: keras.Sequential([keras.Input((6,)), Mine(2, name="mine")]),
+        "Layer 'mine' cannot be baked: Mine is a subclass of HyperDense",
+    ),
+    "unbuilt": (lambda: Subclassed(2, name="mine"), "Model 'mine' is not built"),
+    "no config": (
+        lambda: called(NoConfig(HyperDense(3))),
+        "cannot be baked: constructing NoConfig again",
+    ),
+    "changing": (lambda: called(Changing()), "gave a model of another structure"),
+    "task embedding": (
+        lambda: keras.Sequential([keras.Input((), dtype="int32"), TaskEmbedding(3, 2, name="t")]),
+        "Layer 't' .TaskEmbedding. of model .* cannot be baked: it needs keras_hyper",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_by_name(what):
+    make, message = REFUSED[what]
+    model = make()
+    with pytest.raises(ValueError, match=message):
+        bake(model)
+
+
+@pytest.mark.parametrize("function", [bake, keras_hyper.clone, keras_hyper.summary])
+def test_only_models(function):
+    with pytest.raises(TypeError, match="`model` must be a Keras model. Received: model='m.keras'"):
+        function("m.keras")
+
+
+def test_making_hyper_layers_works_again_after_a_refusal():
+    with pytest.raises(ValueError, match="cannot be baked"):
+        bake(called(NoConfig(HyperDense(3))))
+    assert type(HyperDense(3)) is HyperDense
+    assert type(kernels()) is TiledKernelGenerator

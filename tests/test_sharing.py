@@ -1,0 +1,195 @@
+"""One generator in several layers stays one, wherever the model goes."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyper
+from helpers import JIT, to_numpy
+from keras_hyper import HyperConv2D, HyperDense, LinearGenerator, MLPGenerator, TiledKernelGenerator
+
+
+def network(parents=3, make=None):
+    """A model in which `parents` layers share one generator."""
+    generator = (make or (lambda: TiledKernelGenerator((4, 4), embedding_dim=3)))()
+    layers = [HyperDense(6, generator=generator, name=f"d{i}") for i in range(parents)]
+    return keras.Sequential([keras.Input((6,)), *layers])
+
+
+def generators(model):
+    return [layer.generator for layer in model.layers]
+
+
+X = np.linspace(-1, 1, 12).reshape(2, 6).astype("float32")
+
+
+def through_file(model, directory):
+    model.save(directory / "m.keras")
+    return keras.models.load_model(directory / "m.keras")
+
+
+@pytest.mark.parametrize("parents", [2, 3])
+@pytest.mark.parametrize(
+    "make",
+    [None, lambda: LinearGenerator(3), lambda: MLPGenerator((5,), dropout=0.1)],
+    ids=["tiled", "linear", "mlp"],
+)
+@pytest.mark.parametrize(
+    "way",
+    [
+        through_file,
+        lambda model, directory: pickle.loads(pickle.dumps(model)),
+        lambda model, directory: copy.deepcopy(model),
+    ],
+    ids=["keras-file", "pickle", "deepcopy"],
+)
+def test_it_stays_shared(way, make, parents, tmp_path):
+    model = network(parents, make)
+    revived = way(model, tmp_path)
+    first = generators(revived)[0]
+    assert all(g is first for g in generators(revived))
+    assert first is not generators(model)[0]
+    assert revived.count_params() == model.count_params()
+    np.testing.assert_array_equal(to_numpy(revived(X)), to_numpy(model(X)))
+
+
+def test_weights_files_hold_it_once(tmp_path):
+    model, other = network(), network()
+    model.save_weights(tmp_path / "m.weights.h5")
+    other.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(to_numpy(other(X)), to_numpy(model(X)))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        keras.models.clone_model,
+        lambda model: type(model).from_config(model.get_config()),
+        lambda model: keras.models.model_from_json(model.to_json()),
+    ],
+    ids=["clone_model", "from_config", "json"],
+)
+def test_configurations_alone_make_separate_ones(way):
+    """Documented: Keras opens no sharing scope there."""
+    model = network()
+    copies = generators(way(model))
+    assert len({id(g) for g in copies}) == 3
+    assert way(model).count_params() == model.count_params() + 2 * copies[0].count_params()
+
+
+def test_clone_keeps_sharing_and_draws_new_weights():
+    model = network()
+    clone = keras_hyper.clone(model)
+    assert len({id(g) for g in generators(clone)}) == 1
+    assert generators(clone)[0] is not generators(model)[0]
+    assert clone.count_params() == model.count_params()
+    assert np.abs(to_numpy(clone(X)) - to_numpy(model(X))).max() > 1e-3
+
+
+def test_two_clones_are_two():
+    model = network()
+    first, second = keras_hyper.clone(model), keras_hyper.clone(model)
+    assert generators(first)[0] is not generators(second)[0]
+
+
+def test_a_trained_step_moves_all_parents():
+    model = network()
+    before = [to_numpy(layer.generate()["kernel"]) for layer in model.layers]
+    head = generators(model)[0].head.kernel
+    head.assign(head.numpy() * 2)
+    for layer, old in zip(model.layers, before, strict=True):
+        np.testing.assert_allclose(to_numpy(layer.generate()["kernel"]), 2 * old, rtol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["generator", "one parent"])
+def test_trainable_false_freezes_it_for_all(where):
+    model = network()
+    (model.layers[1] if where == "one parent" else generators(model)[0]).trainable = False
+    ours = {id(v) for v in generators(model)[0].variables}
+    assert not any(id(v) in ours for v in model.trainable_variables)
+    # The other layers' own embeddings and biases still train.
+    assert len(model.trainable_variables) == (6 if where == "generator" else 4)
+    model.compile("sgd", "mse", jit_compile=JIT)
+    before = generators(model)[0].get_weights()
+    model.fit(X, X, epochs=2, verbose=0)
+    for old, new in zip(before, generators(model)[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_in_and_between_models():
+    """One generator for a convolution and, in another model, for a second one."""
+    generator = TiledKernelGenerator((3, 3, 2, 2), embedding_dim=2)
+    first = keras.Sequential([keras.Input((5, 5, 2)), HyperConv2D(4, 3, generator=generator)])
+    second = keras.Sequential([keras.Input((6, 6, 4)), HyperConv2D(2, 3, generator=generator)])
+    own = [4 * 1 * 2 // 2 + 4, 4 * 1 * 2 // 2 + 2]
+    assert [m.count_params() - generator.count_params() for m in (first, second)] == own
+
+
+class Holder(keras.Model):
+    """A subclassed model that owns the generator and keeps its layers in a list."""
+
+    def __init__(self, depth, **kwargs):
+        super().__init__(**kwargs)
+        self.depth = depth
+        self.shared = TiledKernelGenerator((4, 4), embedding_dim=3)
+        self.blocks = [HyperDense(6, generator=self.shared) for _ in range(depth)]
+
+    def call(self, inputs):
+        for block in self.blocks:
+            inputs = block(inputs)
+        return inputs
+
+    def get_config(self):
+        return {**super().get_config(), "depth": self.depth}
+
+
+def test_subclassed_models(tmp_path):
+    keras.saving.register_keras_serializable("tests")(Holder)
+    model = Holder(3)
+    expected = to_numpy(model(X))
+    revived = through_file(model, tmp_path)
+    np.testing.assert_array_equal(to_numpy(revived(X)), expected)
+    assert all(block.generator is revived.shared for block in revived.blocks)
+    clone = keras_hyper.clone(model)
+    assert clone.built
+    assert clone.count_params() == model.count_params()
+
+
+def test_checkpoints(tmp_path):
+    """ModelCheckpoint, and BackupAndRestore after an interruption."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    def compiled(model):
+        model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=JIT)
+        return model
+
+    model = compiled(network())
+    start = model.get_weights()
+    uninterrupted = model.fit(X, X, epochs=4, verbose=0).history["loss"]
+    model.set_weights(start)
+    model = compiled(model)
+    backup = tmp_path / "backup"
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(
+            X,
+            X,
+            epochs=4,
+            verbose=0,
+            callbacks=[keras.callbacks.BackupAndRestore(backup), Interrupt()],
+        )
+    again = compiled(network())
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss")
+    callbacks = [keras.callbacks.BackupAndRestore(backup), checkpoint]
+    losses = again.fit(X, X, epochs=4, verbose=0, callbacks=callbacks).history["loss"]
+    # The last epoch's loss is that of the uninterrupted run.
+    assert losses[-1] == pytest.approx(uninterrupted[-1], rel=1e-4)
+    best = keras.models.load_model(tmp_path / "best.keras")
+    assert len({id(g) for g in generators(best)}) == 1
+    np.testing.assert_allclose(to_numpy(best(X)), to_numpy(again(X)), rtol=1e-6)
