@@ -12,3 +12,19 @@ from keras_hyper.models import clone as clone
 from keras_hyper.summaries import summary as summary
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
+
+# Without it, `from keras_hyper import *` would bring in the subpackages too, and
+# hide `keras.layers` and `keras.ops`.
+__all__ = [
+    "GeneratedWeight",
+    "Generator",
+    "HyperConv2D",
+    "HyperDense",
+    "LinearGenerator",
+    "MLPGenerator",
+    "TaskEmbedding",
+    "TiledKernelGenerator",
+    "bake",
+    "clone",
+    "summary",
+]

@@ -35,7 +35,6 @@ class UnitRMS(keras.initializers.Initializer):
         seed: Optional integer, to draw the same numbers again.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper.initializers import UnitRMS
     >>> z = UnitRMS(seed=1)((5, 8))
@@ -74,7 +73,6 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
         seed: Optional integer, to draw the same numbers again.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper.initializers import UnitGainOrthogonal, UnitRMS
     >>> y = UnitRMS(seed=1)((1, 8)) @ UnitGainOrthogonal(seed=2)((8, 100))

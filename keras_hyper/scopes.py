@@ -64,4 +64,3 @@ def bake_scope() -> Iterator[None]:
         yield
     finally:
         _baking.reset(token)
-

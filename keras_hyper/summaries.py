@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -89,7 +89,6 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
         ValueError: If it is not built.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, TiledKernelGenerator, summary
     >>> kernels = TiledKernelGenerator(tile=(16, 16), embedding_dim=4, name="kernels")
@@ -137,7 +136,8 @@ def _slots(model: keras.layers.Layer) -> list[tuple[str, GeneratedWeight]]:
 
 
 def _figures(model: keras.layers.Layer) -> Summary:
-    weights, users = [], {}
+    weights: list[WeightSummary] = []
+    users: dict[int, tuple[Any, list[str]]] = {}
     for layer, slot in _slots(model):
         generator = slot.generator
         users.setdefault(id(generator), (generator, []))[1].append(layer)
@@ -203,7 +203,7 @@ def _lines(figures: Summary) -> list[str]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], align: str) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str) -> list[str]:
     """Returns the lines of a table, each column as wide as its widest entry."""
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

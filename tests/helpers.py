@@ -13,6 +13,8 @@ FLOAT64 = {"rtol": 1e-12, "atol": 1e-12} if TRUE_FLOAT64 else {"rtol": 2e-6, "at
 
 def to_numpy(tree):
     def convert(x):
+        if isinstance(x, np.ndarray | np.generic):
+            return x
         return keras.ops.convert_to_numpy(keras.ops.stop_gradient(x))
 
     return keras.tree.map_structure(convert, tree)

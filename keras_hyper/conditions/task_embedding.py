@@ -38,7 +38,6 @@ class TaskEmbedding(keras.layers.Layer):
             it cannot pass unnoticed.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, TaskEmbedding
     >>> tasks = TaskEmbedding(num_tasks=10, dim=8)

@@ -31,7 +31,6 @@ class DirectGenerator(Generator):
         The same as the input shape.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense
     >>> from keras_hyper.generators import DirectGenerator

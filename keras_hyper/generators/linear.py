@@ -49,7 +49,6 @@ class LinearGenerator(Generator):
         ValueError: If one generator is shared by weights of different shapes.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, LinearGenerator
     >>> layer = HyperDense(3, generator=LinearGenerator(embedding_dim=4))
@@ -69,7 +68,7 @@ class LinearGenerator(Generator):
         **kwargs: Any,
     ) -> None:
         super().__init__(embedding_dim, initialization, normalize_condition, **kwargs)
-        self.head: keras.layers.Dense | None = None
+        self.head: Any = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(1, embedding_dim)`: a weight is one piece."""

@@ -45,7 +45,6 @@ class MLPGenerator(LinearGenerator):
             generator is shared by weights of different shapes.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, MLPGenerator
     >>> generator = MLPGenerator(hidden_units=(16,), activation="tanh")

@@ -64,7 +64,6 @@ class TiledKernelGenerator(Generator):
             not the tile's.
 
     Example:
-
     The generator of the paper's MNIST network, 4,240 numbers for a kernel of
     12,544:
 

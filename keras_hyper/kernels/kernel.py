@@ -92,7 +92,6 @@ class Full(Kernel):
         batched: Whether the first axis is the batch.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper.kernels import Full
     >>> kernel = Full(keras.ops.ones((2, 3)), batched=False)

@@ -22,7 +22,6 @@ class Mixture(Kernel):
         bias: Tensor of shape `shape`.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper.kernels import Mixture
     >>> kernel = Mixture(
@@ -76,8 +75,7 @@ class Mixture(Kernel):
         k = self._bank.shape[0]
         if len(inputs.shape) != 2 or k >= max(fan_in, fan_out):
             return super().dense(inputs)
-        # The coefficients take the batch size of the inputs: a product would
-        # broadcast a batch of one, the reshape refuses it.
+        # With the batch size of the inputs, as in `per_sample_dense`.
         batch = ops.shape(inputs)[0]
         coefficients = ops.reshape(self._coefficients, (batch, k, 1))
         if fan_in <= fan_out:

@@ -120,7 +120,6 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
 
     Example:
-
     One generator for both convolutions:
 
     >>> import keras

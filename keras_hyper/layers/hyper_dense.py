@@ -60,7 +60,6 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense
     >>> x = keras.random.normal((4, 16))

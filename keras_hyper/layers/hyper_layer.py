@@ -10,9 +10,9 @@ from keras import ops
 from keras_hyper.checks import floating, one_of, positive_int
 from keras_hyper.generators import LinearGenerator, default_generator
 from keras_hyper.kernels import Kernel
-from keras_hyper.scopes import baking
 from keras_hyper.saving import serialize_shared
-from keras_hyper.weights import GeneratedWeight, as_generator
+from keras_hyper.scopes import baking
+from keras_hyper.weights import GeneratedWeight, as_generator, check_condition_shape
 
 # Arguments of stock layers that are about a stored kernel.
 _NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config")
@@ -68,12 +68,12 @@ class HyperLayer(keras.layers.Layer):
                     f"{self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
-        self.generator = as_generator(generator)
+        self.generator = None if generator is None else as_generator(generator)
         self.embedding_dim = embedding_dim
         self.generate_bias = bool(generate_bias)
         self.composition = one_of("composition", composition, ("replace",))
-        self.kernel_weight: GeneratedWeight | None = None
-        self.bias_weight: GeneratedWeight | None = None
+        self.kernel_weight: Any = None
+        self.bias_weight: Any = None
         self.bias: Any = None
         self._check_arguments()
 
@@ -96,9 +96,7 @@ class HyperLayer(keras.layers.Layer):
         if not self.generate_bias:
             return
         if not self.use_bias:
-            raise ValueError(
-                "`generate_bias=True` needs a bias. Received: use_bias=False"
-            )
+            raise ValueError("`generate_bias=True` needs a bias. Received: use_bias=False")
         if self.bias_constraint is not None:
             raise ValueError(
                 "`bias_constraint` projects a variable after each update, and with "
@@ -132,6 +130,8 @@ class HyperLayer(keras.layers.Layer):
             bias_shape: Shape of the bias.
             condition_shape: Shape of the condition, None for a static layer.
         """
+        if condition_shape is not None:
+            check_condition_shape(condition_shape)
         generator = self.generator or default_generator(
             kernel_shape,
             condition_dim=None if condition_shape is None else condition_shape[-1],

@@ -23,7 +23,9 @@ def bake(model: keras.Model) -> keras.Model:
     Sequential, functional, nested and subclassed models work, also with layers
     that are called twice, that are in lists, or inside wrappers such as
     `TimeDistributed`. A subclassed model needs a `get_config` that allows
-    `from_config` to construct it again.
+    `from_config` to construct it again. Since its class makes hyper layers, a
+    `.keras` file of the baked model would be read back as a hypernetwork, which
+    Keras refuses; export it instead, or keep the file of the original.
 
     Args:
         model: The model, built.
@@ -38,7 +40,6 @@ def bake(model: keras.Model) -> keras.Model:
             subclass of a hyper layer; a model that cannot be constructed again.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, bake
     >>> model = keras.Sequential([keras.Input((16,)), HyperDense(8)])
@@ -79,7 +80,7 @@ def _check_bakeable(layer: HyperLayer) -> None:
     if layer.stock not in type(layer).__bases__:
         raise ValueError(
             f"Layer '{layer.name}' cannot be baked: {type(layer).__name__} is a subclass of "
-            f"{type(layer).__base__.__name__}, and what it adds has no place in a "
+            f"{type(layer).__bases__[0].__name__}, and what it adds has no place in a "
             f"{layer.stock.__name__}."
         )
 

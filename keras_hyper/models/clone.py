@@ -24,7 +24,6 @@ def clone(model: keras.Model) -> keras.Model:
         TypeError: If `model` is not a Keras model.
 
     Example:
-
     >>> import keras
     >>> from keras_hyper import HyperDense, TiledKernelGenerator, clone
     >>> kernels = TiledKernelGenerator(tile=(8, 8), embedding_dim=4)

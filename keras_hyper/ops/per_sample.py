@@ -28,7 +28,8 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
     """
     batch, *positions = ops.shape(inputs)[:-1]
     fan_in, fan_out = kernels.shape[1:]
-    # A product would broadcast a batch of one; the reshape refuses it.
+    # A product would broadcast a batch of one; the reshape refuses it, except in
+    # a TensorFlow graph of unknown batch, whose optimizer may drop the reshape.
     kernels = ops.reshape(kernels, (batch, fan_in, fan_out))
     rows = ops.reshape(inputs, (batch, _product(positions), fan_in))
     return ops.reshape(rows @ kernels, (batch, *positions, fan_out))
@@ -117,14 +118,15 @@ def _windows(
     """Returns, for each tap of the kernel, the inputs that it meets."""
     batch, *lengths, channels = ops.shape(inputs)
     spans = [
-        length - (k - 1) * rate for length, k, rate in zip(lengths, size, dilation_rate, strict=True)
+        length - (k - 1) * rate
+        for length, k, rate in zip(lengths, size, dilation_rate, strict=True)
     ]
     steps = (slice(None), *(slice(None, None, stride) for stride in strides))
     windows = []
     for taps in itertools.product(*(range(k) for k in size)):
         starts = [tap * rate for tap, rate in zip(taps, dilation_rate, strict=True)]
         # `ops.slice` and not Python slicing: on TensorFlow its gradient is a
-        # pad, four to eight times faster than the gradient of a strided slice.
+        # pad, much faster than that of a strided slice (benchmarks/patches.py).
         window = ops.slice(inputs, (0, *starts, 0), (batch, *spans, channels))
         windows.append(window if max(strides) == 1 else window[steps])
     return windows

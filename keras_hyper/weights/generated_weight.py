@@ -47,7 +47,6 @@ class GeneratedWeight(keras.layers.Layer):
         ValueError: If the condition does not fit, at the call.
 
     Example:
-
     >>> from keras_hyper import GeneratedWeight, LinearGenerator
     >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
     >>> weight.build(None)
@@ -64,16 +63,16 @@ class GeneratedWeight(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.generator = as_generator(generator)
-        if self.generator is None:
+        if generator is None:
             raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
+        self.generator = as_generator(generator)
         self.weight_shape = positive_ints("weight_shape", weight_shape)
         self.initializer = keras.initializers.get(initializer)
         self.composition = one_of("composition", composition, ("replace",))
         self.embedding: Any = None
-        self.projection: keras.layers.Dense | None = None
+        self.projection: Any = None
         self.condition_dim: int | None = None
-        self.scale: float | None = None
+        self.scale = 1.0
 
     @property
     def conditioned(self) -> bool:
@@ -167,10 +166,10 @@ class GeneratedWeight(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
-def as_generator(generator: Any) -> Generator | None:
-    """Returns a generator from itself, its configuration, or None from None."""
+def as_generator(generator: Any) -> Generator:
+    """Returns a generator from itself or from its configuration."""
     generator = deserialize_shared(generator)
-    if generator is not None and not isinstance(generator, Generator):
+    if not isinstance(generator, Generator):
         raise TypeError(
             "`generator` must be a keras_hyper Generator, such as LinearGenerator() or "
             f"TiledKernelGenerator(...), or None. Received: generator={generator!r} (of type "

@@ -69,5 +69,7 @@ def test_wrong_ids_in_compiled_code_give_nan():
 
 @pytest.mark.parametrize("arguments", [(0, 3), (5, 0), (2.5, 3), (5, "3")])
 def test_bad_arguments(arguments):
-    with pytest.raises((TypeError, ValueError), match="`(num_tasks|dim)` must be a positive integer"):
+    with pytest.raises(
+        (TypeError, ValueError), match="`(num_tasks|dim)` must be a positive integer"
+    ):
         TaskEmbedding(*arguments)

@@ -47,7 +47,9 @@ def test_symbolic_call_matches_eager_call(row):
     layer = row.make()
     model = row.model(layer)
     for batch in (1, 3):
-        outputs = layer(**row.data(batch)) if len(row.data(1)) > 1 else layer(row.data(batch)["inputs"])
+        outputs = (
+            layer(**row.data(batch)) if len(row.data(1)) > 1 else layer(row.data(batch)["inputs"])
+        )
         assert tuple(outputs.shape[1:]) == tuple(model.output.shape[1:])
         assert keras.backend.standardize_dtype(outputs.dtype) == model.output.dtype
 
@@ -79,9 +81,7 @@ def test_gradients_match_finite_differences(row):
     layer = row.make()
     data = row.data(2, dtype="float64")
     layer(**data)
-    weights = keras.ops.convert_to_tensor(
-        np.random.default_rng(1).normal(size=layer(**data).shape)
-    )
+    weights = keras.ops.convert_to_tensor(np.random.default_rng(1).normal(size=layer(**data).shape))
 
     def loss(*tensors):
         call = dict(zip(data, tensors, strict=True))

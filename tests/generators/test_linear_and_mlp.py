@@ -176,7 +176,11 @@ def test_quantizing_a_model_reaches_the_generator():
         (lambda: LinearGenerator(0), ValueError, "`embedding_dim` must be a positive.*=0"),
         (lambda: LinearGenerator(2.5), TypeError, "`embedding_dim` must be a positive.*2.5"),
         (lambda: LinearGenerator(True), TypeError, "`embedding_dim`.*True"),
-        (lambda: LinearGenerator(initialization="paper"), ValueError, "'variance', 'native'.*'paper'"),
+        (
+            lambda: LinearGenerator(initialization="paper"),
+            ValueError,
+            "'variance', 'native'.*'paper'",
+        ),
         (lambda: MLPGenerator(()), ValueError, "at least one hidden layer.*LinearGenerator"),
         (lambda: MLPGenerator((4, -1)), ValueError, r"`hidden_units\[1\]`.*-1"),
         (lambda: MLPGenerator(dropout=1.5), ValueError, r"`dropout` must be in \[0, 1\).*1.5"),

@@ -81,15 +81,17 @@ def test_mnist_network_counts():
     """Paper 4.1: 4,240 numbers make a kernel of 12,544; 12,910 against 21,210 in all."""
 
     def network(second):
-        return keras.Sequential([
-            keras.Input((28, 28, 1)),
-            keras.layers.Conv2D(16, 7, padding="same", activation="relu"),
-            keras.layers.MaxPooling2D(),
-            second,
-            keras.layers.MaxPooling2D(),
-            keras.layers.Flatten(),
-            keras.layers.Dense(10),
-        ])
+        return keras.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                keras.layers.Conv2D(16, 7, padding="same", activation="relu"),
+                keras.layers.MaxPooling2D(),
+                second,
+                keras.layers.MaxPooling2D(),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10),
+            ]
+        )
 
     arguments = {"filters": 16, "kernel_size": 7, "padding": "same", "activation": "relu"}
     plain = network(keras.layers.Conv2D(**arguments))

@@ -22,14 +22,16 @@ def kernels():
 
 def sequential():
     shared = kernels()
-    return keras.Sequential([
-        keras.Input((8, 8, 3)),
-        HyperConv2D(4, 3, generator=shared, padding="same", activation="relu"),
-        keras.layers.BatchNormalization(),
-        HyperConv2D(8, 3, generator=shared, strides=2, use_bias=False),
-        keras.layers.Flatten(),
-        HyperDense(5, generate_bias=True, bias_initializer="ones"),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            HyperConv2D(4, 3, generator=shared, padding="same", activation="relu"),
+            keras.layers.BatchNormalization(),
+            HyperConv2D(8, 3, generator=shared, strides=2, use_bias=False),
+            keras.layers.Flatten(),
+            HyperDense(5, generate_bias=True, bias_initializer="ones"),
+        ]
+    )
 
 
 def layer_called_twice():
@@ -47,11 +49,13 @@ def nested():
 
 
 def wrapped():
-    return keras.Sequential([
-        keras.Input((4, 6)),
-        keras.layers.TimeDistributed(HyperDense(3)),
-        keras.layers.Bidirectional(keras.layers.LSTM(2)),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input((4, 6)),
+            keras.layers.TimeDistributed(HyperDense(3)),
+            keras.layers.Bidirectional(keras.layers.LSTM(2)),
+        ]
+    )
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -127,11 +131,15 @@ def test_outputs_are_equal_and_nothing_of_ours_is_left(make):
 def test_the_baked_model_saves_trains_and_reloads(make, tmp_path):
     plain = bake(make())
     x = inputs_of(plain)
+    outputs = to_numpy(plain(x))
     plain.save(tmp_path / "plain.keras")
-    revived = keras.models.load_model(tmp_path / "plain.keras")
-    outputs, again = to_numpy(plain(x)), to_numpy(revived(x))
-    for a, b in zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True):
-        np.testing.assert_array_equal(a, b)
+    if isinstance(plain, Subclassed):  # Its class makes hyper layers: documented, and loud.
+        with pytest.raises(ValueError, match="could not be loaded"):
+            keras.models.load_model(tmp_path / "plain.keras")
+    else:
+        again = to_numpy(keras.models.load_model(tmp_path / "plain.keras")(x))
+        for a, b in zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True):
+            np.testing.assert_array_equal(a, b)
     plain.compile("sgd", "mse", jit_compile=JIT)
     plain.fit(x, keras.tree.map_structure(np.zeros_like, outputs), verbose=0)
 
@@ -165,12 +173,14 @@ def test_vocabularies_come_along():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("Keras's lookup layers need TensorFlow")
     lookup.adapt(np.array([5, 7, 7, 9]))
-    model = keras.Sequential([
-        keras.Input((1,), dtype="int64"),
-        lookup,
-        keras.layers.Embedding(6, 4),
-        HyperDense(3),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input((1,), dtype="int64"),
+            lookup,
+            keras.layers.Embedding(6, 4),
+            HyperDense(3),
+        ]
+    )
     x = np.array([[7], [9], [1]])
     np.testing.assert_array_equal(to_numpy(bake(model)(x)), to_numpy(model(x)))
 

@@ -1,0 +1,42 @@
+"""Every Python block in README and docs runs, in order, in one namespace a page."""
+
+import pathlib
+import re
+
+import pytest
+
+import keras_hyper
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.name)
+def test_code_runs(page, capsys):
+    namespace = {}
+    for block in blocks(page):
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+def test_the_readme_has_code_and_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    assert len(blocks(ROOT / "README.md")) >= 3
+    for environment in ("quickstart", "tests"):
+        assert f"\npython3 -m pip install tox && tox run -e {environment}\n" in text
+
+
+def test_every_public_name_is_documented():
+    api = (ROOT / "docs" / "api.md").read_text()
+    for name in keras_hyper.__all__:
+        assert f"::: keras_hyper.{name}\n" in api, name
+        assert ">>>" in getattr(keras_hyper, name).__doc__ or name == "Generator", name
+
+
+def test_a_star_import_does_not_hide_keras():
+    namespace = {}
+    exec("from keras_hyper import *", namespace)
+    assert not {"layers", "ops", "models", "initializers"} & namespace.keys()
