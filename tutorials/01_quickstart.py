@@ -30,7 +30,13 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import keras_hyper
-from keras_hyper import HyperConv2D, HyperDense, TaskEmbedding, TiledKernelGenerator
+from keras_hyper import (
+    HyperConv2D,
+    HyperDense,
+    LinearGenerator,
+    TaskEmbedding,
+    TiledKernelGenerator,
+)
 
 keras.utils.set_random_seed(1)
 
@@ -161,13 +167,15 @@ plain.export("digits_saved_model", verbose=False)
 #
 # Called with a `condition`, a layer has a weight set for each row of it. Here two tasks
 # contradict each other: read the digit, or read nine minus the digit. One network does
-# both, because its last layer is generated from the task.
+# both, because its last layer is generated from the task. A `LinearGenerator` stores more than
+# the weights it makes, and lets them depend on the task as they please.
 
 # %%
 inputs, task = keras.Input((8, 8, 1)), keras.Input((), dtype="int32")
 features = layers.Flatten()(layers.Conv2D(32, 3, strides=2, activation="relu")(inputs))
 condition = TaskEmbedding(num_tasks=2, dim=8)(task)
-outputs = HyperDense(10, activation="softmax")(features, condition=condition)
+last = HyperDense(10, activation="softmax", generator=LinearGenerator(embedding_dim=8))
+outputs = last(features, condition=condition)
 both = keras.Model([inputs, task], outputs)
 both.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
@@ -177,7 +185,7 @@ def with_both_tasks(x, y):
     return [np.concatenate([x, x]), tasks], np.concatenate([y, 9 - y])
 
 
-both.fit(*with_both_tasks(x, y), batch_size=64, epochs=15, verbose=0)
+both.fit(*with_both_tasks(x, y), batch_size=64, epochs=20, verbose=0)
 accuracy = both.evaluate(*with_both_tasks(x_test, y_test), verbose=0)[1]
 print(f"test accuracy over both tasks {accuracy:.1%}")
-assert accuracy > 0.9
+assert accuracy > 0.93
