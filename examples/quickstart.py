@@ -28,7 +28,7 @@ def network(convolution) -> keras.Model:
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.GaussianNoise(0.1)])
     model.add(layers.Conv2D(32, 3, padding="same", activation="relu"))
     for filters, pool in ((32, True), (64, False), (64, True)):
-        model.add(layers.BatchNormalization())
+        model.add(layers.BatchNormalization(momentum=0.9))
         model.add(convolution(filters))
         if pool:
             model.add(layers.MaxPooling2D())

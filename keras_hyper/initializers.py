@@ -34,12 +34,12 @@ class UnitRMS(keras.initializers.Initializer):
     Args:
         seed: Optional integer, to draw the same numbers again.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper.initializers import UnitRMS
-    >>> z = UnitRMS(seed=1)((5, 8))
-    >>> [round(float(r), 5) for r in keras.ops.mean(z * z, axis=-1)]
-    [1.0, 1.0, 1.0, 1.0, 1.0]
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.initializers import UnitRMS
+        >>> z = UnitRMS(seed=1)((5, 8))
+        >>> [round(float(r), 5) for r in keras.ops.mean(z * z, axis=-1)]
+        [1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -72,12 +72,12 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
     Args:
         seed: Optional integer, to draw the same numbers again.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper.initializers import UnitGainOrthogonal, UnitRMS
-    >>> y = UnitRMS(seed=1)((1, 8)) @ UnitGainOrthogonal(seed=2)((8, 100))
-    >>> round(float(keras.ops.mean(y * y)), 4)
-    1.0
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.initializers import UnitGainOrthogonal, UnitRMS
+        >>> y = UnitRMS(seed=1)((1, 8)) @ UnitGainOrthogonal(seed=2)((8, 100))
+        >>> round(float(keras.ops.mean(y * y)), 4)
+        1.0
     """
 
     def __init__(self, seed: int | None = None) -> None:

@@ -88,26 +88,26 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
         TypeError: If `model` is not a Keras layer or model.
         ValueError: If it is not built.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, TiledKernelGenerator, summary
-    >>> kernels = TiledKernelGenerator(tile=(16, 16), embedding_dim=4, name="kernels")
-    >>> model = keras.Sequential([
-    ...     keras.Input((64,)),
-    ...     HyperDense(64, generator=kernels, name="first"),
-    ...     HyperDense(64, generator=kernels, name="second"),
-    ... ])
-    >>> figures = summary(model)
-    layer   weight  shape    generated  own  generator
-    first   kernel  64 x 64      4,096   64  kernels
-    second  kernel  64 x 64      4,096   64  kernels
-    generator  type                  stored  used by
-    kernels    TiledKernelGenerator     400  first, second
-    generated weights: 8,192
-    stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
-    the same model with ordinary weights: 8,320 (7.9% of it stored)
-    >>> figures.stored, figures.generated
-    (656, 8192)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, TiledKernelGenerator, summary
+        >>> kernels = TiledKernelGenerator(tile=(16, 16), embedding_dim=4, name="kernels")
+        >>> model = keras.Sequential([
+        ...     keras.Input((64,)),
+        ...     HyperDense(64, generator=kernels, name="first"),
+        ...     HyperDense(64, generator=kernels, name="second"),
+        ... ])
+        >>> figures = summary(model)
+        layer   weight  shape    generated  own  generator
+        first   kernel  64 x 64      4,096   64  kernels
+        second  kernel  64 x 64      4,096   64  kernels
+        generator  type                  stored  used by
+        kernels    TiledKernelGenerator     400  first, second
+        generated weights: 8,192
+        stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
+        the same model with ordinary weights: 8,320 (7.9% of it stored)
+        >>> figures.stored, figures.generated
+        (656, 8192)
     """
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")

@@ -37,14 +37,14 @@ class TaskEmbedding(keras.layers.Layer):
             values are not known; there such an id gives a row of NaN, so that
             it cannot pass unnoticed.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, TaskEmbedding
-    >>> tasks = TaskEmbedding(num_tasks=10, dim=8)
-    >>> layer = HyperDense(3)
-    >>> outputs = layer(keras.ops.ones((2, 5)), condition=tasks([0, 7]))
-    >>> tuple(outputs.shape)
-    (2, 3)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, TaskEmbedding
+        >>> tasks = TaskEmbedding(num_tasks=10, dim=8)
+        >>> layer = HyperDense(3)
+        >>> outputs = layer(keras.ops.ones((2, 5)), condition=tasks([0, 7]))
+        >>> tuple(outputs.shape)
+        (2, 3)
     """
 
     def __init__(self, num_tasks: int, dim: int, **kwargs: Any) -> None:

@@ -30,14 +30,14 @@ class DirectGenerator(Generator):
     Output shape:
         The same as the input shape.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense
-    >>> from keras_hyper.generators import DirectGenerator
-    >>> layer = HyperDense(3, generator=DirectGenerator())
-    >>> layer.build((None, 5))
-    >>> layer.count_params()  # 15 numbers of the kernel, 3 of the bias
-    18
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense
+        >>> from keras_hyper.generators import DirectGenerator
+        >>> layer = HyperDense(3, generator=DirectGenerator())
+        >>> layer.build((None, 5))
+        >>> layer.count_params()  # 15 numbers of the kernel, 3 of the bias
+        18
     """
 
     shape_free = True

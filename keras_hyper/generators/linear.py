@@ -48,14 +48,14 @@ class LinearGenerator(Generator):
     Raises:
         ValueError: If one generator is shared by weights of different shapes.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, LinearGenerator
-    >>> layer = HyperDense(3, generator=LinearGenerator(embedding_dim=4))
-    >>> layer(keras.ops.ones((2, 5))).shape[1]
-    3
-    >>> layer.generator.count_params()  # 4 * 15 + 15
-    75
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, LinearGenerator
+        >>> layer = HyperDense(3, generator=LinearGenerator(embedding_dim=4))
+        >>> layer(keras.ops.ones((2, 5))).shape[1]
+        3
+        >>> layer.generator.count_params()  # 4 * 15 + 15
+        75
     """
 
     initializations = ("variance", "native")

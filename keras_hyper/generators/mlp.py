@@ -44,14 +44,14 @@ class MLPGenerator(LinearGenerator):
         ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one
             generator is shared by weights of different shapes.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, MLPGenerator
-    >>> generator = MLPGenerator(hidden_units=(16,), activation="tanh")
-    >>> layer = HyperDense(3, generator=generator)
-    >>> outputs = layer(keras.ops.ones((2, 5)), condition=keras.ops.ones((2, 7)))
-    >>> tuple(outputs.shape)
-    (2, 3)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, MLPGenerator
+        >>> generator = MLPGenerator(hidden_units=(16,), activation="tanh")
+        >>> layer = HyperDense(3, generator=generator)
+        >>> outputs = layer(keras.ops.ones((2, 5)), condition=keras.ops.ones((2, 7)))
+        >>> tuple(outputs.shape)
+        (2, 3)
     """
 
     def __init__(

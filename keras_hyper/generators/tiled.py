@@ -63,18 +63,18 @@ class TiledKernelGenerator(Generator):
         ValueError: If a layer asks for a kernel whose rank or spatial size is
             not the tile's.
 
-    Example:
-    The generator of the paper's MNIST network, 4,240 numbers for a kernel of
-    12,544:
+    Examples:
+        The generator of the paper's MNIST network, 4,240 numbers for a kernel of
+        12,544:
 
-    >>> import keras
-    >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
-    >>> generator = TiledKernelGenerator(tile=(7, 7, 16, 16), embedding_dim=4)
-    >>> layer = HyperConv2D(16, 7, padding="same", generator=generator)
-    >>> layer(keras.ops.ones((1, 14, 14, 16))).shape[-1]
-    16
-    >>> generator.count_params()
-    4240
+        >>> import keras
+        >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
+        >>> generator = TiledKernelGenerator(tile=(7, 7, 16, 16), embedding_dim=4)
+        >>> layer = HyperConv2D(16, 7, padding="same", generator=generator)
+        >>> layer(keras.ops.ones((1, 14, 14, 16))).shape[-1]
+        16
+        >>> generator.count_params()
+        4240
     """
 
     shape_free = True

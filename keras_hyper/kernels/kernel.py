@@ -91,12 +91,12 @@ class Full(Kernel):
         value: Tensor of shape `shape`, or `(batch, *shape)` if `batched`.
         batched: Whether the first axis is the batch.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper.kernels import Full
-    >>> kernel = Full(keras.ops.ones((2, 3)), batched=False)
-    >>> kernel.dense(keras.ops.ones((1, 2))).shape[1]
-    3
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.kernels import Full
+        >>> kernel = Full(keras.ops.ones((2, 3)), batched=False)
+        >>> kernel.dense(keras.ops.ones((1, 2))).shape[1]
+        3
     """
 
     def __init__(self, value: Any, batched: bool) -> None:

@@ -21,16 +21,16 @@ class Mixture(Kernel):
         coefficients: Tensor of shape `(batch, k)`.
         bias: Tensor of shape `shape`.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper.kernels import Mixture
-    >>> kernel = Mixture(
-    ...     bank=keras.ops.ones((5, 2, 3)),
-    ...     coefficients=keras.ops.ones((4, 5)),
-    ...     bias=keras.ops.zeros((2, 3)),
-    ... )
-    >>> tuple(kernel.materialize().shape)
-    (4, 2, 3)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.kernels import Mixture
+        >>> kernel = Mixture(
+        ...     bank=keras.ops.ones((5, 2, 3)),
+        ...     coefficients=keras.ops.ones((4, 5)),
+        ...     bias=keras.ops.zeros((2, 3)),
+        ... )
+        >>> tuple(kernel.materialize().shape)
+        (4, 2, 3)
     """
 
     def __init__(self, bank: Any, coefficients: Any, bias: Any) -> None:

@@ -119,19 +119,19 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
 
-    Example:
-    One generator for both convolutions:
+    Examples:
+        One generator for both convolutions:
 
-    >>> import keras
-    >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
-    >>> kernels = TiledKernelGenerator(tile=(3, 3, 16, 16), embedding_dim=8)
-    >>> model = keras.Sequential([
-    ...     keras.Input((28, 28, 16)),
-    ...     HyperConv2D(32, 3, padding="same", generator=kernels),
-    ...     HyperConv2D(64, 3, padding="same", generator=kernels),
-    ... ])
-    >>> model.output_shape
-    (None, 28, 28, 64)
+        >>> import keras
+        >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
+        >>> kernels = TiledKernelGenerator(tile=(3, 3, 16, 16), embedding_dim=8)
+        >>> model = keras.Sequential([
+        ...     keras.Input((28, 28, 16)),
+        ...     HyperConv2D(32, 3, padding="same", generator=kernels),
+        ...     HyperConv2D(64, 3, padding="same", generator=kernels),
+        ... ])
+        >>> model.output_shape
+        (None, 28, 28, 64)
     """
 
     stock = keras.layers.Conv2D

@@ -59,16 +59,16 @@ class HyperDense(HyperLayer, keras.layers.Dense):
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense
-    >>> x = keras.random.normal((4, 16))
-    >>> static = HyperDense(8, activation="relu")
-    >>> tuple(static(x).shape)
-    (4, 8)
-    >>> conditioned = HyperDense(8)
-    >>> tuple(conditioned(x, condition=keras.random.normal((4, 3))).shape)
-    (4, 8)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense
+        >>> x = keras.random.normal((4, 16))
+        >>> static = HyperDense(8, activation="relu")
+        >>> tuple(static(x).shape)
+        (4, 8)
+        >>> conditioned = HyperDense(8)
+        >>> tuple(conditioned(x, condition=keras.random.normal((4, 3))).shape)
+        (4, 8)
     """
 
     stock = keras.layers.Dense

@@ -236,7 +236,8 @@ class HyperLayer(keras.layers.Layer):
     def check_call(self, inputs: Any, condition: Any) -> None:
         """Raises if inputs and condition cannot go together through this layer."""
         floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
-        self.kernel_weight.check_condition(condition)
+        if self.kernel_weight is not None:
+            self.kernel_weight.check_condition(condition)
         if condition is None or len(condition.shape) == 1:
             return
         ours, theirs = condition.shape[0], inputs.shape[0]

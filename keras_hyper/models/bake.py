@@ -39,13 +39,13 @@ def bake(model: keras.Model) -> keras.Model:
             conditioned layer, which has as many kernels as conditions; a
             subclass of a hyper layer; a model that cannot be constructed again.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, bake
-    >>> model = keras.Sequential([keras.Input((16,)), HyperDense(8)])
-    >>> plain = bake(model)
-    >>> type(plain.layers[0]).__name__, plain.count_params()
-    ('Dense', 136)
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, bake
+        >>> model = keras.Sequential([keras.Input((16,)), HyperDense(8)])
+        >>> plain = bake(model)
+        >>> type(plain.layers[0]).__name__, plain.count_params()
+        ('Dense', 136)
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")

@@ -23,20 +23,20 @@ def clone(model: keras.Model) -> keras.Model:
     Raises:
         TypeError: If `model` is not a Keras model.
 
-    Example:
-    >>> import keras
-    >>> from keras_hyper import HyperDense, TiledKernelGenerator, clone
-    >>> kernels = TiledKernelGenerator(tile=(8, 8), embedding_dim=4)
-    >>> model = keras.Sequential([
-    ...     keras.Input((16,)),
-    ...     HyperDense(16, generator=kernels),
-    ...     HyperDense(16, generator=kernels),
-    ... ])
-    >>> copy = clone(model)
-    >>> copy.layers[0].generator is copy.layers[1].generator
-    True
-    >>> copy.layers[0].generator is kernels
-    False
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, TiledKernelGenerator, clone
+        >>> kernels = TiledKernelGenerator(tile=(8, 8), embedding_dim=4)
+        >>> model = keras.Sequential([
+        ...     keras.Input((16,)),
+        ...     HyperDense(16, generator=kernels),
+        ...     HyperDense(16, generator=kernels),
+        ... ])
+        >>> copy = clone(model)
+        >>> copy.layers[0].generator is copy.layers[1].generator
+        True
+        >>> copy.layers[0].generator is kernels
+        False
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")

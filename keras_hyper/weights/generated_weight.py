@@ -46,12 +46,12 @@ class GeneratedWeight(keras.layers.Layer):
         TypeError: If `generator` is no `Generator`.
         ValueError: If the condition does not fit, at the call.
 
-    Example:
-    >>> from keras_hyper import GeneratedWeight, LinearGenerator
-    >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
-    >>> weight.build(None)
-    >>> tuple(weight().materialize().shape)
-    (5, 3)
+    Examples:
+        >>> from keras_hyper import GeneratedWeight, LinearGenerator
+        >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
+        >>> weight.build(None)
+        >>> tuple(weight().materialize().shape)
+        (5, 3)
     """
 
     def __init__(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import TRUE_FLOAT64, gradients, relative_error, to_numpy
+from helpers import JIT, TRUE_FLOAT64, gradients, relative_error, to_numpy
 from keras_hyper import Generator, HyperConv2D, HyperDense, LinearGenerator
 from keras_hyper.kernels import Full
 from reference import equations
@@ -188,6 +188,29 @@ def test_per_sample_equals_the_equations(case, generator, rng):
         if hyper.activation is keras.activations.relu:
             expected = np.maximum(expected, 0)
         assert relative_error(outputs, expected) <= 1e-12
+
+
+@pytest.mark.parametrize("strides", [1, (2, 3)])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_images_of_unknown_size_have_kernels_of_their_own(strides, padding, rng):
+    layer = HyperConv2D(4, 3, strides=strides, padding=padding, generator=LinearGenerator())
+    inputs, condition = keras.Input((None, None, 2)), keras.Input((3,))
+    model = keras.Model([inputs, condition], layer(inputs, condition=condition))
+    assert model.output.shape == (None, None, None, 4)
+    for height in (7, 8):
+        data = [
+            rng.normal(size=(2, height, 10, 2)).astype("float32"),
+            rng.normal(size=(2, 3)).astype("float32"),
+        ]
+        kernels = to_numpy(layer.generate(data[1])["kernel"])
+        expected = [
+            equations.conv(x, kernel, strides=layer.strides, padding=padding)
+            for x, kernel in zip(data[0].astype("float64"), kernels, strict=True)
+        ]
+        for jit in {False, JIT}:
+            model.compile(jit_compile=jit)
+            outputs = model.predict(data, verbose=0)
+            assert relative_error(outputs, np.stack(expected)) < 1e-5
 
 
 @pytest.mark.tensorflow
