@@ -20,6 +20,7 @@ def test_code_runs(page, capsys):
     namespace = {}
     for block in blocks(page):
         exec(compile(block, str(page), "exec"), namespace)
+    assert "keras" in namespace
 
 
 def test_the_readme_has_code_and_the_two_commands():

@@ -103,7 +103,7 @@ def twins(case, generator, condition_shape, rng, dtype="float32"):
     return hyper, stock, rng.normal(size=(3, *shape)).astype(dtype)
 
 
-def compare(hyper, stock, x, condition, tolerance):
+def check_twins(hyper, stock, x, condition, tolerance):
     """Compares outputs, and the gradients by weights, bias and inputs."""
     expected = to_numpy(stock(x))
     assert relative_error(hyper(x, condition=condition), expected) <= tolerance
@@ -131,13 +131,13 @@ def compare(hyper, stock, x, condition, tolerance):
 @pytest.mark.parametrize("generator", [Constant, NeutralLinear])
 def test_static_equals_stock(case, generator, rng):
     hyper, stock, x = twins(case, generator, None, rng)
-    compare(hyper, stock, x, None, tolerance=1e-6)
+    check_twins(hyper, stock, x, None, tolerance=1e-6)
 
 
 @over_twins
 def test_one_condition_for_the_batch_equals_stock(case, rng):
     hyper, stock, x = twins(case, Constant, (4,), rng)
-    compare(hyper, stock, x, rng.normal(size=4).astype("float32"), tolerance=1e-6)
+    check_twins(hyper, stock, x, rng.normal(size=4).astype("float32"), tolerance=1e-6)
 
 
 @over_twins
@@ -153,7 +153,7 @@ def test_per_sample_equals_stock(case, generator, dtype, rng):
     # our side to float64 there as well.
     exact = TRUE_FLOAT64 or "conv" in case
     tolerance = 1e-5 if dtype == "float32" else 1e-12 if exact else 1e-6
-    compare(hyper, stock, x, condition, tolerance)
+    check_twins(hyper, stock, x, condition, tolerance)
 
 
 @over_cases
