@@ -9,7 +9,7 @@ Flokas & Lipson ("Principled weight initialization for hypernetworks", ICLR
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -96,6 +96,11 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this initializer again."""
         return {"seed": self.seed}
+
+
+def flat_draw(initializer: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
+    """Returns an initializer that draws a weight of a shape, and lays it out otherwise."""
+    return lambda shape, dtype=None: ops.reshape(initializer(weight_shape, dtype=dtype), shape)
 
 
 def fans(

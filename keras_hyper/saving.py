@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from keras_hyper.scopes import cloning
+from keras_hyper.scopes import baking, cloning
 
 T = TypeVar("T", bound=type)
 
@@ -17,10 +17,38 @@ def serializable(cls: T) -> T:
 def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
     """Returns the configuration of a layer that other parents may hold too.
 
-    Inside a saving scope Keras marks the second and later occurrence of an
-    object, but not the first, so that loading would make two objects of it.
-    Serializing twice makes every occurrence a marked one.
+    For the `get_config` of layers and models that take a generator as an
+    argument; their `__init__` passes the argument through `deserialize_shared`.
+    The generator then stays shared in files, in `keras_hyper.clone` and in
+    copies.
+
+    Args:
+        layer: A layer, such as a generator, or None.
+
+    Returns:
+        Its configuration, or None.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense
+        >>> from keras_hyper.saving import deserialize_shared, serialize_shared
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... class Block(keras.layers.Layer):
+        ...     def __init__(self, generator, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.generator = deserialize_shared(generator)
+        ...         self.inner = HyperDense(8, generator=self.generator)
+        ...     def build(self, input_shape):
+        ...         self.inner.build(input_shape)
+        ...     def call(self, inputs):
+        ...         return self.inner(inputs)
+        ...     def get_config(self):
+        ...         config = {"generator": serialize_shared(self.generator)}
+        ...         return {**super().get_config(), **config}
     """
+    # Inside a saving scope Keras marks the second and later occurrence of an
+    # object, but not the first, so that loading would make two objects of it.
+    # Serializing twice makes every occurrence a marked one.
     if layer is None:
         return None
     copies = cloning()
@@ -31,9 +59,19 @@ def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
 
 
 def deserialize_shared(config: Any) -> Any:
-    """Returns the layer for a configuration from `serialize_shared`; others pass."""
+    """Returns the layer for a configuration from `serialize_shared`.
+
+    Args:
+        config: A configuration; anything else, such as a layer, is returned.
+
+    Returns:
+        The layer, the same one for every occurrence. None for a configuration
+        while a model is baked: a baked model has no generators.
+    """
     if not isinstance(config, dict):
         return config
+    if baking():
+        return None
     copies = cloning()
     if copies is not None and "shared_copy_of" in config:
         return copies.layer(config)

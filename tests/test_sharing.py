@@ -56,9 +56,16 @@ def test_it_stays_shared(way, make, parents, tmp_path):
     np.testing.assert_array_equal(to_numpy(revived(X)), to_numpy(model(X)))
 
 
-def test_weights_files_hold_it_once(tmp_path):
-    model, other = network(), network()
+@pytest.mark.parametrize("parents", [2, 3])
+def test_weights_files_hold_it_once(parents, tmp_path):
+    import h5py
+
+    model, other = network(parents), network(parents)
     model.save_weights(tmp_path / "m.weights.h5")
+    stored = []
+    with h5py.File(tmp_path / "m.weights.h5") as file:
+        file.visititems(lambda _, item: stored.append(getattr(item, "size", 0)))
+    assert sum(stored) == model.count_params()
     other.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(to_numpy(other(X)), to_numpy(model(X)))
 
@@ -119,6 +126,40 @@ def test_trainable_false_freezes_it_for_all(where):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize("where", ["generator", "layer", "constructor"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        through_file,
+        lambda model, directory: pickle.loads(pickle.dumps(model)),
+        lambda model, directory: keras.models.clone_model(model),
+        lambda model, directory: keras_hyper.clone(model),
+    ],
+    ids=["keras-file", "pickle", "clone_model", "clone"],
+)
+def test_what_is_frozen_stays_frozen(way, where, tmp_path):
+    generator = TiledKernelGenerator((4, 4), 3, trainable=where != "constructor")
+    layers = [HyperDense(6, generator=generator) for _ in range(2)]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    if where == "generator":
+        generator.trainable = False
+    if where == "layer":
+        layers[0].trainable = False
+    frozen = {"generator": 4, "constructor": 4, "layer": 2}[where]
+    assert len(model.trainable_variables) == frozen
+    other = way(model, tmp_path)
+    assert len(other.trainable_variables) == frozen
+    assert not any(v.trainable for v in other.layers[0].generator.variables)
+
+
+def test_a_layer_constructed_frozen_is_frozen():
+    layer = HyperDense(60, trainable=False, generate_bias=True)
+    model = keras.Sequential([keras.Input((60,)), layer])
+    assert not model.trainable_variables
+    layer.trainable = True
+    assert len(model.trainable_variables) == 6
+
+
 def test_in_and_between_models():
     """One generator for a convolution and, in another model, for a second one."""
     generator = TiledKernelGenerator((3, 3, 2, 2), embedding_dim=2)
@@ -156,6 +197,37 @@ def test_subclassed_models(tmp_path):
     clone = keras_hyper.clone(model)
     assert clone.built
     assert clone.count_params() == model.count_params()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """A layer of a user's own that takes a generator as an argument."""
+
+    def __init__(self, generator, **kwargs):
+        super().__init__(**kwargs)
+        self.generator = keras_hyper.saving.deserialize_shared(generator)
+        self.inner = HyperDense(6, generator=self.generator)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+    def get_config(self):
+        generator = keras_hyper.saving.serialize_shared(self.generator)
+        return {**super().get_config(), "generator": generator}
+
+
+def test_a_layer_that_takes_a_generator_keeps_it_shared(tmp_path):
+    generator = TiledKernelGenerator((4, 4), 3)
+    model = keras.Sequential([keras.Input((6,)), Block(generator), Block(generator)])
+    for other in (through_file(model, tmp_path), keras_hyper.clone(model), copy.deepcopy(model)):
+        assert other.layers[0].generator is other.layers[1].generator
+        assert other.count_params() == model.count_params()
+    plain = keras_hyper.bake(model)
+    assert plain.layers[0].generator is None
+    np.testing.assert_array_equal(to_numpy(plain(X)), to_numpy(model(X)))
 
 
 def test_checkpoints(tmp_path):

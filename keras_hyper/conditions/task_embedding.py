@@ -34,8 +34,8 @@ class TaskEmbedding(keras.layers.Layer):
     Raises:
         TypeError: If the ids are not integers.
         ValueError: If an id is negative or too large. Inside compiled code the
-            values are not known; there such an id gives a row of NaN, so that
-            it cannot pass unnoticed.
+            values are not known; there such an id, or one that is no whole
+            number, gives a row of NaN, so that it cannot pass unnoticed.
 
     Examples:
         >>> import keras
@@ -48,7 +48,8 @@ class TaskEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, num_tasks: int, dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Ids must reach `call` as they are: half precision would round them.
+        super().__init__(autocast=False, **kwargs)
         self.num_tasks = positive_int("num_tasks", num_tasks)
         self.dim = positive_int("dim", dim)
         self.embeddings: Any = None
@@ -70,9 +71,11 @@ class TaskEmbedding(keras.layers.Layer):
         self._check(ids)
         if len(ids.shape) == 2:
             ids = ops.squeeze(ids, axis=-1)
-        ids = ops.cast(ids, "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
-        rows = ops.take(self.embeddings, ops.where(known, ids, 0), axis=0)
+        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(ids.dtype)):
+            known = ops.logical_and(known, ops.equal(ids, ops.floor(ids)))
+        places = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
+        rows = ops.cast(ops.take(self.embeddings, places, axis=0), self.compute_dtype)
         missing = ops.full_like(rows, float("nan"))
         return ops.where(ops.expand_dims(known, -1), rows, missing)
 

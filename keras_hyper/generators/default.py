@@ -7,12 +7,14 @@ from typing import Any
 from keras_hyper.generators.direct import DirectGenerator
 from keras_hyper.generators.generator import Generator
 from keras_hyper.generators.tiled import TiledKernelGenerator
+from keras_hyper.initializers import weight_std
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
 
 
 def default_generator(
     weight_shape: Sequence[int],
+    initializer: Any,
     condition_dim: int | None = None,
     embedding_dim: int | None = None,
     **kwargs: Any,
@@ -26,15 +28,18 @@ def default_generator(
     rank; of these, those with the widest embeddings; of these, the one that
     stores least.
 
-    A kernel too small to be stored in half its size is held as it is, by a
-    `DirectGenerator`: a static layer never stores more than its stock twin.
+    A static kernel too small to be stored in half its size is held as it is, by
+    a `DirectGenerator`: a static layer never stores more than its stock twin,
+    unless `embedding_dim` asks for it. So is a kernel whose initializer tiles
+    cannot match, such as zeros or the identity.
 
     A condition costs a projection onto every number of the embeddings. Where
     nothing fits in half of the kernel then, the tile that stores least is
-    taken.
+    taken, and that can be more than the kernel.
 
     Args:
         weight_shape: Shape of the kernel.
+        initializer: Keras initializer that an ordinary kernel would have.
         condition_dim: Width of the condition, None for a static layer.
         embedding_dim: Width of the embeddings, None to choose it.
         **kwargs: Arguments of `keras.layers.Layer` for the generator.
@@ -43,6 +48,8 @@ def default_generator(
         The generator, not built yet.
     """
     *spatial, fan_in, fan_out = weight_shape
+    if not weight_std(initializer, weight_shape):
+        return DirectGenerator(initialization="native", **kwargs)
     widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
     choices = [
         _Choice(weight_shape, rows, columns, width, condition_dim)
@@ -55,7 +62,7 @@ def default_generator(
     if fitting:
         best = min(fitting, key=lambda choice: (-choice.rank, -choice.width, choice.stored))
     elif condition_dim is None and embedding_dim is None:
-        return DirectGenerator(**kwargs)
+        return DirectGenerator(initialization="native", **kwargs)
     else:
         best = min(choices, key=lambda choice: choice.stored)
     return TiledKernelGenerator(

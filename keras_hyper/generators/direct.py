@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_hyper.generators.generator import Generator
+from keras_hyper.initializers import flat_draw
 from keras_hyper.saving import serializable
 
 
@@ -14,14 +16,18 @@ from keras_hyper.saving import serializable
 class DirectGenerator(Generator):
     """Takes the embedding itself for the weight: `W = reshape(e)`.
 
-    It holds no parameters and serves every shape. A layer with
-    `generator=None` uses it for kernels that are too small for any other
-    generator to store less; with a condition, the projection of the condition
-    onto the embedding is then the whole hypernetwork.
+    It holds no parameters and serves every shape. A static weight is then an
+    ordinary one, and a conditioned weight is linear in its condition. A layer
+    with `generator=None` uses it where no other generator would store less, and
+    for a generated bias.
 
     Args:
+        initialization: `"variance"`: the weight starts with the variance of the
+            layer's `kernel_initializer`, whatever the condition. `"native"`: it
+            starts as a draw of that initializer, whichever it is, and the
+            projection of a condition starts at zero: `W = W_0 + P c`.
         normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1.
+            scaled to a root mean square of 1. With `"native"` it never is.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -41,15 +47,40 @@ class DirectGenerator(Generator):
     """
 
     shape_free = True
+    initializations = ("variance", "native")
 
-    def __init__(self, normalize_condition: bool = True, **kwargs: Any) -> None:
-        super().__init__(normalize_condition=normalize_condition, **kwargs)
+    def __init__(
+        self, initialization: str = "variance", normalize_condition: bool = True, **kwargs: Any
+    ) -> None:
+        normalize_condition = normalize_condition and initialization != "native"
+        super().__init__(
+            initialization=initialization, normalize_condition=normalize_condition, **kwargs
+        )
         # The width is the weight's size, whichever weight asks.
+        self.embedding_dim: Any = None
         self.input_spec = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(1, size)`."""
         return 1, math.prod(weight_shape)
+
+    def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
+        """Returns an initializer for the weight itself."""
+        if self.initialization == "native":
+            return flat_draw(initializer, weight_shape)
+        return super().embedding_initializer(weight_shape, initializer)
+
+    def projection_initializer(self, condition_dim: int) -> Any:
+        """Returns an initializer for the projection of a condition onto the weight."""
+        if self.initialization == "native":
+            return keras.initializers.Zeros()
+        return super().projection_initializer(condition_dim)
+
+    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+        """Returns the scale of a weight: 1 if the embedding is the initializer's draw."""
+        if self.initialization == "native":
+            return 1.0, None
+        return self.scaled_start(weight_shape, initializer)
 
     def call(self, embedding: Any) -> Any:
         """Returns the embedding."""
@@ -63,5 +94,5 @@ class DirectGenerator(Generator):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this generator again."""
         config = super().get_config()
-        del config["embedding_dim"], config["initialization"]
+        del config["embedding_dim"]
         return config

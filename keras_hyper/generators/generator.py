@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_hyper.checks import one_of, positive_int
+from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.scopes import baking
@@ -62,13 +63,17 @@ class Generator(keras.layers.Layer):
         self._weight_shape: tuple[int, ...] | None = None
         self._native: Any = None
 
-    @property
-    def embedding_initializer(self) -> keras.initializers.Initializer:
-        """A new initializer for the embedding of one weight."""
+    def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
+        """Returns an initializer for the embedding of one weight.
+
+        Args:
+            weight_shape: Shape of the weight.
+            initializer: Keras initializer that an ordinary weight would have.
+        """
         return UnitRMS()
 
-    def projection_initializer(self, condition_dim: int) -> keras.initializers.Initializer:
-        """A new initializer for the projection of a condition onto an embedding.
+    def projection_initializer(self, condition_dim: int) -> Any:
+        """Returns an initializer for the projection of a condition onto an embedding.
 
         Args:
             condition_dim: Integer, width of the condition.
@@ -139,12 +144,12 @@ class Generator(keras.layers.Layer):
                 "shape a generator of its own, or share one that serves every shape, such as "
                 "TiledKernelGenerator."
             )
-        elif (native is None) != (self._native is None):
+        elif _start_of(native) != _start_of(self._native):
             raise ValueError(
-                f"{type(self).__name__} '{self.name}' is shared by layers whose "
-                "`kernel_initializer` is a VarianceScaling and others whose is not; one bias "
-                f"cannot start right for both. Received: kernel_initializer={initializer}. Give "
-                "the layers one kind of initializer, or a generator each."
+                f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
+                "differently, and its one bias cannot start right for both. Received: "
+                f"kernel_initializer={initializer}. Give the layers the same initializer, or a "
+                "generator each."
             )
         return scale
 
@@ -160,10 +165,21 @@ class Generator(keras.layers.Layer):
             None; or 1.0 and the initializer, if the generator's own bias is to
             start as its draw.
         """
-        can_be_native = "native" in self.initializations
         scaling = isinstance(initializer, keras.initializers.VarianceScaling)
-        if self.initialization == "native" or (can_be_native and not scaling):
+        if self.initialization == "native" or ("native" in self.initializations and not scaling):
             return 1.0, initializer
+        return self.scaled_start(weight_shape, initializer)
+
+    def scaled_start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, None]:
+        """Returns the standard deviation of a weight, and None for its bias.
+
+        Args:
+            weight_shape: Shape of the weight.
+            initializer: Keras initializer that an ordinary weight would have.
+
+        Raises:
+            ValueError: If the standard deviation is not known, or zero.
+        """
         std = weight_std(initializer, weight_shape)
         if not std:
             raise ValueError(
@@ -179,6 +195,7 @@ class Generator(keras.layers.Layer):
         self._weight_shape = weight_shape
         self._native = native
         self.build((None, self.embedding_dim))
+        freeze_what_is_new(self)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what `build_from_config` needs to create the variables again."""
@@ -203,3 +220,10 @@ class Generator(keras.layers.Layer):
             "normalize_condition": self.normalize_condition,
         }
         return {**super().get_config(), **config}
+
+
+def _start_of(native: Any) -> Any:
+    """Returns what tells two native starts apart, which the seed does not."""
+    if not isinstance(native, keras.initializers.Initializer):
+        return native
+    return type(native), {**native.get_config(), "seed": None}

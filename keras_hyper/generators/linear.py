@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_hyper.generators.generator import Generator
+from keras_hyper.initializers import flat_draw
 from keras_hyper.kernels import Kernel, Mixture
 from keras_hyper.saving import serializable
 
@@ -123,15 +124,10 @@ class LinearGenerator(Generator):
         return keras.layers.Dense(
             math.prod(shape),
             kernel_initializer=normal if native is None else _small(normal, native, shape),
-            bias_initializer="zeros" if native is None else _flat(native, shape),
+            bias_initializer="zeros" if native is None else flat_draw(native, shape),
             dtype=self.dtype_policy,
             name="head",
         )
-
-
-def _flat(native: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
-    """Returns an initializer that draws a weight and lays it out flat."""
-    return lambda shape, dtype=None: ops.reshape(native(weight_shape, dtype=dtype), shape)
 
 
 def _small(normal: Any, native: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:

@@ -74,8 +74,8 @@ class MLPGenerator(LinearGenerator):
             )
         self.activation = keras.activations.get(activation)
         self.seed = seed
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be a number in [0, 1). Received: dropout={dropout!r}")
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
         self.hidden = [
             keras.layers.Dense(

@@ -103,12 +103,11 @@ class TiledKernelGenerator(Generator):
         self.hidden = self._linear("hidden", self._rows * self.hidden_dim)
         self.head = self._linear("head", math.prod(self._spatial) * self._columns)
 
-    @property
-    def embedding_initializer(self) -> keras.initializers.Initializer:
-        """A new initializer for the embeddings of one kernel's tiles."""
+    def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
+        """Returns an initializer for the embeddings of one kernel's tiles."""
         if self.initialization == "paper":
             return keras.initializers.TruncatedNormal(mean=0.01, stddev=1.0)
-        return super().embedding_initializer
+        return super().embedding_initializer(weight_shape, initializer)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(tiles, embedding_dim)`."""

@@ -49,6 +49,7 @@ class HyperConv(HyperLayer):
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the activations."""
         self.check_call(inputs, condition)
+        self.compute_output_shape(inputs.shape)  # Raises if nothing is left of the inputs.
         kernel, bias = self.weights_for(condition)
         outputs = kernel.conv(
             inputs,
@@ -84,19 +85,19 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
             starts with.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample. It is added once for
-            each call of the layer.
+            the batch if there is a kernel for each sample, which cannot be used
+            inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
         generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which stores at most half
-            as many numbers as the kernel has (`default_generator`).
+            None for a small one of the layer's own, which as a rule stores at
+            most half as many numbers as the kernel has (`default_generator`).
         embedding_dim: Integer, width of the embedding of the layer's own
             generator. None to choose it.
-        generate_bias: Whether the bias is generated as well, by a linear head
-            that starts at the `bias_initializer`.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
+            where `b_0` starts at the `bias_initializer` and `P` at zero.
         composition: `"replace"`: the generated numbers are the kernel.
         **kwargs: Arguments of `keras.layers.Layer`.
 

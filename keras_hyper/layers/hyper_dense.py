@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_hyper.checks import positive_int
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 
@@ -26,19 +27,19 @@ class HyperDense(HyperLayer, keras.layers.Dense):
             starts with.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample. It is added once for
-            each call of the layer.
+            the batch if there is a kernel for each sample, which cannot be used
+            inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
         generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which stores at most half
-            as many numbers as the kernel has (`default_generator`).
+            None for a small one of the layer's own, which as a rule stores at
+            most half as many numbers as the kernel has (`default_generator`).
         embedding_dim: Integer, width of the embedding of the layer's own
             generator. None to choose it.
-        generate_bias: Whether the bias is generated as well, by a linear head
-            that starts at the `bias_initializer`.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
+            where `b_0` starts at the `bias_initializer` and `P` at zero.
         composition: `"replace"`: the generated numbers are the kernel.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -92,7 +93,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            units,
+            positive_int("units", units),
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,

@@ -8,11 +8,17 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import floating, one_of, positive_int
-from keras_hyper.generators import LinearGenerator, default_generator
+from keras_hyper.freezing import freeze_what_is_new
+from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
 from keras_hyper.saving import serialize_shared
 from keras_hyper.scopes import baking
-from keras_hyper.weights import GeneratedWeight, as_generator, check_condition_shape
+from keras_hyper.weights import (
+    GeneratedWeight,
+    as_generator,
+    check_condition_shape,
+    check_condition_type,
+)
 
 # Arguments of stock layers that are about a stored kernel.
 _NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config")
@@ -34,8 +40,8 @@ class HyperLayer(keras.layers.Layer):
             None for a small one of the layer's own (`default_generator`).
         embedding_dim: Integer, width of the embedding of the layer's own
             generator. None to choose it.
-        generate_bias: Whether the bias is generated as well, by a linear head
-            that starts at the `bias_initializer`.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
+            where `b_0` starts at the `bias_initializer` and `P` at zero.
         composition: `"replace"`: the generated numbers are the kernel.
         **kwargs: Keyword arguments of the stock layer.
     """
@@ -134,6 +140,7 @@ class HyperLayer(keras.layers.Layer):
             check_condition_shape(condition_shape)
         generator = self.generator or default_generator(
             kernel_shape,
+            self.kernel_initializer,
             condition_dim=None if condition_shape is None else condition_shape[-1],
             embedding_dim=self.embedding_dim,
             dtype=self.dtype_policy,
@@ -143,14 +150,23 @@ class HyperLayer(keras.layers.Layer):
             generator,
             kernel_shape,
             self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
             composition=self.composition,
             dtype=self.dtype_policy,
             name="kernel",
         )
         self.kernel_weight.build(condition_shape)
-        if not self.use_bias:
-            return
-        if not self.generate_bias:
+        if self.generate_bias:
+            self.bias_weight = GeneratedWeight(
+                DirectGenerator("native", dtype=self.dtype_policy, name="generator"),
+                bias_shape,
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                dtype=self.dtype_policy,
+                name="bias",
+            )
+            self.bias_weight.build(condition_shape)
+        elif self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=bias_shape,
@@ -158,15 +174,10 @@ class HyperLayer(keras.layers.Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-            return
-        head = LinearGenerator(initialization="native", dtype=self.dtype_policy, name="generator")
-        self.bias_weight = GeneratedWeight(
-            head, bias_shape, self.bias_initializer, dtype=self.dtype_policy, name="bias"
-        )
-        self.bias_weight.build(condition_shape)
+        freeze_what_is_new(self)
 
     def weights_for(self, condition: Any) -> tuple[Kernel, Any]:
-        """Returns the kernel and the bias for a condition, and adds their losses.
+        """Returns the kernel and the bias for a condition.
 
         Args:
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
@@ -175,22 +186,9 @@ class HyperLayer(keras.layers.Layer):
             The kernel, and the bias as a tensor or None.
         """
         kernel = self.kernel_weight(condition)
-        if self.kernel_regularizer is not None:
-            self._regularize(kernel, self.kernel_regularizer)
         if self.bias_weight is None:
             return kernel, self.bias
-        bias = self.bias_weight(condition)
-        if self.bias_regularizer is not None:
-            self._regularize(bias, self.bias_regularizer)
-        return kernel, bias.materialize()
-
-    def _regularize(self, kernel: Kernel, regularizer: Any) -> None:
-        # In the type of the variables, as the stock layers do.
-        weight = ops.cast(kernel.materialize(), self.variable_dtype)
-        if kernel.batched:
-            self.add_loss(ops.mean(ops.vectorized_map(regularizer, weight)))
-        else:
-            self.add_loss(regularizer(weight))
+        return kernel, self.bias_weight(condition).materialize()
 
     def finish(self, outputs: Any, bias: Any, channel_axis: int = -1) -> Any:
         """Returns the outputs with the bias added and the activation applied.
@@ -232,6 +230,13 @@ class HyperLayer(keras.layers.Layer):
         elif self.bias is not None:
             weights["bias"] = ops.convert_to_tensor(self.bias)
         return weights
+
+    def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
+        """Calls the layer; refuses a condition that is none before Keras looks at it."""
+        check_condition_type(condition)
+        if condition is not None:
+            kwargs["condition"] = condition
+        return super().__call__(inputs, **kwargs)
 
     def check_call(self, inputs: Any, condition: Any) -> None:
         """Raises if inputs and condition cannot go together through this layer."""

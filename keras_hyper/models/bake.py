@@ -88,7 +88,13 @@ def _check_bakeable(layer: HyperLayer) -> None:
 def _copy_weights(model: keras.Model, plain: keras.Model) -> None:
     """Copies the weights along the two models, which have the same places."""
     matched = list(pairs(model, plain))
+    first: dict[int, keras.layers.Layer] = {}
     for source, target in matched:
+        if source.weights and first.setdefault(id(source), target) is not target:
+            raise ValueError(
+                f"Layer '{source.name}' ({type(source).__name__}) cannot be baked: it is used in "
+                "more than one of the nested models, and would become several layers."
+            )
         if isinstance(source, HyperLayer):
             weights = source.generate()
             target.set_weights([keras.ops.convert_to_numpy(w) for w in weights.values()])

@@ -15,7 +15,8 @@ def clone(model: keras.Model) -> keras.Model:
 
     Args:
         model: A Sequential or functional model, or a subclassed one that has a
-            `get_config`. Custom layers in it need a `get_config` as well.
+            `get_config`. Custom layers in it need a `get_config` as well, and
+            `keras_hyper.saving.serialize_shared` in it if they take a generator.
 
     Returns:
         The new model; it is not compiled.

@@ -3,3 +3,4 @@
 from keras_hyper.weights.generated_weight import GeneratedWeight as GeneratedWeight
 from keras_hyper.weights.generated_weight import as_generator as as_generator
 from keras_hyper.weights.generated_weight import check_condition_shape as check_condition_shape
+from keras_hyper.weights.generated_weight import check_condition_type as check_condition_type

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import floating, one_of, positive_ints
+from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import rms_normalize
@@ -31,6 +32,10 @@ class GeneratedWeight(keras.layers.Layer):
         weight_shape: Tuple of integers, the shape of the weight.
         initializer: Keras initializer that an ordinary weight would have. The
             generated weight starts with its variance.
+        regularizer: Keras regularizer of the generated weight. Static, it counts
+            once, as that of a variable does. Conditioned, its mean over the
+            samples is added at every call, which Keras allows outside of loops
+            only: not inside the cell of a recurrent layer.
         composition: `"replace"`: the generated numbers are the weight.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -59,6 +64,7 @@ class GeneratedWeight(keras.layers.Layer):
         generator: Generator,
         weight_shape: Sequence[int],
         initializer: Any = "glorot_uniform",
+        regularizer: Any = None,
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
@@ -68,6 +74,7 @@ class GeneratedWeight(keras.layers.Layer):
         self.generator = as_generator(generator)
         self.weight_shape = positive_ints("weight_shape", weight_shape)
         self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
         self.composition = one_of("composition", composition, ("replace",))
         self.embedding: Any = None
         self.projection: Any = None
@@ -83,10 +90,14 @@ class GeneratedWeight(keras.layers.Layer):
         """Creates the embedding and, with a condition, its projection."""
         self.scale = self.generator.prepare(self.weight_shape, self.initializer)
         pieces, width = self.generator.embedding_shape(self.weight_shape)
+        static = condition_shape is None
         self.embedding = self.add_weight(
             name="embedding",
             shape=(pieces, width),
-            initializer=self.generator.embedding_initializer,
+            initializer=self.generator.embedding_initializer(self.weight_shape, self.initializer),
+            # A penalty that hangs on a variable counts once, however often, and
+            # wherever, the layer is called. It looks at the generated weight.
+            regularizer=self._static_penalty if static and self.regularizer else None,
         )
         if condition_shape is not None:
             check_condition_shape(condition_shape)
@@ -105,6 +116,7 @@ class GeneratedWeight(keras.layers.Layer):
                 name="projection",
             )
             self.projection.build((None, self.condition_dim))
+        freeze_what_is_new(self)
 
     def embed(self, condition: Any = None) -> Any:
         """Returns the embedding: `(pieces, width)`, or `(batch, pieces, width)`.
@@ -129,7 +141,20 @@ class GeneratedWeight(keras.layers.Layer):
     def call(self, condition: Any = None) -> Kernel:
         """Returns the weight."""
         kernel = self.generator.kernel(self.embed(condition), self.weight_shape)
-        return kernel.cast(self.compute_dtype).scaled(self.scale)
+        kernel = kernel.cast(self.compute_dtype).scaled(self.scale)
+        if self.regularizer is not None and self.conditioned:
+            self.add_loss(self._penalty(kernel))
+        return kernel
+
+    def _static_penalty(self, embedding: Any) -> Any:
+        return self._penalty(self())
+
+    def _penalty(self, kernel: Kernel) -> Any:
+        # In the type of the variables, as for a variable.
+        weight = ops.cast(kernel.materialize(), self.variable_dtype)
+        if kernel.batched:
+            return ops.mean(ops.vectorized_map(self.regularizer, weight))
+        return self.regularizer(weight)
 
     def check_condition(self, condition: Any) -> None:
         """Raises if the condition is not what this slot was built for."""
@@ -161,6 +186,7 @@ class GeneratedWeight(keras.layers.Layer):
             "generator": serialize_shared(self.generator),
             "weight_shape": self.weight_shape,
             "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
             "composition": self.composition,
         }
         return {**super().get_config(), **config}
@@ -176,6 +202,16 @@ def as_generator(generator: Any) -> Generator:
             f"{type(generator).__name__})"
         )
     return generator
+
+
+def check_condition_type(condition: Any) -> None:
+    """Raises if a condition is neither None nor a tensor or an array."""
+    if condition is not None and not hasattr(condition, "shape"):
+        raise TypeError(
+            "`condition` must be a tensor or an array. Received: "
+            f"condition={condition!r} (of type {type(condition).__name__}). Task ids go through "
+            "keras_hyper.TaskEmbedding."
+        )
 
 
 def check_condition_shape(shape: Sequence[int | None]) -> None:

@@ -45,7 +45,7 @@ def test_tasks_are_learned_by_id(rng):
         (-1, ValueError, r"`ids` must be in \[0, 4\].*-1"),
         ([0, 5], ValueError, r"`ids` must be in \[0, 4\].*5"),
         (1.5, TypeError, "integer task ids.*float32"),
-        (np.ones(2), TypeError, "integer task ids.*float32"),
+        (np.ones(2), TypeError, "integer task ids.*float64"),
         (np.ones((2, 2), int), ValueError, r"one id, or one for each sample.*\(2, 2\)"),
     ],
 )
@@ -65,6 +65,21 @@ def test_wrong_ids_in_compiled_code_give_nan():
     outputs = model.predict(np.array([1, -1, 5]), verbose=0)
     assert np.isfinite(outputs[0]).all()
     assert np.isnan(outputs[1:]).all()
+
+
+def test_half_precision_does_not_round_ids():
+    keras.config.set_dtype_policy("mixed_float16")
+    tasks = TaskEmbedding(5000, 4)
+    inputs = keras.Input(())  # Floating point, the default of `Input`.
+    model = keras.Model(inputs, tasks(inputs))
+    ids = np.array([2049, 4097], "float32")
+    if keras.backend.backend() == "torch":
+        with pytest.raises(TypeError, match="integer task ids"):
+            model.predict(ids, verbose=0)
+        return
+    rows = tasks.embeddings.numpy()[[2049, 4097]].astype("float16")
+    np.testing.assert_array_equal(model.predict(ids, verbose=0), rows)
+    assert np.isnan(model.predict(np.array([0.5, -0.5]), verbose=0)).all()
 
 
 @pytest.mark.parametrize("arguments", [(0, 3), (5, 0), (2.5, 3), (5, "3")])

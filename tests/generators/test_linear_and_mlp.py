@@ -108,10 +108,18 @@ def test_one_generator_serves_one_shape():
 
 
 def test_one_generator_cannot_start_two_ways():
-    generator = LinearGenerator()
-    HyperDense(4, generator=generator).build((None, 4))
-    with pytest.raises(ValueError, match="one bias cannot start right for both.*Orthogonal"):
-        HyperDense(4, generator=generator, kernel_initializer="orthogonal").build((None, 4))
+    for first, second in (("he_normal", "orthogonal"), ("ones", "orthogonal")):
+        generator = LinearGenerator()
+        HyperDense(4, generator=generator, kernel_initializer=first).build((None, 4))
+        with pytest.raises(ValueError, match="one bias cannot start right for both.*Orthogonal"):
+            HyperDense(4, generator=generator, kernel_initializer=second).build((None, 4))
+
+
+def test_one_generator_serves_layers_that_start_alike():
+    for first, second in (("he_normal", "glorot_uniform"), ("orthogonal", "orthogonal")):
+        generator = LinearGenerator()
+        for initializer in (first, second):
+            HyperDense(4, generator=generator, kernel_initializer=initializer).build((None, 4))
 
 
 def test_alone_it_does_not_know_its_shape():
@@ -144,6 +152,17 @@ def test_the_direct_generator_is_the_embedding():
     assert slot.count_params() == 6
     expected = slot.scale * slot.embedding.numpy().reshape(2, 3)
     np.testing.assert_array_equal(to_numpy(slot().materialize()), expected)
+
+
+@pytest.mark.parametrize("initializer", ["zeros", "ones", "identity", "orthogonal"])
+def test_the_native_direct_generator_starts_at_the_draw(initializer, rng):
+    initializer = keras.initializers.get(initializer)
+    draw = to_numpy(initializer((4, 4), dtype="float32"))
+    for condition_dim in (None, 3):
+        slot = GeneratedWeight(DirectGenerator("native"), (4, 4), initializer)
+        slot.build(None if condition_dim is None else (None, condition_dim))
+        condition = None if condition_dim is None else rng.normal(size=3).astype("float32")
+        np.testing.assert_allclose(to_numpy(slot(condition).materialize()), draw, atol=1e-7)
 
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["static", "conditioned"])
@@ -181,9 +200,14 @@ def test_quantizing_a_model_reaches_the_generator():
             ValueError,
             "'variance', 'native'.*'paper'",
         ),
+        (lambda: MLPGenerator(dropout="0.1"), ValueError, "`dropout` must be a number.*'0.1'"),
         (lambda: MLPGenerator(()), ValueError, "at least one hidden layer.*LinearGenerator"),
         (lambda: MLPGenerator((4, -1)), ValueError, r"`hidden_units\[1\]`.*-1"),
-        (lambda: MLPGenerator(dropout=1.5), ValueError, r"`dropout` must be in \[0, 1\).*1.5"),
+        (
+            lambda: MLPGenerator(dropout=1.5),
+            ValueError,
+            r"`dropout` must be a number in \[0, 1\).*1.5",
+        ),
     ],
 )
 def test_bad_arguments(make, error, message):

@@ -143,7 +143,7 @@ def test_paper_initialisation_is_the_notebooks():
     assert not weights[1].numpy().any()
     assert not weights[3].numpy().any()
     # z has standard deviation 1 around 0.01, not the other way round.
-    embeddings = to_numpy(generator.embedding_initializer((5000, 4)))
+    embeddings = to_numpy(generator.embedding_initializer((7, 7, 16, 16), None)((5000, 4)))
     assert np.std(embeddings) == pytest.approx(0.88, rel=0.03)
     assert np.mean(embeddings) == pytest.approx(0.01, abs=0.02)
     # sqrt(N_z d) 0.0088^2 0.88 for uncut normals of the same deviations.

@@ -72,6 +72,53 @@ def test_regularizers_of_kernels_and_biases_train_under_xla(rng):
     assert len(layer.losses) == 2
 
 
+def test_a_static_penalty_counts_once_however_often_the_layer_is_called():
+    """As a variable's does: called twice, over time, and inside a recurrent cell."""
+    regularizer = keras.regularizers.L2(1.0)
+
+    def twice():
+        layer = HyperDense(6, kernel_regularizer=regularizer)
+        inputs = keras.Input((6,))
+        return keras.Model(inputs, layer(layer(inputs))), layer
+
+    def over_time():
+        layer = HyperDense(6, kernel_regularizer=regularizer)
+        return keras.Sequential([keras.Input((5, 6)), keras.layers.TimeDistributed(layer)]), layer
+
+    def in_a_cell():
+        cell = Cell(regularizer)
+        return keras.Sequential([keras.Input((5, 6)), keras.layers.RNN(cell)]), cell.inner
+
+    for make in (twice, over_time, in_a_cell):
+        model, layer = make()
+        kernel = to_numpy(layer.generate()["kernel"])
+        (penalty,) = model.losses
+        assert float(to_numpy(penalty)) == pytest.approx((kernel**2).sum(), rel=1e-5)
+        model.compile("sgd", "mse", jit_compile=JIT)
+        shape = [2 if n is None else n for n in model.input_shape]
+        targets = np.zeros([2 if n is None else n for n in model.output_shape])
+        loss = model.evaluate(np.zeros(shape), targets, verbose=0)
+        assert loss == pytest.approx((kernel**2).sum(), rel=1e-4)
+        model.fit(np.zeros(shape), targets, verbose=0)
+        assert np.abs(to_numpy(layer.generate()["kernel"]) - kernel).max() > 0
+
+
+class Cell(keras.layers.Layer):
+    """A recurrent cell with a hyper layer in it."""
+
+    def __init__(self, regularizer, **kwargs):
+        super().__init__(**kwargs)
+        self.state_size = 6
+        self.inner = HyperDense(6, kernel_regularizer=regularizer)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, inputs, states):
+        outputs = self.inner(inputs + states[0])
+        return outputs, [outputs]
+
+
 def test_bias_regularizer_and_constraint_act_on_an_ordinary_bias():
     layer = HyperDense(4, bias_regularizer="l2", bias_constraint="non_neg", bias_initializer="ones")
     layer(X)
@@ -117,6 +164,21 @@ def test_the_default_never_stores_more_than_the_stock_layer(shape, condition):
     assert layer.count_params() <= shape[0] * shape[1] + shape[1]
 
 
+@pytest.mark.parametrize("initializer", ["zeros", "ones", "identity"])
+def test_the_default_takes_any_initializer(initializer):
+    layer = HyperDense(60, kernel_initializer=initializer)
+    layer.build((None, 60))
+    draw = to_numpy(keras.initializers.get(initializer)((60, 60)))
+    np.testing.assert_allclose(to_numpy(layer.generate()["kernel"]), draw)
+    assert layer.count_params() == 3660
+
+
+def test_a_static_generated_bias_stores_no_more_than_a_bias():
+    layer = HyperDense(4, generate_bias=True)
+    layer.build((None, 6))
+    assert layer.count_params() <= 28
+
+
 @pytest.mark.parametrize("channels", [(3, 16), (16, 32), (64, 64), (1, 1)])
 @pytest.mark.parametrize("condition_dim", [None, 8])
 def test_the_default_of_convolutions_stores_at_most_half(channels, condition_dim):
@@ -140,9 +202,16 @@ def test_embedding_dim_is_the_default_generators():
     assert HyperDense.from_config(layer.get_config()).embedding_dim == 3
 
 
+def called(layer):
+    layer(X, condition=C)
+    return layer
+
+
 MISTAKES = {
     "units zero": (lambda: HyperDense(0), ValueError, "`units`.*units=0"),
-    "units float": (lambda: HyperDense(2.5), ValueError, "`units`.*units=2.5"),
+    "units float": (lambda: HyperDense(2.5), TypeError, "`units`.*units=2.5"),
+    "units string": (lambda: HyperDense("4"), TypeError, "`units`.*units='4'.*str"),
+    "units bool": (lambda: HyperDense(True), TypeError, "`units`.*units=True"),
     "filters float": (lambda: HyperConv2D(2.5, 3), TypeError, "`filters`.*2.5"),
     "filters zero": (lambda: HyperConv2D(0, 3), ValueError, "`filters`.*=0"),
     "padding": (lambda: HyperConv2D(4, 3, padding="full"), ValueError, "padding.*full"),
@@ -232,6 +301,21 @@ MISTAKES = {
         ValueError,
         r"`condition` must have shape.*\(\)",
     ),
+    "condition id": (
+        lambda: called(HyperDense(4))(X, condition=3),
+        TypeError,
+        "`condition` must be a tensor.*condition=3.*TaskEmbedding",
+    ),
+    "condition list": (
+        lambda: called(HyperDense(4))(X, condition=[[1.0], [2.0]]),
+        TypeError,
+        "`condition` must be a tensor.*list",
+    ),
+    "condition id first": (
+        lambda: HyperDense(4)(X, condition=3),
+        TypeError,
+        "`condition` must be a tensor.*condition=3",
+    ),
     "condition unknown": (
         lambda: HyperDense(4).build((None, 6), (None, None)),
         ValueError,
@@ -311,6 +395,14 @@ def test_a_condition_of_another_batch_is_an_error_in_a_graph_too():
         assert call(X, C).shape == (2, 4)
         with pytest.raises(tf.errors.InvalidArgumentError):
             call(X, np.ones((3, 3), "float32"))
+
+
+def test_an_image_that_is_too_small_for_the_kernel():
+    inputs, condition = keras.Input((None, None, 3)), keras.Input((3,))
+    layer = HyperConv2D(4, 3)
+    layer(inputs, condition=condition)
+    with pytest.raises(ValueError, match=r"(?s)output shape|negative|zero|kernel"):
+        layer(IMAGES[:, :1], condition=C)
 
 
 def test_there_is_no_kernel_to_read_adapt_or_quantize():

@@ -168,10 +168,9 @@ def test_trainable_flags_are_kept():
     assert [layer.trainable for layer in plain.layers] == [False, False, True, True, True]
 
 
+@pytest.mark.tensorflow  # Keras's lookup layers need it.
 def test_vocabularies_come_along():
     lookup = keras.layers.IntegerLookup(name="lookup")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("Keras's lookup layers need TensorFlow")
     lookup.adapt(np.array([5, 7, 7, 9]))
     model = keras.Sequential(
         [
@@ -229,7 +228,27 @@ def called(model):
     return model
 
 
+class Optional(keras.Model):
+    """Hands its layer an argument that the stock layer does not have."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = HyperDense(3)
+
+    def call(self, inputs, condition=None):
+        return self.inner(inputs, condition=condition)
+
+
+def used_inside_and_outside():
+    layer = HyperDense(6, name="mine")
+    inputs = keras.Input((6,))
+    inner = keras.Sequential([keras.Input((6,)), layer])
+    return keras.Model(inputs, inner(layer(inputs)))
+
+
 REFUSED = {
+    "argument of ours": (lambda: called(Optional()), "cannot be baked: constructing Optional"),
+    "two models": (used_inside_and_outside, "Layer 'mine' .* used in more than one"),
     "conditioned": (conditioned, "Layer 'mine' .HyperDense. cannot be baked: it is conditioned"),
     "subclass": (
         lambda: keras.Sequential([keras.Input((6,)), Mine(2, name="mine")]),
@@ -254,6 +273,17 @@ def test_refused_by_name(what):
     model = make()
     with pytest.raises(ValueError, match=message):
         bake(model)
+
+
+class Unregistered(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def test_layers_need_not_be_registered():
+    model = keras.Sequential([keras.Input((6,)), Unregistered(), HyperDense(2)])
+    np.testing.assert_array_equal(to_numpy(bake(model)(ROWS)), to_numpy(model(ROWS)))
+    assert keras_hyper.clone(model)(ROWS).shape == (3, 2)
 
 
 @pytest.mark.parametrize("function", [bake, keras_hyper.clone, keras_hyper.summary])
