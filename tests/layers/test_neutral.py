@@ -149,11 +149,40 @@ def test_per_sample_equals_stock(case, generator, dtype, rng):
     hyper, stock, x = twins(case, generator, (None, 4), rng, dtype)
     condition = rng.normal(size=(3, 4)).astype(dtype)
     # Keras's own dense layer rounds float64 to float32 on PyTorch; the twin can
-    # then be no closer than that. `test_per_sample_equals_the_equations` holds
+    # then be no closer than that. The two tests against the equations, below, hold
     # our side to float64 there as well.
     exact = TRUE_FLOAT64 or "conv" in case
     tolerance = 1e-5 if dtype == "float32" else 1e-12 if exact else 1e-6
     check_twins(hyper, stock, x, condition, tolerance)
+
+
+@pytest.mark.parametrize("case", ["dense", "dense-narrow", "dense-3d", "dense-4d"])
+@pytest.mark.parametrize("generator", [Constant, NeutralLinear])
+def test_per_sample_gradients_equal_the_equations(case, generator, rng):
+    """In float64 on every backend, where Keras's own dense layer may have rounded."""
+    keras.config.set_floatx("float64")
+    hyper, stock, x = twins(case, generator, (None, 4), rng, "float64")
+    condition = rng.normal(size=(3, 4))
+    direction = rng.normal(size=(*x.shape[:-1], hyper.units))
+
+    def loss(x):
+        outputs = hyper(x, condition=condition)
+        return keras.ops.sum(outputs * keras.ops.convert_to_tensor(direction))
+
+    ours = gradients(loss, hyper, x)
+    named = {id(v): g for v, g in zip(hyper.trainable_variables, ours, strict=False)}
+    kernel = stock.kernel.numpy()
+    slope = direction
+    if hyper.activation is keras.activations.sigmoid:
+        y = 1 / (1 + np.exp(-(x @ kernel + stock.bias.numpy())))
+        slope = direction * y * (1 - y)
+    rows, slopes = x.reshape(-1, x.shape[-1]), slope.reshape(-1, hyper.units)
+    by_kernel = named[id(hyper.generator.place)].reshape(kernel.shape)
+    expected = rows.T @ slopes * hyper.kernel_weight.scale
+    assert relative_error(by_kernel, expected) <= 1e-12
+    assert relative_error(ours[-1], slope @ kernel.T) <= 1e-12
+    if hyper.bias is not None:
+        assert relative_error(named[id(hyper.bias)], slopes.sum(axis=0)) <= 1e-12
 
 
 @over_cases
