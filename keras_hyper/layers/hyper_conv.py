@@ -42,14 +42,23 @@ class HyperConv(HyperLayer):
         self.input_spec = keras.layers.InputSpec(
             ndim=self.rank + 2, axes={self.channel_axis: channels}
         )
-        self.compute_output_shape(inputs_shape)  # Raises if nothing is left of the inputs.
+        self._check_size(inputs_shape)
         kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.build_weights(kernel_shape, (self.filters,), condition_shape)
+
+    def _check_size(self, inputs_shape: Any) -> None:
+        outputs_shape = self.compute_output_shape(inputs_shape)
+        if any(length is not None and length <= 0 for length in outputs_shape[1:]):
+            raise ValueError(
+                f"Nothing is left of the inputs of layer '{self.name}' with "
+                f"kernel_size={self.kernel_size} and padding='{self.padding}'. Received: `inputs` "
+                f"of shape {tuple(inputs_shape)}"
+            )
 
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the activations."""
         self.check_call(inputs, condition)
-        self.compute_output_shape(inputs.shape)  # Raises if nothing is left of the inputs.
+        self._check_size(inputs.shape)
         kernel, bias = self.weights_for(condition)
         outputs = kernel.conv(
             inputs,

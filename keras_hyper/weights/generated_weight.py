@@ -97,7 +97,7 @@ class GeneratedWeight(keras.layers.Layer):
             initializer=self.generator.embedding_initializer(self.weight_shape, self.initializer),
             # A penalty that hangs on a variable counts once, however often, and
             # wherever, the layer is called. It looks at the generated weight.
-            regularizer=self._static_penalty if static and self.regularizer else None,
+            regularizer=_Penalty(self) if static and self.regularizer else None,
         )
         if condition_shape is not None:
             check_condition_shape(condition_shape)
@@ -143,13 +143,15 @@ class GeneratedWeight(keras.layers.Layer):
         kernel = self.generator.kernel(self.embed(condition), self.weight_shape)
         kernel = kernel.cast(self.compute_dtype).scaled(self.scale)
         if self.regularizer is not None and self.conditioned:
-            self.add_loss(self._penalty(kernel))
+            self.add_loss(self.penalty(kernel))
         return kernel
 
-    def _static_penalty(self, embedding: Any) -> Any:
-        return self._penalty(self())
+    def penalty(self, kernel: Kernel) -> Any:
+        """Returns what the regularizer says of a weight; its mean over the samples.
 
-    def _penalty(self, kernel: Kernel) -> Any:
+        Args:
+            kernel: What `call` returned.
+        """
         # In the type of the variables, as for a variable.
         weight = ops.cast(kernel.materialize(), self.variable_dtype)
         if kernel.batched:
@@ -190,6 +192,16 @@ class GeneratedWeight(keras.layers.Layer):
             "composition": self.composition,
         }
         return {**super().get_config(), **config}
+
+
+class _Penalty(keras.regularizers.Regularizer):
+    """The regularizer of a variable that looks at the weight generated from it."""
+
+    def __init__(self, slot: GeneratedWeight) -> None:
+        self._slot = slot
+
+    def __call__(self, embedding: Any) -> Any:
+        return self._slot.penalty(self._slot())
 
 
 def as_generator(generator: Any) -> Generator:
