@@ -46,7 +46,7 @@ def network(convolution) -> keras.Model:
 
 def check(what: str, passed: bool) -> None:
     """Prints what was checked, and stops the program if it failed."""
-    print(f"{'ok    ' if passed else 'FAILED'}  {what}")
+    print(f"{'ok    ' if passed else 'FAILED'}  {what}", flush=True)
     if not passed:
         sys.exit(1)
 
