@@ -118,8 +118,11 @@ def test_one_generator_cannot_start_two_ways():
 def test_one_generator_serves_layers_that_start_alike():
     for first, second in (("he_normal", "glorot_uniform"), ("orthogonal", "orthogonal")):
         generator = LinearGenerator()
-        for initializer in (first, second):
-            HyperDense(4, generator=generator, kernel_initializer=initializer).build((None, 4))
+        layers = [HyperDense(4, generator=generator, kernel_initializer=i) for i in (first, second)]
+        for layer in layers:
+            layer.build((None, 4))
+        assert all(layer.kernel_weight.generator is generator for layer in layers)
+        assert generator.count_params() == (8 + 1) * 16
 
 
 def test_alone_it_does_not_know_its_shape():
