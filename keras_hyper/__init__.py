@@ -1,12 +1,22 @@
 """Hypernetworks for Keras 3: layers and models whose weights are generated."""
 
+from keras_hyper.conditions import MagnitudeInvariantEncoding as MagnitudeInvariantEncoding
+from keras_hyper.conditions import NoiseCondition as NoiseCondition
 from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
+from keras_hyper.generators import ChunkedGenerator as ChunkedGenerator
 from keras_hyper.generators import Generator as Generator
 from keras_hyper.generators import LinearGenerator as LinearGenerator
+from keras_hyper.generators import LowRankGenerator as LowRankGenerator
 from keras_hyper.generators import MLPGenerator as MLPGenerator
+from keras_hyper.generators import TemplateGenerator as TemplateGenerator
 from keras_hyper.generators import TiledKernelGenerator as TiledKernelGenerator
+from keras_hyper.layers import HyperConv1D as HyperConv1D
 from keras_hyper.layers import HyperConv2D as HyperConv2D
+from keras_hyper.layers import HyperConv2DTranspose as HyperConv2DTranspose
+from keras_hyper.layers import HyperConv3D as HyperConv3D
 from keras_hyper.layers import HyperDense as HyperDense
+from keras_hyper.layers import HyperDepthwiseConv2D as HyperDepthwiseConv2D
+from keras_hyper.layers import HyperEmbedding as HyperEmbedding
 from keras_hyper.models import bake as bake
 from keras_hyper.models import clone as clone
 from keras_hyper.summaries import summary as summary
@@ -16,13 +26,23 @@ from keras_hyper.weights import GeneratedWeight as GeneratedWeight
 # Without it, `from keras_hyper import *` would bring in the subpackages too, and
 # hide `keras.layers` and `keras.ops`.
 __all__ = [
+    "ChunkedGenerator",
     "GeneratedWeight",
     "Generator",
+    "HyperConv1D",
     "HyperConv2D",
+    "HyperConv2DTranspose",
+    "HyperConv3D",
     "HyperDense",
+    "HyperDepthwiseConv2D",
+    "HyperEmbedding",
     "LinearGenerator",
+    "LowRankGenerator",
     "MLPGenerator",
+    "MagnitudeInvariantEncoding",
+    "NoiseCondition",
     "TaskEmbedding",
+    "TemplateGenerator",
     "TiledKernelGenerator",
     "bake",
     "clone",

@@ -25,6 +25,7 @@ class WeightSummary:
             projection of its condition.
         generator: Name of its generator.
         conditioned: Whether it depends on a condition.
+        limits: Sentences that say why the generator cannot fill it, with figures.
     """
 
     layer: str
@@ -34,6 +35,7 @@ class WeightSummary:
     stored: int
     generator: str
     conditioned: bool
+    limits: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +105,10 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
         second  kernel  64 x 64      4,096   64  kernels
         generator  type                  stored  used by
         kernels    TiledKernelGenerator     400  first, second
+        first kernel cannot be filled: as a matrix of input channels by the rest its rank is at
+        most 17, of 64
+        second kernel cannot be filled: as a matrix of input channels by the rest its rank is at
+        most 17, of 64
         generated weights: 8,192
         stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
         the same model with ordinary weights: 8,320 (7.9% of it stored)
@@ -150,6 +156,7 @@ def _figures(model: keras.layers.Layer) -> Summary:
                 stored=slot.count_params() - generator.count_params(),
                 generator=generator.name,
                 conditioned=slot.conditioned,
+                limits=tuple(slot.limits().values()),
             )
         )
     generators = tuple(
@@ -195,6 +202,11 @@ def _lines(figures: Summary) -> list[str]:
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), slots, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
+        *(
+            f"{w.layer} {w.weight} cannot be filled: {limit}"
+            for w in figures.weights
+            for limit in w.limits
+        ),
         f"generated weights: {figures.generated:,}",
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
         f"embeddings {embeddings:,})",

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_hyper.generators.direct import DirectGenerator
 from keras_hyper.generators.generator import Generator
-from keras_hyper.generators.tiled import TiledKernelGenerator
+from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
 from keras_hyper.initializers import weight_std
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
@@ -92,6 +92,5 @@ class _Choice:
         down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
         generator = (rows * width + flat) * (width + 1)
         self.stored = generator + down * across * width * (1 + (condition_dim or 0))
-        # A tile is `A W_out`, with `A` (rows x width) linear in the embedding:
-        # what bounds the rank of the kernel as a matrix, input channels by rest.
-        self.rank = min(down * min(rows, width**2), across * min(flat, width), fan_in)
+        tile = (*spatial, rows, columns)
+        self.rank = kernel_rank(tile, width, width, weight_shape)

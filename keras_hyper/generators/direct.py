@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.generators.generator import Generator
 from keras_hyper.initializers import flat_draw
@@ -28,7 +27,8 @@ class DirectGenerator(Generator):
             projection of a condition starts at zero: `W = W_0 + P c`.
         normalize_condition: Whether an embedding made from a condition is
             scaled to a root mean square of 1. With `"native"` it never is.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, size)`.
@@ -85,11 +85,6 @@ class DirectGenerator(Generator):
     def call(self, embedding: Any) -> Any:
         """Returns the embedding."""
         return embedding
-
-    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
-        """Returns the one piece in the shape of the weight."""
-        lead = ops.shape(pieces)[:-2]
-        return ops.reshape(pieces, (*lead, *weight_shape))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this generator again."""

@@ -1,15 +1,22 @@
 """What every generator is: a layer that maps embeddings to numbers of unit variance."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_hyper.checks import one_of, positive_int
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.scopes import baking
+
+NORMALIZATIONS = ("layer", "rms", "weight", "batch")
+# Above this many numbers between embeddings and weight, a generator whose layers
+# are larger than what they make works on groups of pieces: 16 MiB in float32.
+_NUMBERS_AT_ONCE = 2**22
 
 
 class Generator(keras.layers.Layer):
@@ -20,9 +27,9 @@ class Generator(keras.layers.Layer):
     belongs to one weight (its embedding, its standard deviation) lives in
     `keras_hyper.GeneratedWeight`, which calls the generator.
 
-    A subclass implements `embedding_shape`, `build`, `call` and `assemble`. For
-    embeddings whose components have a mean square of 1 it emits numbers of
-    variance 1.
+    A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if
+    its output is not the weight laid out flat. For embeddings whose components
+    have a mean square of 1 it emits numbers of variance 1.
 
     Args:
         embedding_dim: Integer, width of the embeddings.
@@ -33,14 +40,29 @@ class Generator(keras.layers.Layer):
             is scaled to a root mean square of 1. It keeps the variance of the
             weights exact whatever the condition's scale. An embedding that is
             learned is never scaled.
+        normalization: How the generated weights are normalised, each before it
+            is given its standard deviation and a learned gain. None: not at all.
+            `"layer"`: to mean 0 and variance 1 over the weight, `"rms"`: to a
+            root mean square of 1 over the weight; `"weight"`: each unit (each
+            column of a dense kernel, each filter) to a root mean square of 1,
+            with a gain for each (weight normalisation). `"batch"`: each number
+            to mean 0 and variance 1 over the weight sets of a batch of
+            conditions, and by moving averages in inference, like
+            `keras.layers.BatchNormalization`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
         shape_free: True if one generator serves weights of different shapes.
         initializations: The allowed values of `initialization`.
+        projects_pieces: True if a condition is projected onto each piece of an
+            embedding, False if all pieces get the same shift.
+        work: How many numbers lie between the embedding of one piece and the
+            piece, at most.
     """
 
     shape_free: bool = False
+    projects_pieces: bool = True
+    work: int = 0
     initializations: tuple[str, ...] = ("variance",)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -52,12 +74,18 @@ class Generator(keras.layers.Layer):
         embedding_dim: int = 8,
         initialization: str = "variance",
         normalize_condition: bool = True,
+        normalization: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.embedding_dim = positive_int("embedding_dim", embedding_dim)
         self.initialization = one_of("initialization", initialization, self.initializations)
         self.normalize_condition = bool(normalize_condition)
+        if normalization is not None:
+            one_of("normalization", normalization, NORMALIZATIONS)
+        self.normalization = normalization
+        # The limits that the user was warned of already.
+        self.warned_of: list[str] = []
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embedding_dim})
         # Set by `prepare` on a generator that serves one shape only.
         self._weight_shape: tuple[int, ...] | None = None
@@ -103,7 +131,22 @@ class Generator(keras.layers.Layer):
             Tensor of shape `weight_shape`, with the leading axes of the
             embedding before it.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement `assemble`.")
+        lead = ops.shape(pieces)[:-2]
+        return ops.reshape(pieces, (*lead, *weight_shape))
+
+    def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
+        """Returns why the generator cannot fill a weight, by kind, with figures.
+
+        Args:
+            weight_shape: Shape of the weight.
+
+        Returns:
+            Dict of sentences, empty if nothing stands against it.
+        """
+        size, embedding = math.prod(weight_shape), math.prod(self.embedding_shape(weight_shape))
+        if embedding <= size:
+            return {}
+        return {"embeddings": f"its embedding has {embedding:,} numbers, the weight {size:,}"}
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
@@ -114,7 +157,25 @@ class Generator(keras.layers.Layer):
             weight_shape: Shape of the weight.
         """
         batched = len(embedding.shape) == 3
-        return Full(self.assemble(self(embedding), weight_shape), batched)
+        return Full(self.assemble(self.pieces(embedding), weight_shape), batched)
+
+    def pieces(self, embedding: Any) -> Any:
+        """Returns what `call` makes, with a bound on the memory it takes.
+
+        Where the numbers between embeddings and pieces are many, and more than
+        those of the pieces, groups of pieces are made one after the other, and
+        in training made again for their gradients.
+
+        Args:
+            embedding: Tensor of shape `(..., pieces, width)`.
+        """
+        count = embedding.shape[-2]
+        group = max(1, _NUMBERS_AT_ONCE // max(self.work, 1))
+        if count <= group:
+            return self(embedding)
+        make = keras.remat(self)
+        parts = [make(embedding[..., i : i + group, :]) for i in range(0, count, group)]
+        return ops.concatenate(parts, axis=len(embedding.shape) - 2)
 
     def prepare(self, weight_shape: Sequence[int], initializer: Any) -> float:
         """Gets the generator ready to make a weight, and says how to scale it.
@@ -218,6 +279,7 @@ class Generator(keras.layers.Layer):
             "embedding_dim": self.embedding_dim,
             "initialization": self.initialization,
             "normalize_condition": self.normalize_condition,
+            "normalization": self.normalization,
         }
         return {**super().get_config(), **config}
 

@@ -38,7 +38,8 @@ class LinearGenerator(Generator):
             `keras.initializers.VarianceScaling` is always taken natively.
         normalize_condition: Whether an embedding made from a condition is
             scaled to a root mean square of 1.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
@@ -59,7 +60,7 @@ class LinearGenerator(Generator):
         75
     """
 
-    initializations = ("variance", "native")
+    initializations: tuple[str, ...] = ("variance", "native")
 
     def __init__(
         self,
@@ -98,11 +99,6 @@ class LinearGenerator(Generator):
     def call(self, embedding: Any) -> Any:
         """Returns the numbers of the weight, flat."""
         return self.head(self.features(embedding))
-
-    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
-        """Returns the one piece in the shape of the weight."""
-        lead = ops.shape(pieces)[:-2]
-        return ops.reshape(pieces, (*lead, *weight_shape))
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight; for a batch of embeddings, as a mixture."""

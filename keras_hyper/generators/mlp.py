@@ -32,7 +32,8 @@ class MLPGenerator(LinearGenerator):
         normalize_condition: Whether an embedding made from a condition is
             scaled to a root mean square of 1.
         seed: Optional integer, the seed of the dropout.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.

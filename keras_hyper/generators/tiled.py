@@ -50,7 +50,8 @@ class TiledKernelGenerator(Generator):
             standard deviation 1, no scaling.
         normalize_condition: Whether an embedding made from a condition is
             scaled to a root mean square of 1.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., tiles, embedding_dim)`.
@@ -102,6 +103,8 @@ class TiledKernelGenerator(Generator):
         self._spatial, (self._rows, self._columns) = self.tile[:-2], self.tile[-2:]
         self.hidden = self._linear("hidden", self._rows * self.hidden_dim)
         self.head = self._linear("head", math.prod(self._spatial) * self._columns)
+        hidden = self._rows * self.hidden_dim
+        self.work = hidden if hidden > math.prod(self.tile) else 0
 
     def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
         """Returns an initializer for the embeddings of one kernel's tiles."""
@@ -113,6 +116,21 @@ class TiledKernelGenerator(Generator):
         """Returns `(tiles, embedding_dim)`."""
         rows, columns = self._grid(weight_shape)
         return rows * columns, self.embedding_dim
+
+    def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
+        """Returns why the generator cannot fill a kernel, by kind, with figures."""
+        limits = super().limits(weight_shape)
+        full = min(weight_shape[-2], math.prod(weight_shape) // weight_shape[-2])
+        rank = kernel_rank(self.tile, self.embedding_dim, self.hidden_dim, weight_shape)
+        if rank < full:
+            limits["rank"] = (
+                f"as a matrix of input channels by the rest its rank is at most {rank}, of {full}"
+            )
+        size = math.prod(weight_shape)
+        made = self.embedding_shape(weight_shape)[0] * math.prod(self.tile)
+        if 2 * size < made:
+            limits["unused"] = f"of the {made:,} numbers of its tiles it uses {size:,}"
+        return limits
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the two linear layers."""
@@ -172,3 +190,24 @@ class TiledKernelGenerator(Generator):
         """Returns the arguments to construct this generator again."""
         config = {"tile": self.tile, "hidden_dim": self.hidden_dim}
         return {**super().get_config(), **config}
+
+
+def kernel_rank(
+    tile: Sequence[int], embedding_dim: int, hidden_dim: int, weight_shape: Sequence[int]
+) -> int:
+    """Returns the highest rank of a kernel of tiles, as input channels by the rest.
+
+    Args:
+        tile: Shape of a tile.
+        embedding_dim: Width of the embeddings.
+        hidden_dim: Width of the vectors `a_i`.
+        weight_shape: Shape of the kernel.
+    """
+    *spatial, rows, columns = tile
+    *_, fan_in, fan_out = weight_shape
+    down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
+    # The tiles above one another are `[A_1; A_2; ...] W_out` and a shared bias;
+    # those beside one another have their columns in the span of the `W_i`.
+    by_columns = across * min(math.prod(spatial) * columns, hidden_dim) + 1
+    by_rows = down * min(rows, (embedding_dim + 1) * hidden_dim + 1)
+    return min(by_columns, by_rows, fan_in, math.prod(weight_shape) // fan_in)

@@ -1,12 +1,13 @@
 """What a generated weight is: a plain value with the products that use it."""
 
 import abc
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_hyper.ops import per_sample_conv, per_sample_dense
+from keras_hyper.ops import per_sample_conv, per_sample_dense, per_sample_take
 
 
 class Kernel(abc.ABC):
@@ -34,12 +35,29 @@ class Kernel(abc.ABC):
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
 
     @abc.abstractmethod
-    def scaled(self, factor: float) -> "Kernel":
+    def scaled(self, factor: Any) -> "Kernel":
         """Returns the weight times a number."""
 
     @abc.abstractmethod
     def cast(self, dtype: str) -> "Kernel":
         """Returns the weight in another floating point type."""
+
+    def times(self, base: Any) -> "Kernel":
+        """Returns the weight times a tensor of its shape, number by number."""
+        return Full(self.materialize() * base, self.batched)
+
+    def apply(
+        self, product: Callable[[Any, Any, bool], Any], inputs: Any, channel_axis: int = -1
+    ) -> Any:
+        """Returns any product of the inputs that is linear in the weight.
+
+        Args:
+            product: Called with the inputs, a weight as a tensor, and whether it
+                is batched.
+            inputs: Tensor of shape `(batch, ...)`.
+            channel_axis: Axis of the outputs that holds the units.
+        """
+        return product(inputs, self.materialize(), self.batched)
 
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs.
@@ -50,8 +68,7 @@ class Kernel(abc.ABC):
         Returns:
             Tensor of shape `(batch, ..., out)`.
         """
-        weight = self.materialize()
-        return per_sample_dense(inputs, weight) if self.batched else ops.matmul(inputs, weight)
+        return self.apply(_dense, inputs)
 
     def conv(
         self,
@@ -73,15 +90,37 @@ class Kernel(abc.ABC):
         Returns:
             Tensor of shape `(batch, *new_spatial, filters)`.
         """
-        convolve = per_sample_conv if self.batched else ops.conv
-        return convolve(
-            inputs,
-            self.materialize(),
+        product = functools.partial(
+            _conv,
             strides=list(strides),
             padding=padding,
             data_format=data_format,
             dilation_rate=list(dilation_rate),
         )
+        return self.apply(product, inputs, -1 if data_format == "channels_last" else 1)
+
+    def lookup(self, ids: Any) -> Any:
+        """Returns rows of a weight of two axes.
+
+        Args:
+            ids: Integer tensor of shape `(batch, ...)`.
+
+        Returns:
+            Tensor of shape `(batch, ..., dim)`.
+        """
+        return self.apply(_lookup, ids)
+
+
+def _dense(inputs: Any, weight: Any, batched: bool) -> Any:
+    return per_sample_dense(inputs, weight) if batched else ops.matmul(inputs, weight)
+
+
+def _conv(inputs: Any, weight: Any, batched: bool, **kwargs: Any) -> Any:
+    return (per_sample_conv if batched else ops.conv)(inputs, weight, **kwargs)
+
+
+def _lookup(ids: Any, weight: Any, batched: bool) -> Any:
+    return per_sample_take(weight, ids) if batched else ops.take(weight, ids, axis=0)
 
 
 class Full(Kernel):
@@ -117,10 +156,19 @@ class Full(Kernel):
         """Returns the weight as one tensor."""
         return self._value
 
-    def scaled(self, factor: float) -> "Full":
+    def scaled(self, factor: Any) -> "Full":
         """Returns the weight times a number."""
         return Full(self._value * factor, self._batched)
 
     def cast(self, dtype: str) -> "Full":
         """Returns the weight in another floating point type."""
         return Full(ops.cast(self._value, dtype), self._batched)
+
+
+class BatchedKernel(Kernel):
+    """Base of the weights of each sample's own that are held in another form."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether there is one weight for each sample: always."""
+        return True

@@ -4,22 +4,22 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import Kernel
+from keras_hyper.kernels.kernel import BatchedKernel
 
 
-class Mixture(Kernel):
+class Mixture(BatchedKernel):
     r"""One weight for each sample: `W_b = sum_k a_bk M_k + M_0`.
 
     The weights `M_k` are shared by the batch, the coefficients `a` belong to
-    the sample. What a linear generator makes of a batch of embeddings has this
-    form. Then `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`, so that a product with
-    inputs of rank 2 needs one weight for each `k` in memory and none for each
-    sample.
+    the sample. What a linear generator, or one of templates, makes of a batch
+    of embeddings has this form. Then `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`,
+    so that a product with inputs of rank 2 needs one weight for each `k` in
+    memory and none for each sample. The same goes for looking up rows.
 
     Args:
         bank: Tensor of shape `(k, *shape)`.
         coefficients: Tensor of shape `(batch, k)`.
-        bias: Tensor of shape `shape`.
+        bias: None, or a tensor of shape `shape`.
 
     Examples:
         >>> import keras
@@ -33,7 +33,7 @@ class Mixture(Kernel):
         (4, 2, 3)
     """
 
-    def __init__(self, bank: Any, coefficients: Any, bias: Any) -> None:
+    def __init__(self, bank: Any, coefficients: Any, bias: Any = None) -> None:
         self._bank = bank
         self._coefficients = coefficients
         self._bias = bias
@@ -41,27 +41,29 @@ class Mixture(Kernel):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one weight, without the batch axis."""
-        return tuple(self._bias.shape)
-
-    @property
-    def batched(self) -> bool:
-        """Whether there is one weight for each sample: always."""
-        return True
+        return tuple(self._bank.shape[1:])
 
     def materialize(self) -> Any:
         """Returns the weights as one tensor `(batch, *shape)`."""
         batch, k = ops.shape(self._coefficients)
         weights = self._coefficients @ ops.reshape(self._bank, (k, -1))
-        return ops.reshape(weights, (batch, *self.shape)) + self._bias
+        weights = ops.reshape(weights, (batch, *self.shape))
+        return weights if self._bias is None else weights + self._bias
 
-    def scaled(self, factor: float) -> "Mixture":
+    def scaled(self, factor: Any) -> "Mixture":
         """Returns the weight times a number."""
-        return Mixture(self._bank, self._coefficients * factor, self._bias * factor)
+        bias = None if self._bias is None else self._bias * factor
+        return Mixture(self._bank, self._coefficients * factor, bias)
 
     def cast(self, dtype: str) -> "Mixture":
         """Returns the weight in another floating point type."""
-        parts = (self._bank, self._coefficients, self._bias)
-        return Mixture(*(ops.cast(part, dtype) for part in parts))
+        bias = None if self._bias is None else ops.cast(self._bias, dtype)
+        return Mixture(ops.cast(self._bank, dtype), ops.cast(self._coefficients, dtype), bias)
+
+    def times(self, base: Any) -> "Mixture":
+        """Returns the weight times a tensor of its shape: still a mixture."""
+        bias = None if self._bias is None else self._bias * base
+        return Mixture(self._bank * base, self._coefficients, bias)
 
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs.
@@ -86,4 +88,13 @@ class Mixture(Kernel):
             bank = ops.reshape(ops.transpose(self._bank, (1, 0, 2)), (fan_in, k * fan_out))
             parts = ops.reshape(inputs @ bank, (batch, k, fan_out))
             outputs = ops.sum(coefficients * parts, axis=1)
-        return outputs + inputs @ self._bias
+        return outputs if self._bias is None else outputs + inputs @ self._bias
+
+    def lookup(self, ids: Any) -> Any:
+        """Returns rows: those of the shared weights, mixed for each sample."""
+        batch, *positions = ops.shape(ids)
+        k = self._bank.shape[0]
+        ones = (1,) * len(positions)
+        parts = ops.take(ops.transpose(self._bank, (1, 0, 2)), ids, axis=0)
+        rows = ops.sum(ops.reshape(self._coefficients, (batch, *ones, k, 1)) * parts, axis=-2)
+        return rows if self._bias is None else rows + ops.take(self._bias, ids, axis=0)

@@ -40,7 +40,9 @@ class HyperDense(HyperLayer, keras.layers.Dense):
             generator. None to choose it.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
             where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
+            `"multiply"` and `"scale"` change a stored kernel that training
+            starts from, see `GeneratedWeight`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:

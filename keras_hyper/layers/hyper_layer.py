@@ -14,14 +14,16 @@ from keras_hyper.kernels import Kernel
 from keras_hyper.saving import serialize_shared
 from keras_hyper.scopes import baking
 from keras_hyper.weights import (
+    COMPOSITIONS,
     GeneratedWeight,
     as_generator,
     check_condition_shape,
     check_condition_type,
+    generated_part,
 )
 
 # Arguments of stock layers that are about a stored kernel.
-_NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config")
+_NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config", "weights")
 # Our own arguments, which a stock layer does not have.
 _OURS = ("generator", "embedding_dim", "generate_bias", "composition")
 
@@ -42,11 +44,22 @@ class HyperLayer(keras.layers.Layer):
             generator. None to choose it.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
             where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
+            `"multiply"`, `"scale"`: they change a stored one, see
+            `GeneratedWeight`.
         **kwargs: Keyword arguments of the stock layer.
+
+    Attributes:
+        stock: The class of the stock twin.
+        weight_name: How the stock twin calls its kernel.
+        prefix: What its arguments about the kernel start with.
+        unit_axes: The axes of the kernel that number its units.
     """
 
     stock: ClassVar[type[keras.layers.Layer]]
+    weight_name: ClassVar[str] = "kernel"
+    prefix: ClassVar[str] = "kernel"
+    unit_axes: ClassVar[tuple[int, ...]] = (-1,)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Returns the layer, or its stock twin while a model is baked."""
@@ -69,19 +82,23 @@ class HyperLayer(keras.layers.Layer):
         for name in _NOT_FOR_GENERATED:
             if kwargs.pop(name, None) is not None:
                 raise ValueError(
-                    f"`{name}` acts on a stored kernel, and the kernel of {type(self).__name__} is "
-                    "generated. Put it on the generator's own layers, or use "
+                    f"`{name}` acts on a stored {self.weight_name}, and {type(self).__name__} has a "
+                    "generated one. Put it on the generator's own layers, or use "
                     f"{self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
         self.generator = None if generator is None else as_generator(generator)
         self.embedding_dim = embedding_dim
         self.generate_bias = bool(generate_bias)
-        self.composition = one_of("composition", composition, ("replace",))
+        self.composition = one_of("composition", composition, COMPOSITIONS)
         self.kernel_weight: Any = None
         self.bias_weight: Any = None
         self.bias: Any = None
         self._check_arguments()
+
+    def about_kernel(self, name: str) -> Any:
+        """Returns what the stock layer was told of its kernel, as its `"regularizer"`."""
+        return getattr(self, f"{self.prefix}_{name}")
 
     def _check_arguments(self) -> None:
         if self.embedding_dim is not None:
@@ -92,12 +109,13 @@ class HyperLayer(keras.layers.Layer):
                     f"given, the generator has it. Received: embedding_dim={self.embedding_dim} "
                     f"and a generator with embedding_dim={self.generator.embedding_dim}"
                 )
-        if self.kernel_constraint is not None:
+        if self.about_kernel("constraint") is not None:
             raise ValueError(
-                "`kernel_constraint` projects a variable after each update, and the kernel of "
-                f"{type(self).__name__} is generated. Received: "
-                f"kernel_constraint={self.kernel_constraint}. Use `kernel_regularizer`, which acts "
-                "on the generated kernel, or constrain the generator's own layers."
+                f"`{self.prefix}_constraint` projects a variable after each update, and the "
+                f"{self.weight_name} of {type(self).__name__} is generated. Received: "
+                f"{self.prefix}_constraint={self.about_kernel('constraint')}. Use "
+                f"`{self.prefix}_regularizer`, which acts on the generated values, or constrain "
+                "the generator's own layers."
             )
         if not self.generate_bias:
             return
@@ -126,36 +144,36 @@ class HyperLayer(keras.layers.Layer):
     def build_weights(
         self,
         kernel_shape: Sequence[int],
-        bias_shape: Sequence[int],
+        bias_shape: Sequence[int] | None,
         condition_shape: Sequence[int | None] | None,
     ) -> None:
         """Creates the slots, and the bias if it is an ordinary one.
 
         Args:
             kernel_shape: Shape of the kernel.
-            bias_shape: Shape of the bias.
+            bias_shape: Shape of the bias, None for a layer without one.
             condition_shape: Shape of the condition, None for a static layer.
         """
         if condition_shape is not None:
             check_condition_shape(condition_shape)
-        generator = self.generator or default_generator(
-            kernel_shape,
-            self.kernel_initializer,
-            condition_dim=None if condition_shape is None else condition_shape[-1],
-            embedding_dim=self.embedding_dim,
-            dtype=self.dtype_policy,
-            name="generator",
-        )
         self.kernel_weight = GeneratedWeight(
-            generator,
+            self.generator or self._own_generator(kernel_shape, condition_shape),
             kernel_shape,
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
+            self.about_kernel("initializer"),
+            regularizer=self.about_kernel("regularizer"),
             composition=self.composition,
+            unit_axes=self.unit_axes,
             dtype=self.dtype_policy,
-            name="kernel",
+            name=self.weight_name,
         )
         self.kernel_weight.build(condition_shape)
+        if self.generator is not None:
+            self.kernel_weight.warn_of_limits()
+        if bias_shape is not None:
+            self._build_bias(bias_shape, condition_shape)
+        freeze_what_is_new(self)
+
+    def _build_bias(self, bias_shape: Sequence[int], condition_shape: Any) -> None:
         if self.generate_bias:
             self.bias_weight = GeneratedWeight(
                 DirectGenerator("native", dtype=self.dtype_policy, name="generator"),
@@ -174,7 +192,22 @@ class HyperLayer(keras.layers.Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        freeze_what_is_new(self)
+
+    def _own_generator(self, kernel_shape: Any, condition_shape: Any) -> Any:
+        """Returns the generator that None stands for."""
+        shape, initializer = generated_part(
+            kernel_shape, self.about_kernel("initializer"), self.composition, self.unit_axes
+        )
+        options: dict[str, Any] = {"dtype": self.dtype_policy, "name": "generator"}
+        if self.composition == "scale" and self.embedding_dim is None:
+            return DirectGenerator(normalize_condition=False, **options)
+        return default_generator(
+            shape,
+            initializer,
+            condition_dim=None if condition_shape is None else condition_shape[-1],
+            embedding_dim=self.embedding_dim,
+            **options,
+        )
 
     def weights_for(self, condition: Any) -> tuple[Kernel, Any]:
         """Returns the kernel and the bias for a condition.
@@ -214,7 +247,8 @@ class HyperLayer(keras.layers.Layer):
                 `(dim,)` or `(batch, dim)`.
 
         Returns:
-            Dict of tensors: `"kernel"` and, if the layer has one, `"bias"`.
+            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and,
+            if the layer has one, `"bias"`.
 
         Raises:
             ValueError: If the layer is not built, or the condition does not fit.
@@ -224,7 +258,7 @@ class HyperLayer(keras.layers.Layer):
                 f"Layer '{self.name}' has no weights yet: call it on inputs, or build it, before "
                 "`generate`."
             )
-        weights = {"kernel": self.kernel_weight(condition).materialize()}
+        weights = {self.weight_name: self.kernel_weight(condition).materialize()}
         if self.bias_weight is not None:
             weights["bias"] = self.bias_weight(condition).materialize()
         elif self.bias is not None:
@@ -238,9 +272,13 @@ class HyperLayer(keras.layers.Layer):
             kwargs["condition"] = condition
         return super().__call__(inputs, **kwargs)
 
+    def check_inputs(self, inputs: Any) -> None:
+        """Raises if the layer cannot take inputs of that type."""
+        floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
+
     def check_call(self, inputs: Any, condition: Any) -> None:
         """Raises if inputs and condition cannot go together through this layer."""
-        floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
+        self.check_inputs(inputs)
         if self.kernel_weight is not None:
             self.kernel_weight.check_condition(condition)
         if condition is None or len(condition.shape) == 1:

@@ -1,4 +1,4 @@
-"""Dense and convolution products in which every sample has its own kernel.
+"""Products in which every sample has its own kernel: dense, convolution, lookup.
 
 Pure functions on tensors whose batch size may be unknown. All are batched
 matrix products: a grouped convolution, the usual trick, compiles to code about
@@ -62,15 +62,9 @@ def per_sample_conv(
         Tensor of shape `(batch, *new_spatial, filters)`, with the channels
         second for `"channels_first"`.
     """
-    rank = len(strides)
-    if data_format == "channels_first":
-        inputs = ops.transpose(inputs, (0, *range(2, rank + 2), 1))
-    size, (group_width, filters) = kernels.shape[1:-2], kernels.shape[-2:]
-    groups = inputs.shape[-1] // group_width
-    if padding == "same":
-        inputs = _pad_same(inputs, size, strides, dilation_rate)
-    windows = _windows(inputs, size, strides, dilation_rate)
-
+    windows = windows_of(inputs, kernels.shape[1:-2], strides, padding, data_format, dilation_rate)
+    group_width, filters = kernels.shape[-2:]
+    groups = windows[0].shape[-1] // group_width
     batch, *spatial = ops.shape(windows[0])[:-1]
     taps, positions = len(windows), _product(spatial)
     if groups == 1:
@@ -84,9 +78,95 @@ def per_sample_conv(
         kernels = ops.reshape(kernels, (batch, taps, group_width, groups, filters // groups))
         outputs = ops.einsum("bptgi,btigo->bpgo", rows, kernels)
     outputs = ops.reshape(outputs, (batch, *spatial, filters))
-    if data_format == "channels_first":
-        outputs = ops.transpose(outputs, (0, rank + 1, *range(1, rank + 1)))
-    return outputs
+    return channels_to(outputs, data_format)
+
+
+def per_sample_depthwise_conv(
+    inputs: Any,
+    kernels: Any,
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Convolves every channel of every sample with filters of its own.
+
+    A depthwise convolution has no sum over channels, so that a matrix product
+    would gain nothing: the shifted inputs are multiplied and added up.
+
+    Args:
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or
+            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        kernels: Tensor of shape `(batch, *kernel_size, channels, multiplier)`.
+        strides: One integer for each spatial axis.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: One integer for each spatial axis.
+
+    Returns:
+        Tensor of shape `(batch, *new_spatial, channels * multiplier)`, with the
+        channels second for `"channels_first"`.
+    """
+    windows = windows_of(inputs, kernels.shape[1:-2], strides, padding, data_format, dilation_rate)
+    channels, multiplier = kernels.shape[-2:]
+    batch, *spatial = ops.shape(windows[0])[:-1]
+    ones = (1,) * len(spatial)
+    kernels = ops.reshape(kernels, (batch, len(windows), channels, multiplier))
+    products = [
+        ops.expand_dims(window, -1) * ops.reshape(kernels[:, tap], (batch, *ones, channels, -1))
+        for tap, window in enumerate(windows)
+    ]
+    outputs = functools.reduce(operator.add, products)
+    outputs = ops.reshape(outputs, (batch, *spatial, channels * multiplier))
+    return channels_to(outputs, data_format)
+
+
+def per_sample_take(tables: Any, ids: Any) -> Any:
+    """Looks up rows in a table of each sample's own.
+
+    Args:
+        tables: Tensor of shape `(batch, rows, dim)`.
+        ids: Integer tensor of shape `(batch, ...)`.
+
+    Returns:
+        Tensor of shape `(batch, ..., dim)`.
+    """
+    batch, *positions = ops.shape(ids)
+    rows, dim = tables.shape[1:]
+    # One table with the tables of all samples, as `ops.take` has no batch axes.
+    first = ops.reshape(ops.arange(batch, dtype=ids.dtype) * rows, (batch, *(1,) * len(positions)))
+    flat = ops.reshape(tables, (batch * rows, dim))
+    return ops.take(flat, ids + first, axis=0)
+
+
+def channels_to(outputs: Any, data_format: str) -> Any:
+    """Returns a tensor with the channels last in the given format."""
+    if data_format == "channels_last":
+        return outputs
+    rank = len(outputs.shape)
+    return ops.transpose(outputs, (0, rank - 1, *range(1, rank - 1)))
+
+
+def channels_last(inputs: Any, data_format: str) -> Any:
+    """Returns a tensor in the given format with the channels last."""
+    if data_format == "channels_last":
+        return inputs
+    return ops.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
+
+
+def windows_of(
+    inputs: Any,
+    size: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> list[Any]:
+    """Returns, for each tap of a kernel, the inputs that it meets, channels last."""
+    inputs = channels_last(inputs, data_format)
+    if padding == "same":
+        inputs = _pad_same(inputs, size, strides, dilation_rate)
+    return _windows(inputs, size, strides, dilation_rate)
 
 
 def _product(lengths: Sequence[Any]) -> Any:
@@ -115,7 +195,7 @@ def _pad_same(
 def _windows(
     inputs: Any, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
 ) -> list[Any]:
-    """Returns, for each tap of the kernel, the inputs that it meets."""
+    """Cuts the windows out of inputs that are padded and have the channels last."""
     batch, *lengths, channels = ops.shape(inputs)
     spans = [
         length - (k - 1) * rate

@@ -1,5 +1,7 @@
 """Slots: what belongs to one generated weight."""
 
+from keras_hyper.weights.composition import COMPOSITIONS as COMPOSITIONS
+from keras_hyper.weights.composition import generated_part as generated_part
 from keras_hyper.weights.generated_weight import GeneratedWeight as GeneratedWeight
 from keras_hyper.weights.generated_weight import as_generator as as_generator
 from keras_hyper.weights.generated_weight import check_condition_shape as check_condition_shape

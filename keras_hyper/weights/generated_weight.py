@@ -1,5 +1,6 @@
 """The slot: all that belongs to one generated weight."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,18 +10,22 @@ from keras import ops
 from keras_hyper.checks import floating, one_of, positive_ints
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
-from keras_hyper.kernels import Kernel
+from keras_hyper.initializers import weight_std
+from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.weights.composition import COMPOSITIONS, compose, generated_part
+from keras_hyper.weights.normalization import WeightNormalization
 
 
 @serializable
 class GeneratedWeight(keras.layers.Layer):
     r"""A slot for one generated weight: what a layer has in place of a variable.
 
-    `W = sigma G(e)` with a generator `G` that other slots may share, and three
-    things that belong to this weight alone: its embedding, the projection of a
-    condition onto it, and the standard deviation `sigma`.
+    `W = sigma G(e)` with a generator `G` that other slots may share, and all
+    that belongs to this weight alone: its embedding, the projection of a
+    condition onto it, the standard deviation `sigma`, and, where asked for, a
+    base weight to compose with and the gain of a normalisation.
 
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a
     learned `e_0`, a learned matrix `P` (the paper's equation 11) and
@@ -36,13 +41,20 @@ class GeneratedWeight(keras.layers.Layer):
             once, as that of a variable does. Conditioned, its mean over the
             samples is added at every call, which Keras allows outside of loops
             only: not inside the cell of a recurrent layer.
-        composition: `"replace"`: the generated numbers are the weight.
+        composition: `"replace"`: the generated numbers `D` are the weight.
+            `"add"`: `W_0 + g D`, `"multiply"`: `W_0 (1 + g D)`, with a stored
+            `W_0` that starts as a draw of the initializer, and a learned gate
+            `g` that starts at zero, so that training starts at `W_0`. `"scale"`:
+            as `"multiply"`, with one generated number for each unit.
+        unit_axes: The axes of the weight that number its units, for `"scale"`
+            and for weight normalisation.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         condition: None for a static slot, otherwise a tensor of shape
             `(batch, dim)` (a weight for each sample) or `(dim,)` (one weight
             for the batch).
+        training: Boolean, for a generator that normalises over the batch.
 
     Output:
         A `keras_hyper.kernels.Kernel`, a value that knows how to multiply.
@@ -66,6 +78,7 @@ class GeneratedWeight(keras.layers.Layer):
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         composition: str = "replace",
+        unit_axes: Sequence[int] = (-1,),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,7 +88,15 @@ class GeneratedWeight(keras.layers.Layer):
         self.weight_shape = positive_ints("weight_shape", weight_shape)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
-        self.composition = one_of("composition", composition, ("replace",))
+        self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.unit_axes = tuple(unit_axes)
+        # What the generator is asked for, which may be less than the weight.
+        self.generated_shape, self._start = generated_part(
+            self.weight_shape, self.initializer, self.composition, self.unit_axes
+        )
+        self.base: Any = None
+        self.gate: Any = None
+        self.normalizer: Any = None
         self.embedding: Any = None
         self.projection: Any = None
         self.condition_dim: int | None = None
@@ -88,13 +109,13 @@ class GeneratedWeight(keras.layers.Layer):
 
     def build(self, condition_shape: Sequence[int | None] | None = None) -> None:
         """Creates the embedding and, with a condition, its projection."""
-        self.scale = self.generator.prepare(self.weight_shape, self.initializer)
-        pieces, width = self.generator.embedding_shape(self.weight_shape)
+        self.scale = self.generator.prepare(self.generated_shape, self._start)
+        pieces, width = self.generator.embedding_shape(self.generated_shape)
         static = condition_shape is None
         self.embedding = self.add_weight(
             name="embedding",
             shape=(pieces, width),
-            initializer=self.generator.embedding_initializer(self.weight_shape, self.initializer),
+            initializer=self.generator.embedding_initializer(self.generated_shape, self._start),
             # A penalty that hangs on a variable counts once, however often, and
             # wherever, the layer is called. It looks at the generated weight.
             regularizer=_Penalty(self) if static and self.regularizer else None,
@@ -109,14 +130,41 @@ class GeneratedWeight(keras.layers.Layer):
                     "embedding_dim=1. Use embedding_dim=2 or more, or normalize_condition=False."
                 )
             self.projection = keras.layers.Dense(
-                pieces * width,
+                width * (pieces if self.generator.projects_pieces else 1),
                 use_bias=False,
                 kernel_initializer=self.generator.projection_initializer(self.condition_dim),
                 dtype=self.dtype_policy,
                 name="projection",
             )
             self.projection.build((None, self.condition_dim))
+        if self.generator.normalization is not None:
+            self._build_normalizer(self.generator.normalization)
+        if self.composition != "replace":
+            self.base = self.add_weight(
+                name="base", shape=self.weight_shape, initializer=self.initializer
+            )
+            self.gate = self.add_weight(name="gate", shape=(), initializer="zeros")
         freeze_what_is_new(self)
+
+    def _build_normalizer(self, kind: str) -> None:
+        if kind == "batch" and not self.conditioned:
+            raise ValueError(
+                "normalization='batch' is over the weight sets of a batch of conditions. Received: "
+                f"{self.generator} with it, for '{self.path}', which has no condition. Use "
+                "'layer', 'rms' or 'weight'."
+            )
+        std = weight_std(self._start, self.generated_shape)
+        if not std:
+            raise ValueError(
+                f"Normalised weights cannot match the initializer {self.initializer} of "
+                f"'{self.path}': its standard deviation is not known, or zero."
+            )
+        # The generator's own start, native or the paper's, is normalised away.
+        self.scale = std
+        self.normalizer = WeightNormalization(
+            kind, self.unit_axes, dtype=self.dtype_policy, name="normalization"
+        )
+        self.normalizer.build(self.generated_shape)
 
     def embed(self, condition: Any = None) -> Any:
         """Returns the embedding: `(pieces, width)`, or `(batch, pieces, width)`.
@@ -132,19 +180,47 @@ class GeneratedWeight(keras.layers.Layer):
         if condition is None:
             return embedding
         rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
-        shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], pieces, width))
+        shifts = pieces if self.generator.projects_pieces else 1
+        shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], shifts, width))
         embedding = embedding + shift
         if self.generator.normalize_condition:
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
-    def call(self, condition: Any = None) -> Kernel:
+    def call(self, condition: Any = None, training: Any = None) -> Kernel:
         """Returns the weight."""
-        kernel = self.generator.kernel(self.embed(condition), self.weight_shape)
-        kernel = kernel.cast(self.compute_dtype).scaled(self.scale)
+        kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
+        kernel = kernel.cast(self.compute_dtype)
+        if self.normalizer is not None:
+            rank = len(self.generated_shape)
+            weight = self.normalizer(kernel.materialize(), rank=rank, training=training)
+            kernel = Full(weight, kernel.batched)
+        if self.composition == "replace":
+            kernel = kernel.scaled(self.scale)
+        else:
+            gate = ops.cast(self.gate, self.compute_dtype)
+            base = ops.cast(self.base, self.compute_dtype)
+            change = kernel.scaled(self.scale * gate)
+            kernel = compose(self.composition, base, change, self.unit_axes)
         if self.regularizer is not None and self.conditioned:
             self.add_loss(self.penalty(kernel))
         return kernel
+
+    def limits(self) -> dict[str, str]:
+        """Returns why the generator cannot fill this weight, by kind, with figures."""
+        return self.generator.limits(self.generated_shape)
+
+    def warn_of_limits(self) -> None:
+        """Warns if the generator cannot fill this weight, once for each kind of reason."""
+        for kind, sentence in self.limits().items():
+            if kind not in self.generator.warned_of:
+                self.generator.warned_of.append(kind)
+                warnings.warn(
+                    f"{self.generator} cannot fill '{self.path}' of shape {self.generated_shape}: "
+                    f"{sentence}. `keras_hyper.summary` tells this of every weight; it is a defect "
+                    "only if you did not mean it.",
+                    stacklevel=2,
+                )
 
     def penalty(self, kernel: Kernel) -> Any:
         """Returns what the regularizer says of a weight; its mean over the samples.
@@ -190,6 +266,7 @@ class GeneratedWeight(keras.layers.Layer):
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "composition": self.composition,
+            "unit_axes": self.unit_axes,
         }
         return {**super().get_config(), **config}
 

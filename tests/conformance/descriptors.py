@@ -12,11 +12,21 @@ import numpy as np
 import pytest
 
 from keras_hyper import (
+    ChunkedGenerator,
+    HyperConv1D,
     HyperConv2D,
+    HyperConv2DTranspose,
+    HyperConv3D,
     HyperDense,
+    HyperDepthwiseConv2D,
+    HyperEmbedding,
     LinearGenerator,
+    LowRankGenerator,
+    MagnitudeInvariantEncoding,
     MLPGenerator,
+    NoiseCondition,
     TaskEmbedding,
+    TemplateGenerator,
     TiledKernelGenerator,
 )
 from keras_hyper.generators import DirectGenerator
@@ -42,14 +52,15 @@ class Row:
     def data(self, batch, seed=0, dtype=None):
         """Returns the arguments of a call, drawn at random."""
         rng = np.random.default_rng(seed)
-        if self.dtype != "float32":
-            return {"inputs": rng.integers(0, 4, (batch, *self.inputs)).astype(self.dtype)}
         shapes = {"inputs": self.inputs, "condition": self.condition}
-        return {
+        data = {
             name: rng.normal(size=(batch, *shape)).astype(dtype or "float32")
             for name, shape in shapes.items()
             if shape is not None
         }
+        if self.dtype != "float32":
+            data["inputs"] = rng.integers(0, 4, (batch, *self.inputs)).astype(self.dtype)
+        return data
 
     def model(self, layer=None):
         """Returns a functional model of the layer alone."""
@@ -75,12 +86,32 @@ def mlp():
     return MLPGenerator(hidden_units=(6, 7), activation="sigmoid", embedding_dim=4)
 
 
+def chunked():
+    return ChunkedGenerator(7, hidden_units=(6,), activation="sigmoid", embedding_dim=3)
+
+
+def low_rank():
+    return LowRankGenerator(2, 3)
+
+
+def templates(coefficients="linear", **kwargs):
+    return lambda: TemplateGenerator(3, coefficients, **kwargs)
+
+
+def normalized(normalization):
+    return lambda: LinearGenerator(3, normalization=normalization)
+
+
+def layer(cls, *args, **kwargs):
+    return lambda: cls(*args, **build(kwargs))
+
+
 def dense(**kwargs):
-    return lambda: HyperDense(4, activation="sigmoid", **build(kwargs))
+    return layer(HyperDense, 4, activation="sigmoid", **kwargs)
 
 
 def conv(size=3, **kwargs):
-    return lambda: HyperConv2D(4, size, **build(kwargs))
+    return layer(HyperConv2D, 4, size, activation="sigmoid", **kwargs)
 
 
 def build(kwargs):
@@ -110,8 +141,99 @@ LAYERS = [
         (3,),
     ),
 ]
+# One row at least for each new class, and for each way to compose and normalise.
+LAYERS += [
+    Row("dense-chunked", dense(generator=chunked), (5,)),
+    Row("dense-low-rank", dense(generator=low_rank), (5,)),
+    Row("dense-templates", dense(generator=templates("softmax")), (5,)),
+    Row("dense-add", dense(composition="add"), (5,)),
+    Row("dense-multiply", dense(composition="multiply", generator=chunked), (5,)),
+    Row("dense-scale", dense(composition="scale"), (5,)),
+    Row("dense-layer-norm", dense(generator=normalized("layer")), (5,)),
+    Row("dense-weight-norm", dense(generator=normalized("weight")), (5,)),
+    Row("dense-conditioned-chunked", dense(generator=chunked), (5,), (3,)),
+    Row("dense-conditioned-low-rank", dense(generator=low_rank), (12,), (3,)),
+    Row("dense-conditioned-low-rank-3d", dense(generator=low_rank), (2, 12), (3,)),
+    Row("dense-conditioned-templates", dense(generator=templates()), (5,), (3,)),
+    Row(
+        "dense-conditioned-experts",
+        dense(generator=templates("sigmoid", normalize_condition=False)),
+        (5,),
+        (3,),
+    ),
+    Row("dense-conditioned-add", dense(composition="add", generator=low_rank), (5,), (3,)),
+    Row("dense-conditioned-add-full", dense(composition="add"), (2, 5), (3,)),
+    Row(
+        "dense-conditioned-multiply",
+        dense(composition="multiply", generator=LinearGenerator),
+        (5,),
+        (3,),
+    ),
+    Row("dense-conditioned-scale", dense(composition="scale", kernel_regularizer="l2"), (5,), (3,)),
+    Row("dense-conditioned-rms", dense(generator=normalized("rms")), (5,), (3,)),
+    Row("conv-templates", conv(generator=templates(), padding="same"), (6, 7, 2)),
+    Row("conv-conditioned-low-rank", conv(generator=low_rank), (6, 7, 2), (3,)),
+    Row("conv-conditioned-scale", conv(composition="scale", groups=2), (6, 7, 4), (3,)),
+    Row("conv-conditioned-add", conv(composition="add"), (6, 7, 2), (3,)),
+    Row(
+        "conv-conditioned-weight-norm",
+        conv(generator=normalized("weight"), composition="multiply"),
+        (6, 7, 2),
+        (3,),
+    ),
+    Row("conv1d", layer(HyperConv1D, 4, 3, padding="causal", dilation_rate=2), (8, 2)),
+    Row("conv1d-conditioned", layer(HyperConv1D, 4, 3, strides=2), (8, 2), (3,)),
+    Row("conv3d", layer(HyperConv3D, 2, 2, generator=chunked), (4, 3, 3, 2)),
+    Row("conv3d-conditioned", layer(HyperConv3D, 2, 2, padding="same"), (4, 3, 3, 2), (3,)),
+    Row("depthwise", layer(HyperDepthwiseConv2D, 3, generate_bias=True), (5, 6, 2)),
+    Row(
+        "depthwise-conditioned",
+        layer(HyperDepthwiseConv2D, 3, strides=2, padding="same", depth_multiplier=2),
+        (5, 6, 2),
+        (3,),
+    ),
+    Row(
+        "depthwise-conditioned-scale",
+        layer(HyperDepthwiseConv2D, 3, depth_multiplier=2, composition="scale"),
+        (5, 6, 2),
+        (3,),
+    ),
+    Row("transpose", layer(HyperConv2DTranspose, 3, 3, strides=2, padding="same"), (3, 4, 2)),
+    Row(
+        "transpose-conditioned",
+        layer(HyperConv2DTranspose, 3, 3, strides=2, generate_bias=True),
+        (3, 4, 2),
+        (3,),
+    ),
+    Row(
+        "transpose-conditioned-scale",
+        layer(HyperConv2DTranspose, 3, 2, composition="scale"),
+        (3, 4, 2),
+        (3,),
+    ),
+    Row("embedding", layer(HyperEmbedding, 4, 3, mask_zero=True), (5,), dtype="int32"),
+    *(
+        Row(
+            f"embedding-conditioned-{name}",
+            layer(HyperEmbedding, 4, 3, **kwargs),
+            (5,),
+            (3,),
+            dtype="int32",
+        )
+        for name, kwargs in {
+            "tiled": {"embeddings_regularizer": "l2"},
+            "low-rank": {"generator": low_rank},
+            "templates": {"generator": templates()},
+            "linear": {"generator": lambda: LinearGenerator(3, initialization="variance")},
+            "add": {"composition": "add"},
+            "scale": {"composition": "scale"},
+        }.items()
+    ),
+]
 TASKS = Row("task-embedding", lambda: TaskEmbedding(4, 3), (), dtype="int32")
-ROWS = [*LAYERS, TASKS]
+ENCODING = Row("encoding", lambda: MagnitudeInvariantEncoding([0, -1], 2.0), (2,))
+NOISE = Row("noise", lambda: NoiseCondition(3, seed=1), (2,))
+ROWS = [*LAYERS, TASKS, ENCODING]
 
 
 def over(rows):

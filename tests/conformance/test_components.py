@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from conformance.descriptors import kernels, mlp, tiles
+from conformance.descriptors import chunked, kernels, low_rank, mlp, templates, tiles
 from helpers import to_numpy
 from keras_hyper import GeneratedWeight, LinearGenerator, TiledKernelGenerator
 from keras_hyper.generators import DirectGenerator
@@ -18,6 +18,11 @@ GENERATORS = {
     "tiled": tiles,
     "tiled-paper": lambda: TiledKernelGenerator((3, 2), 3, hidden_dim=2, initialization="paper"),
     "direct": DirectGenerator,
+    "chunked": chunked,
+    "low-rank": low_rank,
+    "templates": templates(),
+    "templates-softmax": templates("softmax", temperature=0.5),
+    "templates-sigmoid": templates("sigmoid", normalize_condition=False),
 }
 over_generators = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
 over_conditions = pytest.mark.parametrize(

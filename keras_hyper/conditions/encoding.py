@@ -1,0 +1,115 @@
+"""An encoding of continuous hyper-parameters whose length is always the same."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import floating
+from keras_hyper.ops import at_least_float32
+from keras_hyper.saving import serializable
+
+
+@serializable
+class MagnitudeInvariantEncoding(keras.layers.Layer):
+    r"""Encodes numbers of known ranges as points on circles, to be used as conditions.
+
+    `t = (x - low) / (high - low)`, then `sqrt(2) [cos(t pi / 2), sin(t pi / 2)]`
+    for each number. Fed to a generator as they are, small values make small
+    weights and small gradients, and large values large ones; the encoding has
+    a root mean square of exactly 1 whatever the value (Ortiz, Guttag & Dalca,
+    "Magnitude invariant parametrizations improve hypernetwork learning", ICLR
+    2024).
+
+    Args:
+        low: Float, or one for each number, the smallest value.
+        high: Float, or one for each number, the largest value. Values outside
+            are not clipped: they go on along the circle.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Floating point tensor of shape `(batch, n)` or `(n,)`.
+
+    Output shape:
+        `(batch, 2 * n)` or `(2 * n,)`.
+
+    Raises:
+        ValueError: If `high` is not above `low`, or if the inputs have another
+            number of values than `low` and `high`.
+        TypeError: If the inputs are not floating point.
+
+    Examples:
+        Weights for every strength of a regularizer between 0.1 and 10, on a
+        logarithmic scale:
+
+        >>> import keras
+        >>> from keras_hyper import HyperDense, MagnitudeInvariantEncoding
+        >>> encode = MagnitudeInvariantEncoding(low=-1.0, high=1.0)
+        >>> strength = keras.ops.log10(keras.ops.convert_to_tensor([[0.1], [10.0]]))
+        >>> condition = encode(strength)
+        >>> tuple(condition.shape)
+        (2, 2)
+        >>> tuple(HyperDense(3)(keras.ops.ones((2, 5)), condition=condition).shape)
+        (2, 3)
+    """
+
+    def __init__(self, low: Any = 0.0, high: Any = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = _numbers("low", low), _numbers("high", high)
+        lengths = {len(self.low), len(self.high)} - {1}
+        if len(lengths) > 1:
+            raise ValueError(
+                "`low` and `high` must have equal lengths, or be one number. Received: "
+                f"low={low}, high={high}"
+            )
+        pairs: Iterable[tuple[float, float]] = itertools.product(self.low, self.high)
+        if lengths:
+            n = lengths.pop()
+            lows, highs = (x * (n // len(x)) for x in (self.low, self.high))
+            pairs = zip(lows, highs, strict=True)
+        if not all(a < b for a, b in pairs):
+            raise ValueError(f"`high` must be above `low`. Received: low={low}, high={high}")
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the cosines, then the sines."""
+        self._check(inputs)
+        wide = at_least_float32(inputs.dtype)
+        low = ops.convert_to_tensor(self.low, dtype=wide)
+        span = ops.convert_to_tensor(self.high, dtype=wide) - low
+        angle = (ops.cast(inputs, wide) - low) / span * (math.pi / 2)
+        points = ops.concatenate([ops.cos(angle), ops.sin(angle)], axis=-1) * math.sqrt(2)
+        return ops.cast(points, self.compute_dtype)
+
+    def compute_output_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape of the points."""
+        return (*inputs_shape[:-1], 2 * inputs_shape[-1])
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Returns shape and dtype of the points, after the checks of a real call."""
+        self._check(inputs)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def _check(self, inputs: Any) -> None:
+        floating("inputs", inputs, f"Cast them first: '{self.name}' divides them.")
+        n = max(len(self.low), len(self.high))
+        if len(inputs.shape) not in (1, 2) or (n > 1 and inputs.shape[-1] != n):
+            raise ValueError(
+                f"MagnitudeInvariantEncoding '{self.name}' takes inputs of shape (batch, n) or "
+                f"(n,){f' with n={n}' if n > 1 else ''}. Received: `inputs` of shape "
+                f"{tuple(inputs.shape)}"
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this layer again."""
+        return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+def _numbers(name: str, value: Any) -> list[float]:
+    """Returns a number, or a sequence of them, as a list of floats."""
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not values or not all(isinstance(x, int | float) and math.isfinite(x) for x in values):
+        raise ValueError(f"`{name}` must be a finite number or several. Received: {name}={value!r}")
+    return [float(x) for x in values]

@@ -1,0 +1,142 @@
+"""A weight of any size, made in chunks by one small perceptron."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import positive_int
+from keras_hyper.generators.generator import Generator
+from keras_hyper.generators.mlp import MLPGenerator
+from keras_hyper.initializers import UnitGainOrthogonal
+from keras_hyper.kernels import Kernel
+from keras_hyper.saving import serializable
+
+
+@serializable
+class ChunkedGenerator(MLPGenerator):
+    r"""Makes a weight of any size in chunks, one call of one small perceptron each.
+
+    `w_j = H n(h(e_j)) + beta` for each chunk `j`, with a learned embedding `e_j`
+    for each chunk and the perceptron of `MLPGenerator`; the weight is all
+    chunks laid out in a row, the last one cut. It serves every shape, so that a
+    whole network can share one (von Oswald et al., "Continual learning with
+    hypernetworks", ICLR 2020).
+
+    A condition shifts the embeddings of all chunks of a weight alike,
+    `e_j + P c`, as it does beside the chunk's embedding at the input of the
+    perceptron. `P` costs as many numbers for a weight of a thousand chunks as
+    for one.
+
+    It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden
+    layers, however many weights share it. Every chunk starts with exactly the
+    standard deviation that it should have.
+
+    Args:
+        chunk_size: Integer, how many numbers one call makes.
+        hidden_units: Tuple of integers, the widths of the hidden layers.
+        activation: Activation of the hidden layers.
+        dropout: Float, rate of the dropout after each hidden layer.
+        embedding_dim: Integer, width of a chunk's embedding.
+        normalize_condition: Whether embeddings made from a condition are scaled
+            to a root mean square of 1.
+        seed: Optional integer, the seed of the dropout.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., chunks, embedding_dim)`.
+
+    Output shape:
+        `(..., chunks, chunk_size)`, numbers of variance 1.
+
+    Raises:
+        ValueError: If `hidden_units` is empty, or if the layer's initializer
+            has no known standard deviation.
+
+    Examples:
+        Two layers of different shapes from one network of 1,436 numbers:
+
+        >>> import keras
+        >>> from keras_hyper import ChunkedGenerator, HyperConv2D, HyperDense
+        >>> chunks = ChunkedGenerator(chunk_size=100, hidden_units=(12,), embedding_dim=10)
+        >>> model = keras.Sequential([
+        ...     keras.Input((28, 28, 3)),
+        ...     HyperConv2D(16, 3, generator=chunks),
+        ...     keras.layers.GlobalAveragePooling2D(),
+        ...     HyperDense(10, generator=chunks),
+        ... ])
+        >>> chunks.count_params()  # 10 * 12 + 12, and 12 * 100 + 100
+        1432
+    """
+
+    shape_free = True
+    initializations = ("variance",)
+    projects_pieces = False
+
+    def __init__(
+        self,
+        chunk_size: int,
+        hidden_units: Sequence[int] = (64,),
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        embedding_dim: int = 8,
+        normalize_condition: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            hidden_units,
+            activation,
+            dropout,
+            embedding_dim,
+            normalize_condition=normalize_condition,
+            seed=seed,
+            **kwargs,
+        )
+        self.chunk_size = positive_int("chunk_size", chunk_size)
+        hidden = sum(self.hidden_units)
+        self.work = hidden if hidden > self.chunk_size else 0
+
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(chunks, embedding_dim)`."""
+        return math.ceil(math.prod(weight_shape) / self.chunk_size), self.embedding_dim
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the perceptron."""
+        width = self.build_features(input_shape)
+        self.head = keras.layers.Dense(
+            self.chunk_size,
+            kernel_initializer=UnitGainOrthogonal(),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.head.build((None, width))
+
+    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+        """Returns the chunks in a row, cut to size, in the shape of the weight."""
+        lead = ops.shape(pieces)[:-2]
+        count, size = pieces.shape[-2] * self.chunk_size, math.prod(weight_shape)
+        flat = ops.reshape(pieces, (*lead, count))
+        return ops.reshape(flat if count == size else flat[..., :size], (*lead, *weight_shape))
+
+    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+        """Returns the weight, written out."""
+        return Generator.kernel(self, embedding, weight_shape)
+
+    def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
+        """Returns why the generator cannot fill a weight, by kind, with figures."""
+        size = math.prod(weight_shape)
+        made = self.embedding_shape(weight_shape)[0] * self.chunk_size
+        limits = super().limits(weight_shape)
+        if 2 * size < made:
+            limits["unused"] = f"of the {made:,} numbers of its chunks it uses {size:,}"
+        return limits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = super().get_config()
+        del config["initialization"]
+        return {**config, "chunk_size": self.chunk_size}

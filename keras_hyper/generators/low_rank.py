@@ -1,0 +1,102 @@
+"""A kernel as a product of two thin matrices, both generated."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import positive_int
+from keras_hyper.generators.linear import LinearGenerator
+from keras_hyper.kernels import Full, Kernel, LowRank
+from keras_hyper.saving import serializable
+
+
+@serializable
+class LowRankGenerator(LinearGenerator):
+    r"""Makes a kernel as a product of two thin matrices.
+
+    `W = reshape(U V) / sqrt(rank)`, where the numbers of `U`, of shape
+    `(prod(shape[:-1]), rank)`, and of `V`, of shape `(rank, shape[-1])`, are
+    linear in the embedding. It serves one weight shape and holds
+    `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` numbers.
+
+    Per sample, a dense product with inputs of rank 2 is two thin products, and
+    the kernel of a sample is never written out.
+
+    Args:
+        rank: Integer, the rank of the kernel as a matrix of inputs by units.
+        embedding_dim: Integer, width of the embedding.
+        normalize_condition: Whether an embedding made from a condition is
+            scaled to a root mean square of 1. Both factors depend on it, so that
+            without the scaling the weights start larger than they should.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., 1, embedding_dim)`.
+
+    Output shape:
+        `(..., 1, rank * (prod(shape[:-1]) + shape[-1]))`: the numbers of `U`,
+        then those of `V`, of variance 1.
+
+    Raises:
+        ValueError: If one generator is shared by weights of different shapes, or
+            if the layer's initializer has no known standard deviation.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, LowRankGenerator
+        >>> layer = HyperDense(300, generator=LowRankGenerator(rank=2, embedding_dim=4))
+        >>> outputs = layer(keras.ops.ones((2, 500)), condition=keras.ops.ones((2, 7)))
+        >>> layer.generator.count_params()  # 5 * 2 * (500 + 300), for 150,000 weights
+        8000
+    """
+
+    initializations = ("variance",)
+
+    def __init__(
+        self,
+        rank: int = 4,
+        embedding_dim: int = 8,
+        normalize_condition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(embedding_dim, normalize_condition=normalize_condition, **kwargs)
+        self.rank = positive_int("rank", rank)
+
+    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+        """Returns the weight; for a batch of embeddings, as its two factors."""
+        fan_in, fan_out = math.prod(weight_shape[:-1]), weight_shape[-1]
+        factors = self(embedding)
+        lead = ops.shape(factors)[:-2]
+        split = fan_in * self.rank
+        left = ops.reshape(factors[..., :split], (*lead, fan_in, self.rank))
+        right = ops.reshape(factors[..., split:], (*lead, self.rank, fan_out)) * self.rank**-0.5
+        if len(embedding.shape) == 3:
+            return LowRank(left, right, tuple(weight_shape))
+        return Full(ops.reshape(left @ right, weight_shape), batched=False)
+
+    def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
+        """Returns why the generator cannot fill a weight, by kind, with figures."""
+        most = min(math.prod(weight_shape[:-1]), weight_shape[-1])
+        limits = super().limits(weight_shape)
+        if self.rank > most:
+            limits["unused"] = f"of its rank {self.rank} a kernel of that shape can have {most}"
+        return limits
+
+    def _new_head(self, width: int) -> keras.layers.Dense:
+        shape = self._weight_shape or ()
+        return keras.layers.Dense(
+            self.rank * (math.prod(shape[:-1]) + shape[-1]),
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(width)),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = super().get_config()
+        del config["initialization"]
+        return {**config, "rank": self.rank}

@@ -1,0 +1,203 @@
+"""A kernel as a mixture of templates."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyper.checks import one_of, positive_int
+from keras_hyper.generators.generator import Generator
+from keras_hyper.kernels import Full, Kernel, Mixture
+from keras_hyper.saving import serializable
+
+_COEFFICIENTS: dict[str, Callable[[Any], Any]] = {
+    "linear": lambda logits: logits,
+    "softmax": lambda logits: ops.softmax(logits, axis=-1),
+    "sigmoid": ops.sigmoid,
+}
+
+
+@serializable
+class TemplateGenerator(Generator):
+    r"""Makes a kernel as a mixture of learned templates: `W = sum_k a_k T_k`.
+
+    The coefficients are the embedding itself (`"linear"`), its softmax or its
+    sigmoid. It serves one weight shape and holds `num_templates` kernels of it.
+
+    - *Soft parameter sharing*: layers of equal shape share one generator, each
+      with its own coefficients (Savarese & Maire, "Learning implicitly recurrent
+      CNNs through parameter sharing", ICLR 2019). `layer_similarity` tells how
+      alike they became.
+    - *Conditionally parameterised convolutions*: a generator for each layer,
+      with `coefficients="sigmoid"`, `normalize_condition=False` and the pooled
+      inputs for a condition (Yang et al., "CondConv", NeurIPS 2019).
+
+    Per sample, the kernels stay a mixture of shared ones, and a dense product
+    with inputs of rank 2 never writes out a kernel for each sample.
+
+    Args:
+        num_templates: Integer, number of templates.
+        coefficients: `"linear"`, `"softmax"` or `"sigmoid"`.
+        temperature: Float, divides the embedding before softmax or sigmoid:
+            smaller ones make sharper coefficients.
+        normalize_condition: Whether an embedding made from a condition is
+            scaled to a root mean square of 1, which also bounds how sharp the
+            coefficients can be. Without it the projection of the condition
+            starts at zero, and every sample with the same kernel.
+        **kwargs: `normalization` (see `Generator`) and arguments of
+            `keras.layers.Layer`.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., 1, num_templates)`.
+
+    Output shape:
+        `(..., 1, size)`, the kernel laid out flat. Each template starts as a
+        draw of the layer's `kernel_initializer`, divided by the root mean
+        square length of the coefficients, so that the kernel has its variance.
+
+    Raises:
+        ValueError: If one generator is shared by weights of different shapes.
+
+    Examples:
+        Three convolutions out of two templates:
+
+        >>> import keras
+        >>> from keras_hyper import HyperConv2D, TemplateGenerator
+        >>> templates = TemplateGenerator(num_templates=2)
+        >>> model = keras.Sequential([keras.Input((8, 8, 16))])
+        >>> for _ in range(3):
+        ...     model.add(HyperConv2D(16, 3, padding="same", generator=templates))
+        >>> templates.count_params()  # 2 * 3 * 3 * 16 * 16
+        4608
+        >>> templates.layer_similarity([layer.kernel_weight for layer in model.layers]).shape
+        (3, 3)
+    """
+
+    initializations = ("native",)
+
+    def __init__(
+        self,
+        num_templates: int = 4,
+        coefficients: str = "linear",
+        temperature: float = 1.0,
+        normalize_condition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.num_templates = positive_int("num_templates", num_templates)
+        super().__init__(
+            self.num_templates, "native", normalize_condition=normalize_condition, **kwargs
+        )
+        self.coefficients = one_of("coefficients", coefficients, tuple(_COEFFICIENTS))
+        if not isinstance(temperature, int | float) or temperature <= 0:
+            raise ValueError(
+                f"`temperature` must be a number above zero. Received: temperature={temperature!r}"
+            )
+        self.temperature = float(temperature)
+        self.templates: Any = None
+
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(1, num_templates)`: a weight is one piece."""
+        return 1, self.num_templates
+
+    def projection_initializer(self, condition_dim: int) -> Any:
+        """Returns an initializer for the projection of a condition onto an embedding."""
+        if not self.normalize_condition:
+            return keras.initializers.Zeros()
+        return super().projection_initializer(condition_dim)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the templates. Called by `prepare`, which knows the weight's shape."""
+        if self._weight_shape is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
+                "from the layer that uses it. Pass it to a layer as `generator`, or call "
+                "`prepare(weight_shape, initializer)` first."
+            )
+        self.templates = self.add_weight(
+            name="templates",
+            shape=(self.num_templates, *self._weight_shape),
+            initializer=self._draw_templates,
+        )
+
+    def mix(self, embedding: Any) -> Any:
+        """Returns the coefficients.
+
+        Args:
+            embedding: Tensor of shape `(..., num_templates)`.
+        """
+        if self.coefficients == "linear":
+            return embedding
+        return _COEFFICIENTS[self.coefficients](embedding / self.temperature)
+
+    def call(self, embedding: Any) -> Any:
+        """Returns the numbers of the weight, flat."""
+        bank = ops.reshape(self.templates, (self.num_templates, -1))
+        return self.mix(embedding) @ ops.cast(bank, embedding.dtype)
+
+    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+        """Returns the weight; for a batch of embeddings, as a mixture."""
+        if len(embedding.shape) == 2:
+            return Full(self.assemble(self(embedding), weight_shape), batched=False)
+        dtype = self.compute_dtype
+        coefficients = ops.cast(self.mix(ops.squeeze(embedding, 1)), dtype)
+        return Mixture(ops.cast(self.templates, dtype), coefficients)
+
+    def layer_similarity(self, slots: Sequence[Any]) -> np.ndarray:
+        """Returns how alike the static kernels are that share these templates.
+
+        `S_ij = |<a_i, a_j>| / (|a_i| |a_j|)`, the layer similarity matrix of
+        Savarese & Maire: 1 where two layers use the same kernel up to a factor.
+
+        Args:
+            slots: The `kernel_weight` of each layer.
+
+        Returns:
+            Array of shape `(len(slots), len(slots))`.
+        """
+        rows = [
+            keras.ops.convert_to_numpy(ops.stop_gradient(self.mix(slot.embed()))).reshape(-1)
+            for slot in slots
+        ]
+        units = np.stack([row / np.linalg.norm(row) for row in rows])
+        return np.abs(units @ units.T)
+
+    def _draw_templates(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        # Each template apart: drawn together, they would have other fans.
+        draws = [self._draw(k, shape[1:], dtype) for k in range(shape[0])]
+        return ops.stack(draws) / self._mean_length()
+
+    def _draw(self, k: int, shape: Sequence[int], dtype: Any) -> Any:
+        initializer = self._native
+        seed = getattr(initializer, "seed", None)
+        if isinstance(seed, int):
+            # An initializer with a seed draws the same numbers every time.
+            config = {**initializer.get_config(), "seed": seed + k}
+            initializer = type(initializer).from_config(config)
+        return initializer(shape, dtype=dtype)
+
+    def _mean_length(self) -> float:
+        """Returns the root mean square length of the coefficients at the start."""
+        if self.coefficients == "linear":
+            return math.sqrt(self.num_templates)
+        draws = np.random.default_rng(0).normal(size=(4096, self.num_templates))
+        logits = draws / np.sqrt(np.mean(draws**2, axis=-1, keepdims=True)) / self.temperature
+        if self.coefficients == "sigmoid":
+            mixed = 1 / (1 + np.exp(-logits))
+        else:
+            powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            mixed = powers / powers.sum(axis=-1, keepdims=True)
+        return math.sqrt(np.mean(np.sum(mixed**2, axis=-1)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this generator again."""
+        config = super().get_config()
+        del config["embedding_dim"], config["initialization"]
+        ours = {
+            "num_templates": self.num_templates,
+            "coefficients": self.coefficients,
+            "temperature": self.temperature,
+        }
+        return {**config, **ours}

@@ -1,0 +1,117 @@
+"""A weight for each sample that is made of a stored weight and a generated one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.kernels.kernel import BatchedKernel, Full, Kernel
+
+
+class Sum(BatchedKernel):
+    r"""One weight for each sample: `W_b = W_0 + D_b` with a shared `W_0`.
+
+    A product with inputs of rank 2, and a lookup, add the two results, so that a
+    `D_b` in factored form stays so. Elsewhere the sum is written out: one product
+    with it costs half of two.
+
+    Args:
+        base: Tensor of shape `shape`.
+        delta: Batched `Kernel` of the same shape.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.kernels import Full, Sum
+        >>> kernel = Sum(keras.ops.ones((2, 3)), Full(keras.ops.ones((4, 2, 3)), batched=True))
+        >>> float(kernel.dense(keras.ops.ones((4, 2)))[0, 0])
+        4.0
+    """
+
+    def __init__(self, base: Any, delta: Kernel) -> None:
+        self._base = base
+        self._delta = delta
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one weight, without the batch axis."""
+        return self._delta.shape
+
+    def materialize(self) -> Any:
+        """Returns the weights as one tensor `(batch, *shape)`."""
+        return self._base + self._delta.materialize()
+
+    def scaled(self, factor: Any) -> "Sum":
+        """Returns the weight times a number."""
+        return Sum(self._base * factor, self._delta.scaled(factor))
+
+    def cast(self, dtype: str) -> "Sum":
+        """Returns the weight in another floating point type."""
+        return Sum(ops.cast(self._base, dtype), self._delta.cast(dtype))
+
+    def dense(self, inputs: Any) -> Any:
+        """Returns `inputs @ weight`, over the last axis of the inputs."""
+        if len(inputs.shape) != 2:
+            return super().dense(inputs)
+        return inputs @ self._base + self._delta.dense(inputs)
+
+    def lookup(self, ids: Any) -> Any:
+        """Returns rows of a weight of two axes."""
+        return ops.take(self._base, ids, axis=0) + self._delta.lookup(ids)
+
+
+class Scaled(BatchedKernel):
+    r"""One weight for each sample: a shared `W_0` with every unit scaled, `W_0 d_b`.
+
+    Whatever the product, its outputs with `W_0` are multiplied by `d_b`: no
+    weight is written out. It is the weight-scaling vector of Ha, Dai & Le
+    ("HyperNetworks", ICLR 2017, equation 11), whose matrices have their units
+    in rows.
+
+    Args:
+        base: Tensor of shape `shape`.
+        factors: Tensor of shape `(batch, *ones)`, with 1 for every axis of the
+            weight but those of the units.
+        unit_axes: The axes of the weight that number its units.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.kernels import Scaled
+        >>> kernel = Scaled(keras.ops.ones((2, 3)), 2 * keras.ops.ones((4, 1, 3)))
+        >>> float(kernel.dense(keras.ops.ones((4, 2)))[0, 0])
+        4.0
+    """
+
+    def __init__(self, base: Any, factors: Any, unit_axes: Sequence[int] = (-1,)) -> None:
+        self._base = base
+        self._factors = factors
+        self._unit_axes = tuple(unit_axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one weight, without the batch axis."""
+        return tuple(self._base.shape)
+
+    def materialize(self) -> Any:
+        """Returns the weights as one tensor `(batch, *shape)`."""
+        return self._base * self._factors
+
+    def scaled(self, factor: Any) -> "Scaled":
+        """Returns the weight times a number."""
+        return Scaled(self._base, self._factors * factor, self._unit_axes)
+
+    def cast(self, dtype: str) -> "Scaled":
+        """Returns the weight in another floating point type."""
+        return Scaled(ops.cast(self._base, dtype), ops.cast(self._factors, dtype), self._unit_axes)
+
+    def apply(
+        self, product: Callable[[Any, Any, bool], Any], inputs: Any, channel_axis: int = -1
+    ) -> Any:
+        """Returns the product with the shared weight, scaled."""
+        outputs = Full(self._base, batched=False).apply(product, inputs, channel_axis)
+        units = 1
+        for axis in self._unit_axes:
+            units *= self.shape[axis]
+        # With the batch size of the inputs, so that no batch of one is broadcast.
+        shape: list[Any] = [1] * len(outputs.shape)
+        shape[0], shape[channel_axis] = ops.shape(inputs)[0], units
+        return outputs * ops.reshape(self._factors, shape)

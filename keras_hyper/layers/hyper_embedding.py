@@ -1,0 +1,123 @@
+"""An embedding layer with a generated table."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.saving import serializable
+
+
+@serializable
+class HyperEmbedding(HyperLayer, keras.layers.Embedding):
+    r"""An embedding layer whose table is generated: `y = E(e)[ids]`.
+
+    Called as `layer(ids)`, it is static: the table is made from an embedding
+    that the layer learns. Called as `layer(ids, condition)`, it is conditioned: a
+    condition of shape `(batch, dim)` gives every sample a table of its own, one
+    of shape `(dim,)` gives one table to the whole batch. The first call decides
+    which of the two the layer is.
+
+    Per sample, with a linear, low-rank or template generator, or with
+    `composition="scale"`, no table is written out for any sample.
+
+    Args:
+        input_dim: Integer, number of rows; ids are `0 ... input_dim - 1`.
+        output_dim: Integer, width of the rows.
+        embeddings_initializer: Initializer whose variance the generated table
+            starts with.
+        embeddings_regularizer: Regularizer of the generated table; its mean
+            over the batch if there is a table for each sample.
+        embeddings_constraint: Must be None: a constraint projects a variable.
+        mask_zero: Whether id 0 is padding that is to be masked.
+        generator: A `Generator`, shared with as many layers as it can serve, or
+            None for a small one of the layer's own, which as a rule stores at
+            most half as many numbers as the table has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own
+            generator. None to choose it.
+        composition: `"replace"`: the generated numbers are the table. `"add"`,
+            `"multiply"` and `"scale"` change a stored table that training
+            starts from, see `GeneratedWeight`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Integer tensor of shape `(batch, ...)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or
+            `(dim,)`.
+        training: Boolean, passed on to the generator.
+
+    Output shape:
+        `(batch, ..., output_dim)`.
+
+    Raises:
+        ValueError: If an argument has no meaning for a generated table, if the
+            generator cannot make it, or if a condition does not fit.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperEmbedding, LowRankGenerator
+        >>> layer = HyperEmbedding(1000, 16, generator=LowRankGenerator(rank=4))
+        >>> ids = keras.ops.convert_to_tensor([[3, 1, 4], [1, 5, 9]])
+        >>> tuple(layer(ids, condition=keras.ops.ones((2, 8))).shape)
+        (2, 3, 16)
+    """
+
+    stock = keras.layers.Embedding
+    weight_name = "embeddings"
+    prefix = "embeddings"
+    activation = None
+    use_bias = False
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        generator: Any = None,
+        embedding_dim: int | None = None,
+        composition: str = "replace",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            generator=generator,
+            embedding_dim=embedding_dim,
+            composition=composition,
+            **kwargs,
+        )
+
+    @property
+    def embeddings(self) -> Any:
+        """Raises: there is no table to read before `generate` makes one."""
+        raise AttributeError(
+            f"{type(self).__name__} has no stored table. Use `generate(condition)['embeddings']` "
+            "for its value."
+        )
+
+    def build(self, inputs_shape: Any = None, condition_shape: Any = None) -> None:
+        """Creates the slot."""
+        self.build_weights((self.input_dim, self.output_dim), None, condition_shape)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Accepts ids of any type, as the stock layer does."""
+
+    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+        """Returns the rows of the ids."""
+        self.check_call(inputs, condition)
+        ids = inputs if "int" in str(inputs.dtype) else ops.cast(inputs, "int32")
+        return self.kernel_weight(condition).lookup(ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this layer again."""
+        config = super().get_config()
+        del config["generate_bias"]
+        return config

@@ -1,0 +1,109 @@
+"""Transposed convolution in which every sample has its own kernel."""
+
+import functools
+import itertools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.ops.per_sample import channels_last, channels_to
+
+
+def per_sample_conv_transpose(
+    inputs: Any,
+    kernels: Any,
+    strides: Sequence[int],
+    padding: str,
+    output_padding: Sequence[int] | None,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Applies to every sample the transpose of a convolution of its own.
+
+    `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with
+    stride `s` and dilation `d`; `full` is then cut to the size that Keras gives
+    it. One batched matrix product makes all `x[i] K[u]`. Those whose `d u` leave
+    the same remainder modulo `s` add up to one phase of the output, and the
+    phases are interleaved: no zero is ever multiplied.
+
+    Args:
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or
+            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        kernels: Tensor of shape `(batch, *kernel_size, filters, channels)`.
+        strides: One integer for each spatial axis.
+        padding: `"valid"` or `"same"`.
+        output_padding: None, or one integer for each spatial axis.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: One integer for each spatial axis.
+
+    Returns:
+        Tensor of shape `(batch, *new_spatial, filters)`, with the channels
+        second for `"channels_first"`.
+    """
+    inputs = channels_last(inputs, data_format)
+    size, (filters, channels) = kernels.shape[1:-2], kernels.shape[-2:]
+    batch, *spatial = ops.shape(inputs)[:-1]
+    taps = list(itertools.product(*(range(k) for k in size)))
+
+    matrix = ops.reshape(kernels, (batch, len(taps) * filters, channels))
+    rows = ops.reshape(inputs, (batch, functools.reduce(operator.mul, spatial, 1), channels))
+    products = rows @ ops.transpose(matrix, (0, 2, 1))
+    products = ops.reshape(products, (batch, *spatial, len(taps), filters))
+
+    # How far beyond the inputs a phase reaches, in steps of the stride.
+    reach = [(k - 1) * d // s + 1 for k, d, s in zip(size, dilation_rate, strides, strict=True)]
+    phases: dict[tuple[int, ...], Any] = {}
+    for index, tap in enumerate(taps):
+        offsets = [u * d for u, d in zip(tap, dilation_rate, strict=True)]
+        phase = tuple(o % s for o, s in zip(offsets, strides, strict=True))
+        starts = [o // s for o, s in zip(offsets, strides, strict=True)]
+        widths = [(start, r - start) for start, r in zip(starts, reach, strict=True)]
+        part = ops.pad(products[..., index, :], [(0, 0), *widths, (0, 0)])
+        phases[phase] = part if phase not in phases else phases[phase] + part
+    zeros = ops.zeros_like(next(iter(phases.values())))
+    every = [phases.get(p, zeros) for p in itertools.product(*(range(s) for s in strides))]
+
+    rank = len(size)
+    lengths = [length + r for length, r in zip(spatial, reach, strict=True)]
+    outputs = ops.reshape(ops.stack(every, axis=1), (batch, *strides, *lengths, filters))
+    order = [axis for i in range(rank) for axis in (1 + rank + i, 1 + i)]
+    outputs = ops.transpose(outputs, (0, *order, 1 + 2 * rank))
+    full = [length * s for length, s in zip(lengths, strides, strict=True)]
+    outputs = ops.reshape(outputs, (batch, *full, filters))
+    outputs = _cut(outputs, spatial, size, strides, padding, output_padding, dilation_rate)
+    return channels_to(outputs, data_format)
+
+
+def _cut(
+    outputs: Any,
+    spatial: Sequence[Any],
+    size: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    output_padding: Sequence[int] | None,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Cuts the full outputs to what the padding asks for, adding zeros if short."""
+    starts, lengths = [0], [ops.shape(outputs)[0]]
+    missing = [(0, 0)]
+    for axis, (k, s, d) in enumerate(zip(size, strides, dilation_rate, strict=True)):
+        span = (k - 1) * d + 1
+        extra = None if output_padding is None else output_padding[axis]
+        # Of `(n - 1) s + span` outputs, as Keras counts: what to leave out at the
+        # start, and by how much the rest is longer than `(n - 1) s`.
+        if padding == "valid":
+            start, beyond = 0, max(span, s) if extra is None else span + extra
+        else:
+            beyond = s if extra is None else span % 2 + extra
+            pad = span + beyond - 2
+            start = span - 1 - min(pad // 2 + pad % 2, span - 1)
+        starts.append(start)
+        lengths.append((spatial[axis] - 1) * s + beyond)
+        # The phases hold `n + (k - 1) d // s + 1` steps of the stride.
+        missing.append((0, max(start + beyond - s - ((k - 1) * d // s + 1) * s, 0)))
+    missing.append((0, 0))
+    if any(pad != (0, 0) for pad in missing):
+        outputs = ops.pad(outputs, missing)
+    return ops.slice(outputs, (*starts, 0), (*lengths, outputs.shape[-1]))

@@ -1,0 +1,67 @@
+"""How a stored base weight and generated numbers make one weight."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.initializers import fans, weight_std
+from keras_hyper.kernels import Full, Kernel, Scaled, Sum
+
+COMPOSITIONS = ("replace", "add", "multiply", "scale")
+
+
+def generated_part(
+    weight_shape: Sequence[int],
+    initializer: Any,
+    composition: str,
+    unit_axes: Sequence[int] = (-1,),
+) -> tuple[tuple[int, ...], Any]:
+    """Returns shape and initializer of what a generator makes for a weight.
+
+    Args:
+        weight_shape: Shape of the weight.
+        initializer: Keras initializer of the weight.
+        composition: One of `"replace"`, `"add"`, `"multiply"` and `"scale"`.
+        unit_axes: The axes of the weight that number its units.
+    """
+    shape = tuple(weight_shape)
+    if composition == "replace":
+        return shape, initializer
+    if composition == "scale":
+        units = {axis % len(shape) for axis in unit_axes}
+        shape = tuple(n if axis in units else 1 for axis, n in enumerate(shape))
+    # A change of the weight is as large as the weight, a factor as large as 1.
+    # Not every initializer has a known standard deviation; any will do then.
+    std = 1.0
+    if composition == "add":
+        std = weight_std(initializer, shape) or 1 / math.sqrt(fans(shape)[0])
+    return shape, _of_std(std, shape)
+
+
+def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int]) -> Kernel:
+    """Returns the weight that a base and a generated change make.
+
+    Args:
+        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by
+            number. `"scale"`: the same with one factor for each unit.
+        base: Tensor, `W_0`.
+        change: Kernel, `D`.
+        unit_axes: The axes of the weight that number its units.
+    """
+    if composition == "multiply":
+        change = change.times(base)
+    if composition == "scale":
+        factors = 1 + change.materialize()
+        if change.batched:
+            return Scaled(base, factors, unit_axes)
+        return Full(base * factors, batched=False)
+    if change.batched:
+        return Sum(base, change)
+    return Full(base + change.materialize(), batched=False)
+
+
+def _of_std(std: float, shape: Sequence[int]) -> Any:
+    scale = std**2 * max(1, fans(shape)[0])
+    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")

@@ -1,0 +1,78 @@
+"""Normalising generated weights, and the gain that they get in return."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.ops import rms_normalize
+
+
+class WeightNormalization(keras.layers.Layer):
+    """Scales generated weights to a mean square of 1, times a learned gain.
+
+    A part of a slot, which constructs it again when it is built; it has no
+    configuration of its own.
+
+    Args:
+        kind: `"layer"`, `"rms"`, `"weight"` or `"batch"`, see `Generator`.
+        unit_axes: The axes of a weight that number its units.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        weight: Tensor of shape `weight_shape`, or `(batch, *weight_shape)`.
+        training: Boolean, whether `"batch"` takes its statistics from the batch.
+    """
+
+    def __init__(self, kind: str, unit_axes: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.unit_axes = tuple(unit_axes)
+        self.gain: Any = None
+        # No shift, which would be a stored weight: composition="add" has one.
+        self.batch = (
+            keras.layers.BatchNormalization(
+                center=False, scale=False, dtype=self.dtype_policy, name="batch"
+            )
+            if kind == "batch"
+            else None
+        )
+
+    def build(self, weight_shape: Sequence[int]) -> None:
+        """Creates the gain: one number, or one for each unit."""
+        shape: tuple[int, ...] = ()
+        if self.kind == "weight":
+            units = {axis % len(weight_shape) for axis in self.unit_axes}
+            shape = tuple(n if axis in units else 1 for axis, n in enumerate(weight_shape))
+        self.gain = self.add_weight(name="gain", shape=shape, initializer="ones")
+        if self.batch is not None:
+            self.batch.build((None, math.prod(weight_shape)))
+        self.built = True
+
+    def call(self, weight: Any, rank: int, training: Any = None) -> Any:
+        """Returns the normalised weight.
+
+        Args:
+            weight: Tensor, of a weight or of a batch of them.
+            rank: Number of axes of one weight.
+            training: Boolean, see above.
+        """
+        axes = tuple(range(-rank, 0))
+        if self.batch is not None:
+            shape = ops.shape(weight)
+            flat = ops.reshape(weight, (-1, math.prod(weight.shape[-rank:])))
+            # One weight for the whole batch has no variance over conditions.
+            many = len(weight.shape) > rank
+            flat = self.batch(flat, training=training if many else False)
+            normal = ops.reshape(flat, shape)
+        elif self.kind == "weight":
+            units = {axis % rank for axis in self.unit_axes}
+            normal = rms_normalize(weight, tuple(a for a in axes if a % rank not in units))
+        else:
+            if self.kind == "layer":
+                count = math.prod(weight.shape[-rank:])
+                weight = weight - ops.sum(weight, axis=axes, keepdims=True) / count
+            normal = rms_normalize(weight, axes)
+        return normal * ops.cast(self.gain, normal.dtype)
