@@ -62,7 +62,7 @@ class TiledKernelGenerator(Generator):
 
     Raises:
         ValueError: If a layer asks for a kernel whose rank or spatial size is
-            not the tile's.
+            not the tile's, or if the paper's initialisation is to be normalised.
 
     Examples:
         The generator of the paper's MNIST network, 4,240 numbers for a kernel of
@@ -96,6 +96,12 @@ class TiledKernelGenerator(Generator):
             raise ValueError(
                 "`tile` must have at least two axes, the input and the output channels. "
                 f"Received: tile={self.tile}"
+            )
+        if self.initialization == "paper" and self.normalization is not None:
+            raise ValueError(
+                "initialization='paper' starts with kernels of another size than the layer's "
+                "initializer, which a normalisation would undo. Received: "
+                f"normalization={self.normalization!r}. Use initialization='variance'."
             )
         if hidden_dim is not None:
             hidden_dim = positive_int("hidden_dim", hidden_dim)

@@ -82,9 +82,9 @@ class HyperLayer(keras.layers.Layer):
         for name in _NOT_FOR_GENERATED:
             if kwargs.pop(name, None) is not None:
                 raise ValueError(
-                    f"`{name}` acts on a stored {self.weight_name}, and {type(self).__name__} has a "
-                    "generated one. Put it on the generator's own layers, or use "
-                    f"{self.stock.__name__}."
+                    f"`{name}` acts on a stored {self.weight_name}, and that of "
+                    f"{type(self).__name__} is generated. Put it on the generator's own layers, "
+                    f"or use {self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
         self.generator = None if generator is None else as_generator(generator)
@@ -97,7 +97,7 @@ class HyperLayer(keras.layers.Layer):
         self._check_arguments()
 
     def about_kernel(self, name: str) -> Any:
-        """Returns what the stock layer was told of its kernel, as its `"regularizer"`."""
+        """Returns an argument about the kernel, such as its `"regularizer"`."""
         return getattr(self, f"{self.prefix}_{name}")
 
     def _check_arguments(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_hyper
-from conformance.descriptors import LAYERS, ROWS, over
+from conformance.descriptors import CLASSES, ENCODING, LAYERS, ROWS, TASKS, over
 from helpers import to_numpy
 
 
@@ -33,10 +33,17 @@ def through_deepcopy(model, directory):
 
 
 @over(ROWS)
-@pytest.mark.parametrize(
-    "way", [through_keras_file, through_weights_file, through_pickle, through_deepcopy]
-)
+def test_outputs_survive_a_keras_file(row, tmp_path):
+    check_outputs_survive(row, through_keras_file, tmp_path)
+
+
+@over([*CLASSES, TASKS, ENCODING])
+@pytest.mark.parametrize("way", [through_weights_file, through_pickle, through_deepcopy])
 def test_outputs_survive(row, way, tmp_path):
+    check_outputs_survive(row, way, tmp_path)
+
+
+def check_outputs_survive(row, way, tmp_path):
     model = row.model()
     data = row.data(3)
     revived = way(model, tmp_path)
@@ -45,7 +52,7 @@ def test_outputs_survive(row, way, tmp_path):
     np.testing.assert_array_equal(to_numpy(revived(data)), to_numpy(model(data)))
 
 
-@over(LAYERS)
+@over(CLASSES)
 def test_a_reloaded_model_trains_on(row, tmp_path):
     model = row.model()
     model.compile("adam", "mse")
@@ -60,7 +67,7 @@ def test_a_reloaded_model_trains_on(row, tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
-@over(LAYERS)
+@over(CLASSES)
 def test_clones_are_new_and_alike(row):
     model = row.model()
     for clone in (keras.models.clone_model(model), keras_hyper.clone(model)):

@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from helpers import JIT, TRUE_FLOAT64, gradients, relative_error, to_numpy
-from keras_hyper import Generator, HyperConv2D, HyperDense, LinearGenerator
+from keras_hyper import (
+    Generator,
+    HyperConv1D,
+    HyperConv2D,
+    HyperConv2DTranspose,
+    HyperConv3D,
+    HyperDense,
+    HyperDepthwiseConv2D,
+    HyperEmbedding,
+    LinearGenerator,
+    LowRankGenerator,
+    TemplateGenerator,
+)
 from keras_hyper.kernels import Full
 from reference import equations
 
@@ -77,6 +89,64 @@ CASES = {
         HyperConv2D,
         {"filters": 6, "kernel_size": 3, "data_format": "channels_first", "strides": 2},
         (4, 7, 8),
+    ),
+    "conv1d-causal": (
+        HyperConv1D,
+        {"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2},
+        (9, 4),
+    ),
+    "conv1d-groups": (
+        HyperConv1D,
+        {"filters": 4, "kernel_size": 2, "padding": "same", "strides": 2, "groups": 2},
+        (9, 4),
+    ),
+    "conv1d-channels-first": (
+        HyperConv1D,
+        {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "padding": "causal"},
+        (4, 9),
+    ),
+    "conv3d": (HyperConv3D, {"filters": 3, "kernel_size": (2, 3, 1)}, (4, 4, 3, 2)),
+    "conv3d-strides": (
+        HyperConv3D,
+        {"filters": 3, "kernel_size": 2, "strides": 2, "padding": "same"},
+        (3, 4, 3, 2),
+    ),
+    "depthwise": (HyperDepthwiseConv2D, {"kernel_size": 3, "activation": "sigmoid"}, (6, 5, 3)),
+    "depthwise-strides": (
+        HyperDepthwiseConv2D,
+        {"kernel_size": (3, 2), "strides": 2, "padding": "same", "depth_multiplier": 2},
+        (6, 5, 3),
+    ),
+    "depthwise-dilation": (
+        HyperDepthwiseConv2D,
+        {"kernel_size": 2, "dilation_rate": 2, "depth_multiplier": 3, "use_bias": False},
+        (6, 5, 2),
+    ),
+    "depthwise-channels-first": (
+        HyperDepthwiseConv2D,
+        {"kernel_size": 2, "data_format": "channels_first", "depth_multiplier": 2},
+        (2, 5, 4),
+    ),
+    "transpose": (HyperConv2DTranspose, {"filters": 4, "kernel_size": 3}, (3, 4, 2)),
+    "transpose-strides": (
+        HyperConv2DTranspose,
+        {"filters": 4, "kernel_size": (3, 4), "strides": (2, 3), "padding": "same"},
+        (3, 4, 2),
+    ),
+    "transpose-gaps": (
+        HyperConv2DTranspose,
+        {"filters": 4, "kernel_size": (2, 1), "strides": 3, "activation": "sigmoid"},
+        (3, 4, 2),
+    ),
+    "transpose-output-padding": (
+        HyperConv2DTranspose,
+        {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 1},
+        (3, 4, 2),
+    ),
+    "transpose-channels-first": (
+        HyperConv2DTranspose,
+        {"filters": 4, "kernel_size": 3, "strides": 2, "data_format": "channels_first"},
+        (2, 3, 4),
     ),
 }
 over_cases = pytest.mark.parametrize("case", CASES)
@@ -185,6 +255,20 @@ def test_per_sample_gradients_equal_the_equations(case, generator, rng):
         assert relative_error(named[id(hyper.bias)], slopes.sum(axis=0)) <= 1e-12
 
 
+def by_the_equations(hyper, sample, kernel, bias):
+    if isinstance(hyper, HyperDense):
+        return equations.dense(sample, kernel, bias)
+    first = hyper.data_format == "channels_first"
+    sample = np.moveaxis(sample, 0, -1) if first else sample
+    options = [hyper.strides, hyper.padding, hyper.dilation_rate]
+    if isinstance(hyper, HyperConv2DTranspose):
+        out = equations.conv_transpose(sample, kernel, bias, *options, hyper.output_padding)
+    else:
+        depth = getattr(hyper, "depth_multiplier", None)
+        out = equations.conv(sample, kernel, bias, *options, depth)
+    return np.moveaxis(out, -1, 0) if first else out
+
+
 @over_cases
 @pytest.mark.parametrize("generator", [Constant, NeutralLinear])
 def test_per_sample_equals_the_equations(case, generator, rng):
@@ -199,19 +283,7 @@ def test_per_sample_equals_the_equations(case, generator, rng):
     for sample, kernel, outputs in zip(
         x, weights["kernel"], to_numpy(hyper(x, condition=condition)), strict=True
     ):
-        if isinstance(hyper, HyperDense):
-            expected = equations.dense(sample, kernel, bias)
-        else:
-            first = hyper.data_format == "channels_first"
-            expected = equations.conv(
-                np.moveaxis(sample, 0, -1) if first else sample,
-                kernel,
-                bias,
-                hyper.strides,
-                hyper.padding,
-                hyper.dilation_rate,
-            )
-            expected = np.moveaxis(expected, -1, 0) if first else expected
+        expected = by_the_equations(hyper, sample, kernel, bias)
         if hyper.activation is keras.activations.sigmoid:
             expected = 1 / (1 + np.exp(-expected))
         if hyper.activation is keras.activations.relu:
@@ -242,26 +314,114 @@ def test_images_of_unknown_size_have_kernels_of_their_own(strides, padding, rng)
             assert relative_error(outputs, np.stack(expected)) < 1e-5
 
 
-@pytest.mark.tensorflow
-@pytest.mark.parametrize(("fan_in", "units"), [(40, 30), (30, 40)])
-def test_a_mixture_forms_no_kernel_for_each_sample(fan_in, units):
-    """Rank-2 inputs and a linear generator: no (batch, in, out) tensor in the graph."""
+FACTORED = {
+    "linear": {"generator": lambda: LinearGenerator(4)},
+    "low-rank": {"generator": lambda: LowRankGenerator(2, 4)},
+    "templates": {"generator": lambda: TemplateGenerator(4)},
+    "experts": {"generator": lambda: TemplateGenerator(4, "sigmoid", normalize_condition=False)},
+    "scale": {"composition": "scale", "generator": lambda: None},
+    "scale-low-rank": {"composition": "scale", "generator": lambda: LowRankGenerator(1, 4)},
+    "add-low-rank": {"composition": "add", "generator": lambda: LowRankGenerator(2, 4)},
+    "add-templates": {"composition": "add", "generator": lambda: TemplateGenerator(4)},
+    "multiply-linear": {"composition": "multiply", "generator": lambda: LinearGenerator(4)},
+}
+over_factored = pytest.mark.parametrize("arguments", FACTORED.values(), ids=FACTORED)
+
+
+def largest_tensor(layer, inputs, condition):
+    """Returns how many numbers the largest tensor of a training step has."""
     import tensorflow as tf
 
-    layer = HyperDense(units, generator=LinearGenerator(4))
-    layer.build((None, fan_in), (None, 3))
-
-    @tf.function(input_signature=[tf.TensorSpec((16, fan_in)), tf.TensorSpec((16, 3))])
+    @tf.function(input_signature=[inputs, condition])
     def step(x, c):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.square(layer(x, condition=c)))
         return tape.gradient(loss, [v.value for v in layer.trainable_variables])
 
-    sizes = [
-        output.shape.num_elements() or 0
-        for op in step.get_concrete_function().graph.get_operations()
-        for output in op.outputs
-        if output.shape.rank is not None
-    ]
-    assert max(sizes) <= max(5 * fan_in * units, 16 * 4 * max(fan_in, units))
-    assert max(sizes) < 16 * fan_in * units
+    sizes = []
+    graphs = [step.get_concrete_function().graph]
+    for graph in graphs:
+        # The functions that the graph calls count as well.
+        graphs.extend(f.graph for f in getattr(graph, "_functions", {}).values())
+        for op in graph.get_operations():
+            for output in op.outputs:
+                if output.shape.rank is not None:
+                    sizes.append(output.shape.num_elements() or 0)
+    return max(sizes)
+
+
+@pytest.mark.tensorflow
+@over_factored
+@pytest.mark.parametrize(("fan_in", "units"), [(40, 30), (30, 40)])
+def test_no_kernel_is_formed_for_each_sample(arguments, fan_in, units):
+    """Rank-2 inputs: no (batch, in, out) tensor in the graph, forward or backward."""
+    import tensorflow as tf
+
+    layer = HyperDense(units, **{**arguments, "generator": arguments["generator"]()})
+    layer.build((None, fan_in), (None, 3))
+    largest = largest_tensor(layer, tf.TensorSpec((16, fan_in)), tf.TensorSpec((16, 3)))
+    assert largest <= max(5 * fan_in * units, 16 * 4 * max(fan_in, units))
+    assert largest < 16 * fan_in * units
+
+
+@pytest.mark.tensorflow
+@over_factored
+def test_no_table_is_formed_for_each_sample(arguments):
+    import tensorflow as tf
+
+    arguments = {**arguments, "generator": arguments["generator"]()}
+    layer = HyperEmbedding(50, 30, **arguments, embeddings_initializer="glorot_uniform")
+    layer.build((None, 2), (None, 3))
+    largest = largest_tensor(layer, tf.TensorSpec((16, 2), "int32"), tf.TensorSpec((16, 3)))
+    assert largest <= max(5 * 50 * 30, 16 * 2 * 4 * 30)
+    assert largest < 16 * 50 * 30
+
+
+@over_factored
+@pytest.mark.parametrize("length", [None, 6], ids=["rank-2", "rank-3"])
+def test_the_factored_form_equals_the_written_out_one(arguments, length, rng):
+    keras.config.set_floatx("float64")
+    arguments = {**arguments, "generator": arguments["generator"]()}
+    layer = HyperDense(7, dtype="float64", **arguments)
+    shape = (5,) if length is None else (length, 5)
+    layer.build((None, *shape), (None, 3))
+    for v in layer.weights:
+        v.assign(rng.normal(size=v.shape))
+    x, condition = rng.normal(size=(4, *shape)), rng.normal(size=(4, 3))
+    weights = to_numpy(layer.generate(condition))
+    tolerance = 1e-12 if TRUE_FLOAT64 else 1e-6
+    for sample, kernel, out in zip(
+        x, weights["kernel"], to_numpy(layer(x, condition=condition)), strict=True
+    ):
+        expected = equations.dense(sample, kernel, weights["bias"])
+        assert relative_error(out, expected) <= tolerance
+
+
+@over_factored
+def test_tables_in_factored_form_give_the_rows_of_those_written_out(arguments, rng):
+    keras.config.set_floatx("float64")
+    arguments = {**arguments, "generator": arguments["generator"]()}
+    layer = HyperEmbedding(9, 5, dtype="float64", **arguments)
+    layer.build((None, 2, 3), (None, 3))
+    for v in layer.weights:
+        v.assign(rng.normal(size=v.shape))
+    ids, condition = rng.integers(0, 9, size=(4, 2, 3)), rng.normal(size=(4, 3))
+    tables = to_numpy(layer.generate(condition)["embeddings"])
+    expected = np.stack([table[i] for table, i in zip(tables, ids, strict=True)])
+    tolerance = 1e-12 if TRUE_FLOAT64 else 1e-6
+    assert relative_error(layer(ids, condition=condition), expected) <= tolerance
+
+
+def test_a_static_table_equals_the_stock_layer(rng):
+    layer = HyperEmbedding(9, 5, mask_zero=True)
+    layer.build((None, 4))
+    stock = keras.layers.Embedding(9, 5, mask_zero=True)
+    stock.build()
+    stock.set_weights([to_numpy(layer.generate()["embeddings"])])
+    ids = rng.integers(0, 9, size=(3, 4))
+    np.testing.assert_array_equal(to_numpy(layer(ids)), to_numpy(stock(ids)))
+    np.testing.assert_array_equal(to_numpy(layer.compute_mask(ids)), ids != 0)
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), layer, keras.layers.LSTM(3)])
+    twin = keras.Sequential([keras.Input((4,), dtype="int32"), stock, keras.layers.LSTM(3)])
+    twin.layers[-1].set_weights(model.layers[-1].get_weights())
+    np.testing.assert_allclose(to_numpy(model(ids)), to_numpy(twin(ids)), rtol=1e-5, atol=1e-6)

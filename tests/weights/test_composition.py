@@ -1,0 +1,155 @@
+"""A stored base weight and a generated change of it."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyper
+from helpers import FLOAT64, gradients, to_numpy
+from keras_hyper import (
+    ChunkedGenerator,
+    GeneratedWeight,
+    HyperConv2D,
+    HyperConv2DTranspose,
+    HyperDense,
+    HyperDepthwiseConv2D,
+    LinearGenerator,
+    LowRankGenerator,
+    MLPGenerator,
+    TemplateGenerator,
+    TiledKernelGenerator,
+)
+from keras_hyper.generators import DirectGenerator
+from reference import equations
+
+GENERATORS = {
+    "direct": DirectGenerator,
+    "linear": LinearGenerator,
+    "mlp": MLPGenerator,
+    "tiled": lambda: TiledKernelGenerator((1, 4), embedding_dim=2),
+    "chunked": lambda: ChunkedGenerator(5),
+    "low-rank": lambda: LowRankGenerator(2),
+    "templates": lambda: TemplateGenerator(3),
+}
+COMPOSITIONS = ["add", "multiply", "scale"]
+over_compositions = pytest.mark.parametrize("composition", COMPOSITIONS)
+over_conditions = pytest.mark.parametrize("condition_dim", [None, 3], ids=["static", "conditioned"])
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+@over_compositions
+@over_conditions
+def test_every_generator_composes_by_the_equations(make, composition, condition_dim, rng):
+    keras.config.set_dtype_policy("float64")
+    slot = GeneratedWeight(make(), (5, 4), "he_normal", composition=composition)
+    slot.build(None if condition_dim is None else (None, condition_dim))
+    base = to_numpy(slot.base.value)
+    condition = None if condition_dim is None else rng.normal(size=(2, condition_dim))
+    start = to_numpy(slot(condition).materialize())
+    np.testing.assert_allclose(start, np.broadcast_to(base, start.shape), rtol=1e-12)
+
+    slot.gate.assign(0.3)
+    change = slot.generator.kernel(slot.embed(condition), slot.generated_shape).materialize()
+    change = slot.scale * to_numpy(change)
+    assert change.shape[-2:] == ((1, 4) if composition == "scale" else (5, 4))
+    expected = equations.compose(composition, base, change, 0.3)
+    np.testing.assert_allclose(to_numpy(slot(condition).materialize()), expected, **FLOAT64)
+
+
+@over_compositions
+def test_a_change_is_as_large_as_the_weight_and_a_factor_as_large_as_one(composition):
+    slot = GeneratedWeight(ChunkedGenerator(100), (300, 200), "lecun_normal", None, composition)
+    slot.build(None)
+    change = slot.generator.kernel(slot.embed(), slot.generated_shape).scaled(slot.scale)
+    expected = 300**-0.5 if composition == "add" else 1.0
+    assert np.sqrt(np.mean(to_numpy(change.materialize()) ** 2)) == pytest.approx(expected, rel=0.1)
+
+
+@over_compositions
+@over_conditions
+def test_training_starts_at_a_pretrained_layer_and_moves_on(composition, condition_dim, rng):
+    x = rng.normal(size=(8, 6)).astype("float32")
+    pretrained = keras.layers.Dense(5)
+    expected = to_numpy(pretrained(x))
+    layer = HyperDense(5, composition=composition)
+    inputs = [keras.Input((6,))]
+    arguments = {}
+    data = [x]
+    if condition_dim is not None:
+        inputs.append(keras.Input((condition_dim,)))
+        arguments["condition"] = inputs[1]
+        data.append(rng.normal(size=(8, condition_dim)).astype("float32"))
+    model = keras.Model(inputs, layer(inputs[0], **arguments))
+    layer.kernel_weight.base.assign(pretrained.kernel)
+    layer.bias.assign(pretrained.bias)
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    # The base frozen: what is left to learn is the generated part.
+    layer.kernel_weight.base.trainable = False
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    y = rng.normal(size=(8, 5)).astype("float32")
+    history = model.fit(data, y, epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    np.testing.assert_array_equal(layer.kernel_weight.base.numpy(), pretrained.kernel.numpy())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "units"),
+    [
+        (lambda: HyperDense(4, composition="scale"), (None, 6), (1, 4)),
+        (lambda: HyperConv2D(4, 3, composition="scale"), (None, 8, 8, 2), (1, 1, 1, 4)),
+        (
+            lambda: HyperDepthwiseConv2D(3, depth_multiplier=2, composition="scale"),
+            (None, 8, 8, 5),
+            (1, 1, 5, 2),
+        ),
+        (lambda: HyperConv2DTranspose(4, 3, composition="scale"), (None, 8, 8, 2), (1, 1, 4, 1)),
+    ],
+    ids=["dense", "conv", "depthwise", "transpose"],
+)
+def test_scale_has_one_factor_for_each_unit(layer, shape, units, rng):
+    layer = layer()
+    layer.build(shape, (None, 3))
+    assert layer.kernel_weight.generated_shape == units
+    assert layer.kernel_weight.projection.kernel.shape == (3, np.prod(units))
+    layer.kernel_weight.gate.assign(0.5)
+    x, condition = rng.normal(size=(2, *shape[1:])), rng.normal(size=(2, 3))
+    x, condition = x.astype("float32"), condition.astype("float32")
+    # By the factors on the outputs, against the kernels written out.
+    outputs = to_numpy(layer(x, condition=condition))
+    for b in range(2):
+        plain = layer.stock.from_config(
+            {
+                k: v
+                for k, v in layer.get_config().items()
+                if k not in ("generator", "embedding_dim", "generate_bias", "composition")
+            }
+        )
+        plain.build(shape)
+        plain.set_weights([to_numpy(w) for w in layer.generate(condition[b]).values()])
+        np.testing.assert_allclose(
+            outputs[b : b + 1], to_numpy(plain(x[b : b + 1])), rtol=1e-4, atol=1e-5
+        )
+
+
+@over_compositions
+def test_the_first_gradient_reaches_base_and_gate(composition, rng):
+    layer = HyperDense(4, composition=composition)
+    x = rng.normal(size=(3, 6)).astype("float32")
+    layer(x)
+    grads = gradients(lambda x: keras.ops.sum(keras.ops.square(layer(x))), layer, x)
+    named = {v.name: g for v, g in zip(layer.trainable_variables, grads, strict=False)}
+    assert np.abs(named["base"]).max() > 0
+    assert np.abs(named["gate"]).max() > 0
+
+
+def test_baking_composes(rng):
+    model = keras.Sequential([keras.Input((6,)), HyperDense(4, composition="add")])
+    model.layers[0].kernel_weight.gate.assign(0.4)
+    plain = keras_hyper.bake(model)
+    x = rng.normal(size=(3, 6)).astype("float32")
+    np.testing.assert_allclose(to_numpy(plain(x)), to_numpy(model(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_composition_is_named():
+    with pytest.raises(ValueError, match="'replace', 'add', 'multiply', 'scale'"):
+        HyperDense(3, composition="subtract")

@@ -1,0 +1,149 @@
+"""Weights that are normalised after they are generated."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyper
+from helpers import FLOAT64, JIT, TRUE_FLOAT64, to_numpy
+from keras_hyper import (
+    ChunkedGenerator,
+    GeneratedWeight,
+    HyperDense,
+    HyperDepthwiseConv2D,
+    LinearGenerator,
+    LowRankGenerator,
+    MLPGenerator,
+    TemplateGenerator,
+    TiledKernelGenerator,
+)
+from keras_hyper.generators import DirectGenerator
+from reference import equations
+
+GENERATORS = {
+    "direct": DirectGenerator,
+    "linear": LinearGenerator,
+    "linear-native": lambda **kwargs: LinearGenerator(initialization="native", **kwargs),
+    "mlp": MLPGenerator,
+    "tiled": lambda **kwargs: TiledKernelGenerator((2, 4), embedding_dim=2, **kwargs),
+    "chunked": lambda **kwargs: ChunkedGenerator(5, **kwargs),
+    "low-rank": lambda **kwargs: LowRankGenerator(2, **kwargs),
+    "templates": lambda **kwargs: TemplateGenerator(3, **kwargs),
+}
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("kind", ["layer", "rms", "weight"])
+@pytest.mark.parametrize("condition_dim", [None, 3], ids=["static", "conditioned"])
+def test_every_generator_normalises_by_the_equations(make, kind, condition_dim, rng):
+    keras.config.set_dtype_policy("float64")
+    slot = GeneratedWeight(make(normalization=kind), (5, 4), "lecun_normal")
+    slot.build(None if condition_dim is None else (None, condition_dim))
+    for v in slot.weights:
+        if v is not slot.normalizer.gain:
+            v.assign(rng.normal(size=v.shape))
+    gain = rng.normal(size=slot.normalizer.gain.shape)
+    assert gain.shape == ((1, 4) if kind == "weight" else ())
+    slot.normalizer.gain.assign(gain)
+    condition = None if condition_dim is None else rng.normal(size=(2, condition_dim))
+    raw = to_numpy(slot.generator.kernel(slot.embed(condition), (5, 4)).materialize())
+    expected = [
+        equations.normalize(w, kind, (-1,)) * gain / np.sqrt(5) for w in raw.reshape(-1, 5, 4)
+    ]
+    weights = to_numpy(slot(condition).materialize()).reshape(-1, 5, 4)
+    np.testing.assert_allclose(weights, expected, **FLOAT64)
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms", "weight"])
+def test_normalised_weights_start_with_the_variance_of_the_initializer(kind):
+    for make in GENERATORS.values():
+        slot = GeneratedWeight(make(normalization=kind), (50, 40), "he_normal")
+        slot.build(None)
+        mean_square = np.mean(to_numpy(slot().materialize()) ** 2)
+        assert mean_square == pytest.approx(2 / 50, rel=1e-3)
+
+
+def test_the_units_of_a_depthwise_kernel_are_its_channels_and_filters(rng):
+    layer = HyperDepthwiseConv2D(
+        3, depth_multiplier=2, generator=LinearGenerator(normalization="weight")
+    )
+    layer.build((None, 8, 8, 5))
+    assert layer.kernel_weight.normalizer.gain.shape == (1, 1, 5, 2)
+    kernel = to_numpy(layer.generate()["kernel"])
+    mean_squares = np.mean(kernel**2, axis=(0, 1))
+    np.testing.assert_allclose(mean_squares, mean_squares.mean(), rtol=1e-3)
+
+
+def batch_slot(**kwargs):
+    slot = GeneratedWeight(LinearGenerator(8, normalization="batch"), (5, 4), **kwargs)
+    slot.build((None, 3))
+    return slot
+
+
+def test_batch_norm_is_over_the_weight_sets_of_the_batch(rng):
+    slot = batch_slot(initializer="lecun_normal")
+    conditions = rng.normal(size=(200, 3)).astype("float32")
+    raw = to_numpy(slot.generator.kernel(slot.embed(conditions), (5, 4)).materialize())
+    weights = to_numpy(slot(conditions, training=True).materialize())
+    expected = (raw - raw.mean(axis=0)) / np.sqrt(raw.var(axis=0) + 1e-3) / np.sqrt(5)
+    np.testing.assert_allclose(weights, expected, rtol=1e-3, atol=1e-4)
+    # The moving averages went a step of 0.01 from 0 towards the mean of the batch.
+    moving = slot.normalizer.batch.moving_mean.numpy()
+    np.testing.assert_allclose(moving, 0.01 * raw.mean(axis=0).reshape(-1), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank_1", [False, True])
+def test_batch_norm_takes_moving_averages_in_inference_and_for_one_weight(rank_1, rng):
+    slot = batch_slot(initializer="lecun_normal")
+    mean, variance = rng.normal(size=20), rng.uniform(0.5, 2, size=20)
+    slot.normalizer.batch.moving_mean.assign(mean)
+    slot.normalizer.batch.moving_variance.assign(variance)
+    condition = rng.normal(size=(3,) if rank_1 else (1, 3)).astype("float32")
+    raw = to_numpy(slot.generator.kernel(slot.embed(condition), (5, 4)).materialize())
+    weight = to_numpy(slot(condition, training=rank_1).materialize())
+    expected = (raw.reshape(20) - mean) / np.sqrt(variance + 1e-3) / np.sqrt(5)
+    np.testing.assert_allclose(weight.reshape(20), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit", sorted({False, JIT}))
+def test_batch_norm_learns_its_averages_in_fit(jit, rng):
+    inputs, conditions = keras.Input((6,)), keras.Input((3,))
+    layer = HyperDense(2, generator=LinearGenerator(normalization="batch"))
+    x = keras.layers.BatchNormalization()(inputs)
+    x = keras.layers.LayerNormalization()(layer(x, condition=conditions))
+    model = keras.Model([inputs, conditions], x)
+    model.compile("adam", "mse", jit_compile=jit)
+    data = [rng.normal(size=(16, n)).astype("float32") for n in (6, 3)]
+    before = layer.kernel_weight.normalizer.batch.moving_variance.numpy()
+    model.fit(data, rng.normal(size=(16, 2)).astype("float32"), epochs=2, verbose=0)
+    after = layer.kernel_weight.normalizer.batch.moving_variance.numpy()
+    assert np.abs(after - before).max() > 1e-3
+    assert np.isfinite(model.predict(data, verbose=0)).all()
+
+
+def test_batch_norm_without_a_condition_is_refused():
+    layer = HyperDense(3, generator=LinearGenerator(normalization="batch"))
+    with pytest.raises(ValueError, match="which has no condition. Use 'layer', 'rms' or 'weight'"):
+        layer.build((None, 4))
+
+
+def test_an_initializer_without_a_variance_cannot_be_normalised_to():
+    layer = HyperDense(
+        3, generator=LinearGenerator(normalization="rms"), kernel_initializer="zeros"
+    )
+    with pytest.raises(ValueError, match="cannot match the initializer"):
+        layer.build((None, 4))
+
+
+def test_the_papers_start_is_not_to_be_normalised():
+    with pytest.raises(ValueError, match="Use initialization='variance'"):
+        TiledKernelGenerator((2, 4), initialization="paper", normalization="rms")
+
+
+def test_normalised_layers_bake(rng):
+    generator = LinearGenerator(normalization="weight")
+    model = keras.Sequential([keras.Input((6,)), HyperDense(4, generator=generator)])
+    x = rng.normal(size=(3, 6)).astype("float32")
+    tolerance = 1e-6 if TRUE_FLOAT64 else 1e-5
+    expected = to_numpy(model(x))
+    np.testing.assert_allclose(to_numpy(keras_hyper.bake(model)(x)), expected, rtol=tolerance)
