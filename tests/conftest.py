@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def fresh_start():
     """Gives each test the same random numbers, names and precision."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # It takes longer than a test.
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(7)

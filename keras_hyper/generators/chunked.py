@@ -32,7 +32,8 @@ class ChunkedGenerator(MLPGenerator):
 
     It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden
     layers, however many weights share it. Every chunk starts with exactly the
-    standard deviation that it should have.
+    standard deviation that it should have, as long as `chunk_size` is not below
+    the width of the last hidden layer (below it, on average).
 
     Args:
         chunk_size: Integer, how many numbers one call makes.
@@ -57,7 +58,7 @@ class ChunkedGenerator(MLPGenerator):
             has no known standard deviation.
 
     Examples:
-        Two layers of different shapes from one network of 1,436 numbers:
+        Two layers of different shapes from one network:
 
         >>> import keras
         >>> from keras_hyper import ChunkedGenerator, HyperConv2D, HyperDense

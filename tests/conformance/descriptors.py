@@ -43,6 +43,11 @@ class Row:
     dtype: str = "float32"
     # How much more half precision may cost, where two factors are both rounded.
     rounding: float = 1.0
+    # False where Keras itself computes in float32 inside.
+    float64: bool = True
+    # A variant of another row: only configuration, gradients, training, prediction
+    # and files are tested.
+    variant: bool = False
 
     def shapes(self, batch=None):
         """Returns the arguments of `build`."""
@@ -123,16 +128,16 @@ def build(kwargs):
 
 LAYERS = [
     Row("dense", dense(), (5,)),
-    Row("dense-direct", dense(generator=DirectGenerator), (5,)),
+    Row("dense-direct", dense(generator=DirectGenerator), (5,), variant=True),
     Row("dense-linear", dense(generator=LinearGenerator), (5,)),
     Row("dense-mlp", dense(generator=mlp, kernel_initializer="orthogonal"), (5,)),
     Row("dense-tiled", dense(generator=tiles, generate_bias=True), (5,)),
     Row("dense-conditioned", dense(), (12,), (3,)),
-    Row("dense-conditioned-linear", dense(generator=LinearGenerator), (12,), (3,)),
+    Row("dense-conditioned-linear", dense(generator=LinearGenerator), (12,), (3,), variant=True),
     Row("dense-conditioned-mlp", dense(generator=mlp, kernel_regularizer="l2"), (5,), (3,)),
     Row("dense-conditioned-tiled", dense(generator=tiles, generate_bias=True), (2, 5), (3,)),
     Row("conv", conv(padding="same", kernel_regularizer="l1"), (6, 7, 2)),
-    Row("conv-linear", conv(generator=LinearGenerator, use_bias=False), (6, 7, 2)),
+    Row("conv-linear", conv(generator=LinearGenerator, use_bias=False), (6, 7, 2), variant=True),
     Row("conv-tiled", conv(generator=kernels, strides=2, groups=2), (6, 7, 4)),
     Row("conv-conditioned", conv(padding="same", generate_bias=True), (6, 7, 2), (3,)),
     Row("conv-conditioned-linear", conv(2, generator=LinearGenerator, strides=2), (6, 7, 2), (3,)),
@@ -146,46 +151,67 @@ LAYERS = [
 # One row at least for each new class, and for each way to compose and normalise.
 LAYERS += [
     Row("dense-chunked", dense(generator=chunked), (5,)),
-    Row("dense-low-rank", dense(generator=low_rank), (5,)),
-    Row("dense-templates", dense(generator=templates("softmax")), (5,)),
-    Row("dense-add", dense(composition="add"), (5,)),
-    Row("dense-multiply", dense(composition="multiply", generator=chunked), (5,)),
+    Row("dense-low-rank", dense(generator=low_rank), (5,), variant=True),
+    Row("dense-templates", dense(generator=templates("softmax")), (5,), variant=True),
+    Row("dense-add", dense(composition="add"), (5,), variant=True),
+    Row("dense-multiply", dense(composition="multiply", generator=chunked), (5,), variant=True),
     Row("dense-scale", dense(composition="scale"), (5,)),
-    Row("dense-layer-norm", dense(generator=normalized("layer")), (5,)),
-    Row("dense-weight-norm", dense(generator=normalized("weight")), (5,)),
-    Row("dense-conditioned-chunked", dense(generator=chunked), (5,), (3,)),
+    Row("dense-layer-norm", dense(generator=normalized("layer")), (5,), variant=True),
+    Row("dense-weight-norm", dense(generator=normalized("weight")), (5,), variant=True),
+    Row("dense-conditioned-chunked", dense(generator=chunked), (5,), (3,), variant=True),
     Row("dense-conditioned-low-rank", dense(generator=low_rank), (12,), (3,), rounding=2),
-    Row("dense-conditioned-low-rank-3d", dense(generator=low_rank), (2, 12), (3,), rounding=2),
+    Row(
+        "dense-conditioned-low-rank-3d",
+        dense(generator=low_rank),
+        (2, 12),
+        (3,),
+        rounding=2,
+        variant=True,
+    ),
     Row("dense-conditioned-templates", dense(generator=templates()), (5,), (3,)),
     Row(
         "dense-conditioned-experts",
         dense(generator=templates("sigmoid", normalize_condition=False)),
         (5,),
         (3,),
+        variant=True,
     ),
     Row("dense-conditioned-add", dense(composition="add", generator=low_rank), (5,), (3,)),
-    Row("dense-conditioned-add-full", dense(composition="add"), (2, 5), (3,)),
+    Row("dense-conditioned-add-full", dense(composition="add"), (2, 5), (3,), variant=True),
     Row(
         "dense-conditioned-multiply",
         dense(composition="multiply", generator=LinearGenerator),
         (5,),
         (3,),
+        variant=True,
     ),
     Row("dense-conditioned-scale", dense(composition="scale", kernel_regularizer="l2"), (5,), (3,)),
-    Row("dense-conditioned-rms", dense(generator=normalized("rms")), (5,), (3,)),
-    Row("conv-templates", conv(generator=templates(), padding="same"), (6, 7, 2)),
-    Row("conv-conditioned-low-rank", conv(generator=low_rank), (6, 7, 2), (3,), rounding=2),
-    Row("conv-conditioned-scale", conv(composition="scale", groups=2), (6, 7, 4), (3,)),
-    Row("conv-conditioned-add", conv(composition="add"), (6, 7, 2), (3,)),
+    Row("dense-conditioned-rms", dense(generator=normalized("rms")), (5,), (3,), variant=True),
+    Row("conv-templates", conv(generator=templates(), padding="same"), (6, 7, 2), variant=True),
+    Row(
+        "conv-conditioned-low-rank",
+        conv(generator=low_rank),
+        (6, 7, 2),
+        (3,),
+        rounding=2,
+        variant=True,
+    ),
+    Row(
+        "conv-conditioned-scale", conv(composition="scale", groups=2), (6, 7, 4), (3,), variant=True
+    ),
+    Row("conv-conditioned-add", conv(composition="add"), (6, 7, 2), (3,), variant=True),
     Row(
         "conv-conditioned-weight-norm",
         conv(generator=normalized("weight"), composition="multiply"),
         (6, 7, 2),
         (3,),
+        variant=True,
     ),
-    Row("conv1d", layer(HyperConv1D, 4, 3, padding="causal", dilation_rate=2), (8, 2)),
+    Row(
+        "conv1d", layer(HyperConv1D, 4, 3, padding="causal", dilation_rate=2), (8, 2), variant=True
+    ),
     Row("conv1d-conditioned", layer(HyperConv1D, 4, 3, strides=2), (8, 2), (3,)),
-    Row("conv3d", layer(HyperConv3D, 2, 2, generator=chunked), (4, 3, 3, 2)),
+    Row("conv3d", layer(HyperConv3D, 2, 2, generator=chunked), (4, 3, 3, 2), variant=True),
     Row("conv3d-conditioned", layer(HyperConv3D, 2, 2, padding="same"), (4, 3, 3, 2), (3,)),
     Row("depthwise", layer(HyperDepthwiseConv2D, 3, generate_bias=True), (5, 6, 2)),
     Row(
@@ -199,6 +225,7 @@ LAYERS += [
         layer(HyperDepthwiseConv2D, 3, depth_multiplier=2, composition="scale"),
         (5, 6, 2),
         (3,),
+        variant=True,
     ),
     Row("transpose", layer(HyperConv2DTranspose, 3, 3, strides=2, padding="same"), (3, 4, 2)),
     Row(
@@ -212,6 +239,7 @@ LAYERS += [
         layer(HyperConv2DTranspose, 3, 2, composition="scale"),
         (3, 4, 2),
         (3,),
+        variant=True,
     ),
     Row("embedding", layer(HyperEmbedding, 4, 3, mask_zero=True), (5,), dtype="int32"),
     *(
@@ -222,6 +250,7 @@ LAYERS += [
             (3,),
             dtype="int32",
             rounding=2,
+            variant=name not in ("tiled", "low-rank"),
         )
         for name, kwargs in {
             "tiled": {"embeddings_regularizer": "l2"},
@@ -234,13 +263,28 @@ LAYERS += [
     ),
 ]
 TASKS = Row("task-embedding", lambda: TaskEmbedding(4, 3), (), dtype="int32")
+LAYERS.append(
+    Row(
+        "dense-conditioned-batch-norm",
+        dense(generator=normalized("batch")),
+        (5,),
+        (3,),
+        float64=False,
+        variant=True,
+    )
+)
+FULL = [row for row in LAYERS if not row.variant]
 # What is slow, and depends on the class alone, is done with one row for each class.
-CLASSES = {(type(row.make()), row.condition is None): row for row in reversed(LAYERS)}.values()
+CLASSES = {(type(row.make()), row.condition is None): row for row in reversed(FULL)}.values()
 ENCODING = Row("encoding", lambda: MagnitudeInvariantEncoding([0, -1], 2.0), (2,))
 NOISE = Row("noise", lambda: NoiseCondition(3, seed=1), (2,))
-ROWS = [*LAYERS, TASKS, ENCODING]
+ROWS = [*FULL, TASKS, ENCODING]
 
 
 def over(rows):
-    """Runs a test once for each row."""
-    return pytest.mark.parametrize("row", rows, ids=[row.name for row in rows])
+    """Runs a test once for each row, all tests of a row in one process.
+
+    There, JAX has already compiled every operation for the shapes of the row.
+    """
+    groups = [pytest.param(row, marks=pytest.mark.xdist_group(row.name)) for row in rows]
+    return pytest.mark.parametrize("row", groups, ids=[row.name for row in rows])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from conformance.descriptors import CLASSES, LAYERS, ROWS, over
+from conformance.descriptors import CLASSES, ENCODING, FULL, LAYERS, ROWS, TASKS, over
 from helpers import JIT, TRUE_FLOAT64, gradients, to_numpy
 
 
@@ -18,7 +18,7 @@ def test_config_round_trip(row):
     assert json.dumps(revived.get_config(), default=str) == json.dumps(config, default=str)
 
 
-@over(ROWS)
+@over([*LAYERS, TASKS, ENCODING])
 def test_config_is_json(row):
     layer = row.make()
     config = keras.saving.serialize_keras_object(layer)
@@ -28,7 +28,7 @@ def test_config_is_json(row):
     )
 
 
-@over(LAYERS)
+@over(FULL)
 def test_attributes_exist_after_init_and_variables_after_build(row):
     layer = row.make()
     attributes = set(dir(layer))
@@ -54,15 +54,15 @@ def test_symbolic_call_matches_eager_call(row):
         assert keras.backend.standardize_dtype(outputs.dtype) == model.output.dtype
 
 
-@over(LAYERS)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
-def test_dtype_policies(row, policy):
-    check_policy(row, policy)
+@over(FULL)
+def test_mixed_precision(row):
+    check_policy(row, "mixed_bfloat16")
 
 
 @over(CLASSES)
-def test_half_precision(row):
-    check_policy(row, "mixed_float16")
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+def test_other_policies(row, policy):
+    check_policy(row, policy)
 
 
 def check_policy(row, policy):
@@ -115,7 +115,7 @@ def test_gradients_match_finite_differences(row):
     places = [*layer.trainable_variables, *floats]
     # A central difference with step h is wrong by h^2 from the third derivative
     # and by rounding / h: 1e-12 + 1e-10 in float64, 1e-6 + 1e-4 in float32.
-    step, tolerance = (1e-6, 1e-6) if TRUE_FLOAT64 else (1e-3, 2e-3)
+    step, tolerance = (1e-6, 1e-6) if TRUE_FLOAT64 and row.float64 else (1e-3, 2e-3)
     rng = np.random.default_rng(2)
     for place, gradient in zip(places, analytic, strict=True):
         direction = rng.normal(size=gradient.shape)
@@ -182,7 +182,7 @@ def test_predictions_without_xla_agree_at_any_batch_size(row):
     check_predictions(row, jit=False)
 
 
-@over(LAYERS)
+@over(FULL)
 def test_samples_do_not_mix(row):
     layer = row.make()
     data = row.data(3)
@@ -192,7 +192,7 @@ def test_samples_do_not_mix(row):
         np.testing.assert_allclose(whole[b : b + 1], alone, rtol=1e-4, atol=1e-5)
 
 
-@over([row for row in LAYERS if row.condition])
+@over([row for row in FULL if row.condition])
 def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
     layer = row.make()
     data = row.data(3)
@@ -203,7 +203,7 @@ def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
     np.testing.assert_allclose(shared, repeated, rtol=1e-4, atol=1e-5)
 
 
-@over([row for row in LAYERS if row.condition])
+@over([row for row in FULL if row.condition])
 def test_a_bad_condition_harms_only_its_own_sample(row):
     layer = row.make()
     data = row.data(3)

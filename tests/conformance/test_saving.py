@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_hyper
-from conformance.descriptors import CLASSES, ENCODING, LAYERS, ROWS, TASKS, over
+from conformance.descriptors import CLASSES, ENCODING, FULL, LAYERS, TASKS, over
 from helpers import to_numpy
 
 
@@ -32,7 +32,7 @@ def through_deepcopy(model, directory):
     return copy.deepcopy(model)
 
 
-@over(ROWS)
+@over([*LAYERS, TASKS, ENCODING])
 def test_outputs_survive_a_keras_file(row, tmp_path):
     check_outputs_survive(row, through_keras_file, tmp_path)
 
@@ -88,7 +88,7 @@ def test_bake_gives_the_stock_layer_with_equal_outputs(row):
 
 
 @pytest.mark.export
-@over(LAYERS)
+@over(FULL)
 def test_export_has_a_free_batch(row, tmp_path):
     import tensorflow as tf
 

@@ -7,8 +7,13 @@ import pytest
 from helpers import JIT, to_numpy
 from keras_hyper import (
     GeneratedWeight,
+    HyperConv1D,
     HyperConv2D,
+    HyperConv2DTranspose,
+    HyperConv3D,
     HyperDense,
+    HyperDepthwiseConv2D,
+    HyperEmbedding,
     LinearGenerator,
     TiledKernelGenerator,
 )
@@ -21,10 +26,18 @@ IMAGES = np.ones((2, 5, 5, 3), "float32")
 def test_every_argument_of_the_stock_layers_is_taken():
     import inspect
 
-    for cls in (HyperDense, HyperConv2D):
+    for cls in (
+        HyperDense,
+        HyperConv1D,
+        HyperConv2D,
+        HyperConv3D,
+        HyperDepthwiseConv2D,
+        HyperConv2DTranspose,
+        HyperEmbedding,
+    ):
         ours = list(inspect.signature(cls.__init__).parameters)
         stock = list(inspect.signature(cls.stock.__init__).parameters)
-        for name in ("lora_rank", "lora_alpha", "quantization_config"):
+        for name in ("lora_rank", "lora_alpha", "quantization_config", "weights"):
             if name in stock:
                 stock.remove(name)
         assert ours[: len(stock) - 1] == stock[:-1]  # In the same order, too; last is **kwargs.
@@ -35,6 +48,32 @@ def test_arguments_about_a_stored_kernel_are_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` acts on a stored kernel"):
         HyperDense(4, **{name: 2})
     assert HyperDense(4, **{name: None}).get_config()["units"] == 4
+
+
+def test_a_generated_table_takes_no_stored_one():
+    with pytest.raises(ValueError, match="`weights` acts on a stored embeddings"):
+        HyperEmbedding(4, 3, weights=np.ones((4, 3)))
+    layer = HyperEmbedding(4, 3)
+    layer.build()
+    with pytest.raises(AttributeError, match=r"generate\(condition\)\['embeddings'\]"):
+        _ = layer.embeddings
+
+
+def test_embeddings_can_be_excluded_from_weight_decay_by_name():
+    """Without a gradient, decay alone moves a variable."""
+    layer = HyperDense(4, generator=TiledKernelGenerator((6, 4), embedding_dim=4))
+    model = keras.Sequential([keras.Input((6,)), layer])
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["embedding"])
+    model.compile(optimizer, lambda y, p: 0 * keras.ops.sum(p))
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    model.fit(X, np.ones((2, 4), "float32"), verbose=0)
+    for v in model.trainable_variables:
+        moved = np.abs(v.numpy() - before[v.path]).max()
+        if v.name == "embedding":
+            assert moved == 0
+        elif np.abs(before[v.path]).max() > 0:  # Biases are zero.
+            assert moved > 0, v.path
 
 
 def test_kernel_regularizer_acts_on_the_generated_kernel():
@@ -240,6 +279,28 @@ MISTAKES = {
         ValueError,
         "`kernel_constraint` projects a variable.*`kernel_regularizer`",
     ),
+    "depthwise constraint": (
+        lambda: HyperDepthwiseConv2D(3, depthwise_constraint="non_neg"),
+        ValueError,
+        "`depthwise_constraint` projects a variable.*`depthwise_regularizer`",
+    ),
+    "table constraint": (
+        lambda: HyperEmbedding(4, 3, embeddings_constraint="non_neg"),
+        ValueError,
+        "`embeddings_constraint` projects a variable.*`embeddings_regularizer`",
+    ),
+    "depth multiplier": (
+        lambda: HyperDepthwiseConv2D(3, depth_multiplier=0),
+        ValueError,
+        "`depth_multiplier`.*=0",
+    ),
+    "transposed filters": (
+        lambda: HyperConv2DTranspose(1.5, 3),
+        TypeError,
+        "`filters`.*1.5",
+    ),
+    "rows": (lambda: HyperEmbedding(0, 3), ValueError, "`input_dim`.*=0"),
+    "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "expected ndim=5, found ndim=4"),
     "bias constraint": (
         lambda: HyperDense(4, generate_bias=True, bias_constraint="non_neg"),
         ValueError,

@@ -1,0 +1,1 @@
+"""Side by side: this package against Keras, PyTorch, TensorFlow, JAX and the peers."""

@@ -1,0 +1,51 @@
+"""`python -m benchmarks`: every benchmark, as a table and as JSON."""
+
+import argparse
+import importlib
+import os
+import pathlib
+import sys
+from typing import Any
+
+from benchmarks.compare import about, compare, write
+
+CASES = ("static_stack", "baked", "dense", "conv")
+
+
+def main() -> int:
+    """Runs the benchmarks that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--pairs", type=int, default=7, help="measurements of each candidate")
+    parser.add_argument("--size", help="only sizes whose name contains this")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks.json"))
+    arguments = parser.parse_args()
+    for case in arguments.cases:
+        if case not in CASES:
+            parser.error(f"no benchmark {case!r}; there are {', '.join(CASES)}")
+
+    command = ["python", "-m", "benchmarks", *sys.argv[1:]]
+    report: dict[str, Any] = {**about(command, arguments.pairs), "results": []}
+    for case in arguments.cases or CASES:
+        module = importlib.import_module(f"benchmarks.{case}")
+        print(f"\n{module.__doc__.splitlines()[0]}")
+        for size in module.SIZES:
+            if arguments.size and arguments.size not in size:
+                continue
+            results = compare(case, size, module.CANDIDATES, module.REFERENCE, arguments.pairs)
+            report["results"] += results
+            print(f"  {size}")
+            for result in results:
+                print(
+                    f"    {result['candidate']:30}{result['median_milliseconds']:10.2f} ms"
+                    f"{result['median_ratio']:8.2f} x {module.REFERENCE}"
+                )
+            # After every size: what was measured is not lost if a later one fails.
+            write(arguments.out, report)
+    print(f"\n{report['cpu']}, one thread, {arguments.pairs} pairs; {report['versions']}")
+    print(f"written to {os.fspath(arguments.out)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Times candidates side by side: alternately, in one run, each in its own process."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+from benchmarks.worker import THREADS
+
+ROOT = pathlib.Path(__file__).parent.parent
+LEAST_SECONDS = 0.25  # How long one measurement lasts at least.
+PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "hypnettorch", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to do the same work.
+
+    Attributes:
+        backend: What Keras runs on in its process.
+        make: Called with a size, returns a function that does one step.
+    """
+
+    backend: str
+    make: Callable[[Any], Callable[[], Any]]
+
+
+class Worker:
+    """A process that runs one candidate."""
+
+    def __init__(self, case: str, size: str, name: str, backend: str) -> None:
+        env = {**os.environ, **THREADS, "KERAS_BACKEND": backend}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", case, size, name],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if "BENCHMARK_LOG" in os.environ else subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+        )
+        self.steps = 1
+        self._answer()
+        while self._seconds() < LEAST_SECONDS:
+            self.steps *= 2
+
+    def _answer(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(
+                f"{' '.join(self.process.args)} failed; BENCHMARK_LOG=1 shows its output."
+            )
+        return line
+
+    def _seconds(self) -> float:
+        self.process.stdin.write(f"{self.steps}\n")
+        return float(self._answer())
+
+    def time(self) -> float:
+        """Returns the seconds of one step."""
+        return self._seconds() / self.steps
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(
+    case: str, size: str, candidates: dict[str, Candidate], reference: str, pairs: int
+) -> list[dict[str, Any]]:
+    """Returns the times of all candidates, and their ratios to the reference.
+
+    Args:
+        case: Name of a module of this package.
+        size: Name of one of its sizes.
+        candidates: By name.
+        reference: Name of the candidate that the others are divided by.
+        pairs: How often each is measured, in turn.
+    """
+    workers: dict[str, Worker] = {}
+    try:
+        for name, candidate in candidates.items():
+            workers[name] = Worker(case, size, name, candidate.backend)
+        rounds = [{name: worker.time() for name, worker in workers.items()} for _ in range(pairs)]
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    results = []
+    for name in candidates:
+        ratios = [times[name] / times[reference] for times in rounds]
+        results.append(
+            {
+                "benchmark": case,
+                "size": size,
+                "candidate": name,
+                "reference": reference,
+                "milliseconds": [round(1000 * times[name], 4) for times in rounds],
+                "median_milliseconds": 1000 * statistics.median(t[name] for t in rounds),
+                "ratios": [round(ratio, 4) for ratio in ratios],
+                "median_ratio": statistics.median(ratios),
+            }
+        )
+    return results
+
+
+def about(command: Sequence[str], pairs: int) -> dict[str, Any]:
+    """Returns what a reader needs to know of a run."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return {
+        "schema": 1,
+        "command": " ".join(command),
+        "commit": commit.stdout.strip() or None,
+        "cpu": _cpu(),
+        "threads": 1,
+        "pairs": pairs,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _cpu() -> str:
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def write(path: pathlib.Path, results: dict[str, Any]) -> None:
+    """Writes results to a temporary name and renames it."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n")
+    temporary.replace(path)
