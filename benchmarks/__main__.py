@@ -36,6 +36,9 @@ def main() -> int:
             report["results"] += results
             print(f"  {size}")
             for result in results:
+                if "error" in result:
+                    print(f"    {result['candidate']:30}{result['error']}")
+                    continue
                 print(
                     f"    {result['candidate']:30}{result['median_milliseconds']:10.2f} ms"
                     f"{result['median_ratio']:8.2f} x {module.REFERENCE}"

@@ -32,6 +32,10 @@ class Candidate:
     make: Callable[[Any], Callable[[], Any]]
 
 
+class CandidateError(Exception):
+    """Says why a candidate cannot do the work."""
+
+
 class Worker:
     """A process that runs one candidate."""
 
@@ -48,7 +52,9 @@ class Worker:
             bufsize=1,
         )
         self.steps = 1
-        self._answer()
+        ready = self._answer()
+        if ready != "ready":
+            raise CandidateError(ready)
         while self._seconds() < LEAST_SECONDS:
             self.steps *= 2
 
@@ -56,9 +62,9 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(
-                f"{' '.join(self.process.args)} failed; BENCHMARK_LOG=1 shows its output."
+                f"{' '.join(self.process.args)} ended; BENCHMARK_LOG=1 shows its output."
             )
-        return line
+        return line.strip()
 
     def _seconds(self) -> float:
         self.process.stdin.write(f"{self.steps}\n")
@@ -87,15 +93,19 @@ def compare(
         pairs: How often each is measured, in turn.
     """
     workers: dict[str, Worker] = {}
+    results: list[dict[str, Any]] = []
     try:
         for name, candidate in candidates.items():
-            workers[name] = Worker(case, size, name, candidate.backend)
+            try:
+                workers[name] = Worker(case, size, name, candidate.backend)
+            except CandidateError as error:
+                failed = {"benchmark": case, "size": size, "candidate": name}
+                results.append({**failed, "error": str(error)})
         rounds = [{name: worker.time() for name, worker in workers.items()} for _ in range(pairs)]
     finally:
         for worker in workers.values():
             worker.stop()
-    results = []
-    for name in candidates:
+    for name in workers:
         ratios = [times[name] / times[reference] for times in rounds]
         results.append(
             {

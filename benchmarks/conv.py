@@ -69,7 +69,7 @@ def torch_conv(grouped: bool) -> Callable[[Any], Callable[[], Any]]:
 
 
 def tensorflow_grouped(size: Any) -> Callable[[], Any]:
-    """The same with TensorFlow's convolution, which XLA on CPU makes a thousand times slower."""
+    """The same with TensorFlow's convolution, whose gradient some CPU builds do not have."""
     import tensorflow as tf
 
     length, channels, filters, batch = size

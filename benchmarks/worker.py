@@ -28,9 +28,15 @@ def main(case: str, size: str, candidate: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     module = importlib.import_module(f"benchmarks.{case}")
-    step = module.CANDIDATES[candidate].make(module.SIZES[size])
-    for _ in range(3):
-        step()
+    try:
+        step = module.CANDIDATES[candidate].make(module.SIZES[size])
+        for _ in range(3):
+            step()
+    except Exception as error:
+        # What a framework cannot do is a result, too.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        answers.write(f"{type(error).__name__}: {(lines or ['no message'])[-1]}\n")
+        raise
     answers.write("ready\n")
     for line in sys.stdin:
         start = time.perf_counter()

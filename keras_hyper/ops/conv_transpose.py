@@ -1,14 +1,13 @@
 """Transposed convolution in which every sample has its own kernel."""
 
-import functools
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_hyper.ops.per_sample import channels_last, channels_to
+from keras_hyper.ops.conv import channels_last, channels_to
+from keras_hyper.ops.per_sample import product
 
 
 def per_sample_conv_transpose(
@@ -48,7 +47,7 @@ def per_sample_conv_transpose(
     taps = list(itertools.product(*(range(k) for k in size)))
 
     matrix = ops.reshape(kernels, (batch, len(taps) * filters, channels))
-    rows = ops.reshape(inputs, (batch, functools.reduce(operator.mul, spatial, 1), channels))
+    rows = ops.reshape(inputs, (batch, product(spatial), channels))
     products = rows @ ops.transpose(matrix, (0, 2, 1))
     products = ops.reshape(products, (batch, *spatial, len(taps), filters))
 

@@ -19,6 +19,7 @@ from keras_hyper import (
     TemplateGenerator,
 )
 from keras_hyper.kernels import Full
+from keras_hyper.ops import conv as conv_module
 from reference import equations
 
 
@@ -90,6 +91,14 @@ CASES = {
         {"filters": 6, "kernel_size": 3, "data_format": "channels_first", "strides": 2},
         (4, 7, 8),
     ),
+    # Large enough to be split into windows of one axis and sums over the others.
+    "conv-split": (HyperConv2D, {"filters": 2, "kernel_size": 3, "padding": "same"}, (9, 11, 6)),
+    "conv-split-dilation": (
+        HyperConv2D,
+        {"filters": 2, "kernel_size": (4, 3), "dilation_rate": (2, 3)},
+        (14, 13, 6),
+    ),
+    "conv3d-split": (HyperConv3D, {"filters": 1, "kernel_size": (2, 3, 2)}, (4, 7, 5, 3)),
     "conv1d-causal": (
         HyperConv1D,
         {"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2},
@@ -289,6 +298,16 @@ def test_per_sample_equals_the_equations(case, generator, rng):
         if hyper.activation is keras.activations.relu:
             expected = np.maximum(expected, 0)
         assert relative_error(outputs, expected) <= 1e-12
+
+
+@pytest.mark.parametrize("case", ["conv", *(case for case in CASES if "split" in case)])
+def test_large_images_are_split(case, rng, monkeypatch):
+    calls = []
+    original = conv_module._split_conv
+    monkeypatch.setattr(conv_module, "_split_conv", lambda *a: calls.append(case) or original(*a))
+    hyper, _, x = twins(case, Constant, (None, 4), rng)
+    hyper(x, condition=rng.normal(size=(3, 4)).astype("float32"))
+    assert bool(calls) is ("split" in case)
 
 
 @pytest.mark.parametrize("strides", [1, (2, 3)])

@@ -1,0 +1,219 @@
+"""Convolutions in which every sample has its own kernel.
+
+Pure functions on tensors whose batch size may be unknown, and batched matrix
+products: a grouped convolution, the usual trick, compiles to code about a
+thousand times slower under XLA on CPU, and a vectorised map has no gradient
+there.
+"""
+
+import functools
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.ops.per_sample import product
+
+
+def per_sample_conv(
+    inputs: Any,
+    kernels: Any,
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Convolves every sample with its own kernel.
+
+    The windows of the input are cut out as shifted slices and meet the kernels
+    in one batched matrix product. Where that moves fewer numbers, only the
+    windows along the last axis are cut out; the product then makes the share of
+    every tap along the other axes, and these are shifted and added up.
+
+    Args:
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or
+            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        kernels: Tensor of shape `(batch, *kernel_size, channels // groups,
+            filters)`; the number of groups follows from the channels.
+        strides: One integer for each spatial axis.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: One integer for each spatial axis.
+
+    Returns:
+        Tensor of shape `(batch, *new_spatial, filters)`, with the channels
+        second for `"channels_first"`.
+    """
+    size, (width, filters) = kernels.shape[1:-2], kernels.shape[-2:]
+    inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)
+    groups = inputs.shape[-1] // width
+    if groups == 1 and max(strides) == 1 and _split_moves_less(inputs.shape, kernels.shape):
+        return channels_to(_split_conv(inputs, kernels, dilation_rate), data_format)
+
+    windows = _windows(inputs, size, strides, dilation_rate)
+    batch, *spatial = ops.shape(windows[0])[:-1]
+    taps, positions = len(windows), product(spatial)
+    if groups == 1:
+        patches = ops.concatenate(windows, axis=-1)
+        rows = ops.reshape(patches, (batch, positions, taps * width))
+        outputs = rows @ ops.reshape(kernels, (batch, taps * width, filters))
+    else:
+        patches = ops.stack(windows, axis=-2)
+        rows = ops.reshape(patches, (batch, positions, taps, groups, width))
+        kernels = ops.reshape(kernels, (batch, taps, width, groups, filters // groups))
+        outputs = ops.einsum("bptgi,btigo->bpgo", rows, kernels)
+    outputs = ops.reshape(outputs, (batch, *spatial, filters))
+    return channels_to(outputs, data_format)
+
+
+def _split_moves_less(inputs_shape: Sequence[int | None], kernels_shape: Sequence[int]) -> bool:
+    """Whether a split convolution writes fewer numbers than one by patches."""
+    *size, channels, filters = kernels_shape[1:]
+    positions = inputs_shape[1:-1]
+    if None in positions:
+        return False
+    taps, across = math.prod(size), size[-1]
+    count = math.prod(p or 0 for p in positions)
+    # The kernels are transposed, and their gradients back again.
+    split = count * (across * channels + taps // across * filters) + 2 * taps * channels * filters
+    return split < count * taps * channels
+
+
+def _split_conv(inputs: Any, kernels: Any, dilation_rate: Sequence[int]) -> Any:
+    """Convolves with windows along the last axis, and shifted sums along the others."""
+    *size, channels, filters = kernels.shape[1:]
+    rank = len(size)
+    rest, across = size[:-1], size[-1]
+    rates = [*(1,) * (rank - 1), dilation_rate[-1]]
+    windows = _windows(inputs, [*(1,) * (rank - 1), across], (1,) * rank, rates)
+    batch, *lengths = ops.shape(windows[0])[:-1]
+    rows = ops.concatenate(windows, axis=-1)
+    rows = ops.reshape(rows, (batch, product(lengths), across * channels))
+    # (batch, *rest, across, channels, filters) -> (batch, across, channels, *rest, filters)
+    order = (0, rank, rank + 1, *range(1, rank), rank + 2)
+    shares = math.prod(rest)
+    matrix = ops.reshape(
+        ops.transpose(kernels, order), (batch, across * channels, shares * filters)
+    )
+    every = ops.reshape(rows @ matrix, (batch, *lengths, shares * filters))
+    spans = [
+        length - (k - 1) * rate
+        for length, k, rate in zip(lengths, rest, dilation_rate, strict=False)
+    ]
+    parts = []
+    for index, taps in enumerate(itertools.product(*(range(k) for k in rest))):
+        starts = [tap * rate for tap, rate in zip(taps, dilation_rate, strict=False)]
+        corner = (0, *starts, 0, index * filters)
+        parts.append(ops.slice(every, corner, (batch, *spans, lengths[-1], filters)))
+    return functools.reduce(operator.add, parts)
+
+
+def per_sample_depthwise_conv(
+    inputs: Any,
+    kernels: Any,
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Convolves every channel of every sample with filters of its own.
+
+    A depthwise convolution has no sum over channels, so that a matrix product
+    would gain nothing: the shifted inputs are multiplied and added up.
+
+    Args:
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or
+            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        kernels: Tensor of shape `(batch, *kernel_size, channels, multiplier)`.
+        strides: One integer for each spatial axis.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: One integer for each spatial axis.
+
+    Returns:
+        Tensor of shape `(batch, *new_spatial, channels * multiplier)`, with the
+        channels second for `"channels_first"`.
+    """
+    size = kernels.shape[1:-2]
+    inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)
+    windows = _windows(inputs, size, strides, dilation_rate)
+    channels, multiplier = kernels.shape[-2:]
+    batch, *spatial = ops.shape(windows[0])[:-1]
+    ones = (1,) * len(spatial)
+    kernels = ops.reshape(kernels, (batch, len(windows), channels, multiplier))
+    products = [
+        ops.expand_dims(window, -1) * ops.reshape(kernels[:, tap], (batch, *ones, channels, -1))
+        for tap, window in enumerate(windows)
+    ]
+    outputs = functools.reduce(operator.add, products)
+    outputs = ops.reshape(outputs, (batch, *spatial, channels * multiplier))
+    return channels_to(outputs, data_format)
+
+
+def channels_to(outputs: Any, data_format: str) -> Any:
+    """Returns a tensor with the channels last in the given format."""
+    if data_format == "channels_last":
+        return outputs
+    rank = len(outputs.shape)
+    return ops.transpose(outputs, (0, rank - 1, *range(1, rank - 1)))
+
+
+def channels_last(inputs: Any, data_format: str) -> Any:
+    """Returns a tensor in the given format with the channels last."""
+    if data_format == "channels_last":
+        return inputs
+    return ops.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
+
+
+def _padded(
+    inputs: Any,
+    size: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Any:
+    """Returns the inputs with the channels last, and zeros around for "same"."""
+    inputs = channels_last(inputs, data_format)
+    return _pad_same(inputs, size, strides, dilation_rate) if padding == "same" else inputs
+
+
+def _pad_same(
+    inputs: Any, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
+) -> Any:
+    """Pads the spatial axes with zeros as a convolution with "same" padding does."""
+    lengths = ops.shape(inputs)[1:-1]
+    widths: list[tuple[Any, Any]] = [(0, 0)]
+    for length, k, stride, rate in zip(lengths, size, strides, dilation_rate, strict=True):
+        reach = (k - 1) * rate + 1
+        if stride == 1:
+            total = reach - 1
+        else:
+            last = (length + stride - 1) // stride * stride - stride
+            excess = last + reach - length
+            total = max(excess, 0) if isinstance(excess, int) else ops.maximum(excess, 0)
+        widths.append((total // 2, total - total // 2))
+    return ops.pad(inputs, [*widths, (0, 0)])
+
+
+def _windows(
+    inputs: Any, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
+) -> list[Any]:
+    """Cuts the windows out of inputs that are padded and have the channels last."""
+    batch, *lengths, channels = ops.shape(inputs)
+    spans = [
+        length - (k - 1) * rate
+        for length, k, rate in zip(lengths, size, dilation_rate, strict=True)
+    ]
+    steps = (slice(None), *(slice(None, None, stride) for stride in strides))
+    windows = []
+    for taps in itertools.product(*(range(k) for k in size)):
+        starts = [tap * rate for tap, rate in zip(taps, dilation_rate, strict=True)]
+        # `ops.slice` and not Python slicing: on TensorFlow its gradient is a
+        # pad, much faster than that of a strided slice (benchmarks/patches.py).
+        window = ops.slice(inputs, (0, *starts, 0), (batch, *spans, channels))
+        windows.append(window if max(strides) == 1 else window[steps])
+    return windows
