@@ -173,7 +173,9 @@ class Generator(keras.layers.Layer):
         group = max(1, _NUMBERS_AT_ONCE // max(self.work, 1))
         if count <= group:
             return self(embedding)
-        make = keras.remat(self)
+        # A function of this call's own: JAX keeps what it traced by function, with
+        # the values that the variables had then.
+        make = keras.remat(lambda some: self(some))
         parts = [make(embedding[..., i : i + group, :]) for i in range(0, count, group)]
         return ops.concatenate(parts, axis=len(embedding.shape) - 2)
 

@@ -55,7 +55,9 @@ def test_a_generated_table_takes_no_stored_one():
         HyperEmbedding(4, 3, weights=np.ones((4, 3)))
     layer = HyperEmbedding(4, 3)
     layer.build()
-    with pytest.raises(AttributeError, match=r"generate\(condition\)\['embeddings'\]"):
+    # PyTorch's modules answer every AttributeError of a property with their own words.
+    own = keras.backend.backend() != "torch"
+    with pytest.raises(AttributeError, match=r"generate\(condition\)\[" if own else "embeddings"):
         _ = layer.embeddings
 
 

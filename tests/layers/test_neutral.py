@@ -202,7 +202,9 @@ def check_twins(hyper, stock, x, condition, tolerance):
     kernel = named[id(hyper.generator.place)].reshape(theirs[0].shape) / scale
     assert relative_error(kernel, theirs[0]) <= tolerance
     if hyper.bias is not None:
-        assert relative_error(named[id(hyper.bias)], theirs[1]) <= tolerance
+        # Both are the sum of the same n terms of size 1, which cancel to about 0.2, each
+        # in its own order: sqrt(n) roundings of 6e-8 are 2e-6 of that for n = 75.
+        assert relative_error(named[id(hyper.bias)], theirs[1]) <= 4 * tolerance
     assert relative_error(ours[-1], theirs[-1]) <= tolerance
 
 

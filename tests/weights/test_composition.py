@@ -80,8 +80,8 @@ def test_training_starts_at_a_pretrained_layer_and_moves_on(composition, conditi
         arguments["condition"] = inputs[1]
         data.append(rng.normal(size=(8, condition_dim)).astype("float32"))
     model = keras.Model(inputs, layer(inputs[0], **arguments))
-    layer.kernel_weight.base.assign(pretrained.kernel)
-    layer.bias.assign(pretrained.bias)
+    layer.kernel_weight.base.assign(pretrained.kernel.numpy())
+    layer.bias.assign(pretrained.bias.numpy())
     np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
     # The base frozen: what is left to learn is the generated part.
     layer.kernel_weight.base.trainable = False
