@@ -34,8 +34,10 @@ def main(case: str, size: str, candidate: str) -> None:
             step()
     except Exception as error:
         # What a framework cannot do is a result, too.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        answers.write(f"{type(error).__name__}: {(lines or ['no message'])[-1]}\n")
+        lines = [line.strip() for line in str(error).splitlines()]
+        # TensorFlow ends its messages with the node they are about.
+        told = [line for line in lines if line and not line.startswith("[[")]
+        answers.write(f"{type(error).__name__}: {(told or ['no message'])[-1]}\n")
         raise
     answers.write("ready\n")
     for line in sys.stdin:

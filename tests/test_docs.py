@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -35,6 +37,13 @@ def test_every_public_name_is_documented():
     for name in keras_hyper.__all__:
         assert f"::: keras_hyper.{name}\n" in api, name
         assert ">>>" in getattr(keras_hyper, name).__doc__ or name == "Generator", name
+
+
+def test_the_tables_of_benchmarks_are_those_of_their_run():
+    command = [sys.executable, "-m", "benchmarks.report", "docs/benchmarks.json"]
+    tables = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert tables.count("|") > 100
+    assert tables in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
 def test_a_star_import_does_not_hide_keras():

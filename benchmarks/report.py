@@ -1,0 +1,49 @@
+"""`python -m benchmarks.report FILE`: the tables of a run, in Markdown."""
+
+import argparse
+import importlib
+import json
+import pathlib
+from typing import Any
+
+
+def table(case: str, results: list[dict[str, Any]]) -> list[str]:
+    """Returns the lines of one benchmark: candidates by sizes, median ratios."""
+    title = importlib.import_module(f"benchmarks.{case}").__doc__.splitlines()[0]
+    sizes = list(dict.fromkeys(r["size"] for r in results))
+    candidates = list(dict.fromkeys(r["candidate"] for r in results))
+    reference = next(r["reference"] for r in results if "reference" in r)
+    cells = {(r["candidate"], r["size"]): r for r in results}
+    lines = [f"**{title}** Times that of *{reference}*:", ""]
+    lines += [f"| | {' | '.join(sizes)} |", f"|---|{'---|' * len(sizes)}"]
+    failed = {}
+    for candidate in candidates:
+        row = []
+        for size in sizes:
+            result = cells[candidate, size]
+            if "error" in result:
+                failed[candidate] = result["error"]
+            row.append("fails" if "error" in result else f"{result['median_ratio']:.2f}")
+        lines.append(f"| {candidate} | {' | '.join(row)} |")
+    lines += ["", *(f"{name} fails: `{error}`" for name, error in failed.items()), ""]
+    return lines
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Returns all tables of a run, and what it ran on."""
+    lines = []
+    for case in dict.fromkeys(r["benchmark"] for r in report["results"]):
+        lines += table(case, [r for r in report["results"] if r["benchmark"] == case])
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines.append(
+        f"`{report['command']}`, commit {report['commit']}, {report['cpu']}, "
+        f"{report['threads']} thread, medians of {report['pairs']} ratios; "
+        f"Python {report['python']}, {versions}."
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("file", type=pathlib.Path)
+    print(markdown(json.loads(parser.parse_args().file.read_text())))
