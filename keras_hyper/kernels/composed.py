@@ -6,14 +6,15 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.kernels.kernel import BatchedKernel, Full, Kernel
+from keras_hyper.ops import conv_groups
 
 
 class Sum(BatchedKernel):
     r"""One weight for each sample: `W_b = W_0 + D_b` with a shared `W_0`.
 
-    A product with inputs of rank 2, and a lookup, add the two results, so that a
-    `D_b` in factored form stays so. Elsewhere the sum is written out: one product
-    with it costs half of two.
+    A product with inputs of rank 2, a lookup, and every product with a thin
+    `D_b`, add the two results, so that a `D_b` in factored form stays so.
+    Elsewhere the sum is written out: one product with it costs half of two.
 
     Args:
         base: Tensor of shape `shape`.
@@ -50,9 +51,28 @@ class Sum(BatchedKernel):
 
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
-        if len(inputs.shape) != 2:
+        if len(inputs.shape) != 2 and not self._delta.thin:
             return super().dense(inputs)
-        return inputs @ self._base + self._delta.dense(inputs)
+        # As one matrix of rows: the gradient of a product that broadcasts, on
+        # TensorFlow, has a weight for each sample.
+        *lead, fan_in = ops.shape(inputs)
+        shared = ops.reshape(inputs, (-1, fan_in)) @ self._base
+        return ops.reshape(shared, (*lead, self.shape[-1])) + self._delta.dense(inputs)
+
+    def conv(
+        self,
+        inputs: Any,
+        strides: Sequence[int],
+        padding: str,
+        data_format: str,
+        dilation_rate: Sequence[int],
+    ) -> Any:
+        """Returns the convolution of the inputs with the weight."""
+        options = strides, padding, data_format, dilation_rate
+        if not self._delta.thin or conv_groups(inputs, self.shape, data_format) > 1:
+            return super().conv(inputs, *options)
+        base = Full(self._base, batched=False)
+        return base.conv(inputs, *options) + self._delta.conv(inputs, *options)
 
     def lookup(self, ids: Any) -> Any:
         """Returns rows of a weight of two axes."""

@@ -18,7 +18,13 @@ class Kernel(abc.ABC):
     whole weight out where that is faster.
 
     A kernel is *batched* if it holds one weight for each sample.
+
+    Attributes:
+        thin: Whether a product takes fewer multiplications than one with the
+            weight written out, however often each sample uses it.
     """
+
+    thin: bool = False
 
     @property
     @abc.abstractmethod

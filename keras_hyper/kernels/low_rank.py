@@ -1,19 +1,28 @@
 """A weight for each sample as a product of two thin matrices."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel
-from keras_hyper.ops import per_sample_dense, per_sample_take
+from keras_hyper.kernels.kernel import BatchedKernel, Full
+from keras_hyper.ops import (
+    channels_last,
+    channels_to,
+    conv_groups,
+    per_sample_dense,
+    per_sample_take,
+)
 
 
 class LowRank(BatchedKernel):
     r"""One weight for each sample: `W_b = U_b V_b`, with `rank` columns in `U_b`.
 
     A product with inputs of rank 2 is `(x_b U_b) V_b`, two thin products, and a
-    lookup takes rows of `U_b` first.
+    lookup takes rows of `U_b` first. With many positions in a sample, and in
+    convolutions, this is faster only where the kernel is `thin`: with a `rank`
+    below `m n / (m + n)` for a kernel of `m` times `n`.
 
     Args:
         left: Tensor of shape `(batch, prod(shape[:-1]), rank)`.
@@ -38,6 +47,12 @@ class LowRank(BatchedKernel):
         """The shape of one weight, without the batch axis."""
         return self._shape
 
+    @property
+    def thin(self) -> bool:  # type: ignore[override]
+        """Whether both factors together are smaller than the weight."""
+        rows, units = math.prod(self._shape[:-1]), self._shape[-1]
+        return self._right.shape[1] * (rows + units) < rows * units
+
     def materialize(self) -> Any:
         """Returns the weights as one tensor `(batch, *shape)`."""
         return ops.reshape(self._left @ self._right, (ops.shape(self._left)[0], *self._shape))
@@ -53,15 +68,29 @@ class LowRank(BatchedKernel):
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs.
 
-        In factored form where that takes fewer multiplications: always with
-        inputs of rank 2. With many positions per sample too, as long as the rank
-        is below `in out / (in + out)`.
+        Args:
+            inputs: Tensor of shape `(batch, ..., in)`.
         """
-        fan_in, fan_out = self._shape
-        rank = self._right.shape[1]
-        if len(inputs.shape) != 2 and rank * (fan_in + fan_out) >= math.prod(self._shape):
+        if len(inputs.shape) != 2 and not self.thin:
             return super().dense(inputs)
         return per_sample_dense(per_sample_dense(inputs, self._left), self._right)
+
+    def conv(
+        self,
+        inputs: Any,
+        strides: Sequence[int],
+        padding: str,
+        data_format: str,
+        dilation_rate: Sequence[int],
+    ) -> Any:
+        """Returns the convolution: `rank` channels first, and all filters from them."""
+        options = strides, padding, data_format, dilation_rate
+        if not self.thin or conv_groups(inputs, self._shape, data_format) > 1:
+            return super().conv(inputs, *options)
+        shape = (ops.shape(self._left)[0], *self._shape[:-1], self._right.shape[1])
+        left = Full(ops.reshape(self._left, shape), batched=True)
+        outputs = channels_last(left.conv(inputs, *options), data_format)
+        return channels_to(per_sample_dense(outputs, self._right), data_format)
 
     def lookup(self, ids: Any) -> Any:
         """Returns rows: those of the left factor, times the right one."""

@@ -1,5 +1,8 @@
 """Pure functions on tensors: no state, no layer."""
 
+from keras_hyper.ops.conv import channels_last as channels_last
+from keras_hyper.ops.conv import channels_to as channels_to
+from keras_hyper.ops.conv import conv_groups as conv_groups
 from keras_hyper.ops.conv import per_sample_conv as per_sample_conv
 from keras_hyper.ops.conv import per_sample_depthwise_conv as per_sample_depthwise_conv
 from keras_hyper.ops.conv_transpose import per_sample_conv_transpose as per_sample_conv_transpose

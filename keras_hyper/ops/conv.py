@@ -153,6 +153,18 @@ def per_sample_depthwise_conv(
     return channels_to(outputs, data_format)
 
 
+def conv_groups(inputs: Any, kernel_shape: Sequence[int], data_format: str) -> int:
+    """Returns the number of groups of a convolution, from its shapes.
+
+    Args:
+        inputs: Tensor in the given format.
+        kernel_shape: `(*kernel_size, channels // groups, filters)`.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    channels = inputs.shape[-1 if data_format == "channels_last" else 1]
+    return channels // kernel_shape[-2]
+
+
 def channels_to(outputs: Any, data_format: str) -> Any:
     """Returns a tensor with the channels last in the given format."""
     if data_format == "channels_last":

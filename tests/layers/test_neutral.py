@@ -385,6 +385,74 @@ def test_no_kernel_is_formed_for_each_sample(arguments, fan_in, units):
     assert largest < 16 * fan_in * units
 
 
+THIN = ["low-rank", "add-low-rank", "scale", "scale-low-rank"]
+over_thin = pytest.mark.parametrize("name", THIN)
+
+
+@pytest.mark.tensorflow
+@over_thin
+@pytest.mark.parametrize("layer", [HyperDense, HyperConv2D])
+def test_no_kernel_is_formed_where_the_factored_form_multiplies_less(layer, name):
+    """Many positions or pixels: no (batch, *kernel) tensor in the graph."""
+    import tensorflow as tf
+
+    arguments = {**FACTORED[name], "generator": FACTORED[name]["generator"]()}
+    if layer is HyperDense:
+        layer, shape, kernel = HyperDense(60, **arguments), (3, 70), 60 * 70
+    else:
+        layer, shape, kernel = HyperConv2D(40, 3, **arguments), (4, 4, 30), 9 * 30 * 40
+    layer.build((None, *shape), (None, 3))
+    largest = largest_tensor(layer, tf.TensorSpec((16, *shape)), tf.TensorSpec((16, 3)))
+    assert largest < 16 * kernel
+
+
+CONVS = {
+    "same": {"padding": "same"},
+    "strides": {"strides": (2, 3)},
+    "dilated": {"dilation_rate": 2, "padding": "same"},
+    "groups": {"groups": 2},
+    "first": {"data_format": "channels_first"},
+    "split": {"filters": 6, "kernel_size": (3, 2)},
+}
+# TensorFlow has no convolution of a stored kernel with groups or the channels first on CPU.
+STORED = [name for name in CONVS if name not in ("first", "groups")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("low-rank", option) for option in CONVS] + [("add-low-rank", option) for option in STORED],
+)
+def test_thin_convolutions_equal_those_written_out(name, options, rng):
+    keras.config.set_floatx("float64")
+    generator = FACTORED[name]["generator"]()
+    arguments = {**FACTORED[name], "generator": generator}
+    settings = {"filters": 8, "kernel_size": 3, "dtype": "float64", **CONVS[options]}
+    layer = HyperConv2D(**settings, **arguments)
+    shape = (4, 9, 8) if options == "first" else (9, 8, 4)
+    layer.build((None, *shape), (None, 3))
+    for v in layer.weights:
+        v.assign(rng.normal(size=v.shape))
+    x, condition = rng.normal(size=(5, *shape)), rng.normal(size=(5, 3))
+    kernel = layer.kernel_weight(keras.ops.convert_to_tensor(condition))
+    assert kernel.thin or name == "add-low-rank"
+    weights = to_numpy(layer.generate(condition))
+    expected = [
+        equations.conv(
+            np.moveaxis(sample, 0, -1) if options == "first" else sample,
+            kernel,
+            weights["bias"],
+            layer.strides,
+            layer.padding,
+            layer.dilation_rate,
+        )
+        for sample, kernel in zip(x, weights["kernel"], strict=True)
+    ]
+    outputs = to_numpy(layer(x, condition=condition))
+    if options == "first":
+        outputs = np.moveaxis(outputs, 1, -1)
+    assert relative_error(outputs, np.stack(expected)) <= (1e-12 if TRUE_FLOAT64 else 1e-6)
+
+
 @pytest.mark.tensorflow
 @over_factored
 def test_no_table_is_formed_for_each_sample(arguments):
