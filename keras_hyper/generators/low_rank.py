@@ -22,8 +22,10 @@ class LowRankGenerator(LinearGenerator):
     linear in the embedding. It serves one weight shape and holds
     `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` numbers.
 
-    Per sample, a dense product with inputs of rank 2 is two thin products, and
-    the kernel of a sample is never written out.
+    Per sample, a product with inputs of rank 2 is two thin ones, and the kernel of
+    a sample is never written out. Nor is it with more positions, or in a
+    convolution (not one with groups, depthwise or transposed), where both
+    factors together have fewer numbers than the kernel.
 
     Args:
         rank: Integer, the rank of the kernel as a matrix of inputs by units.
