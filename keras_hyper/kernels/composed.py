@@ -59,20 +59,12 @@ class Sum(BatchedKernel):
         shared = ops.reshape(inputs, (-1, fan_in)) @ self._base
         return ops.reshape(shared, (*lead, self.shape[-1])) + self._delta.dense(inputs)
 
-    def conv(
-        self,
-        inputs: Any,
-        strides: Sequence[int],
-        padding: str,
-        data_format: str,
-        dilation_rate: Sequence[int],
-    ) -> Any:
+    def conv(self, inputs: Any, **options: Any) -> Any:
         """Returns the convolution of the inputs with the weight."""
-        options = strides, padding, data_format, dilation_rate
-        if not self._delta.thin or conv_groups(inputs, self.shape, data_format) > 1:
-            return super().conv(inputs, *options)
+        if not self._delta.thin or conv_groups(inputs, self.shape, options["data_format"]) > 1:
+            return super().conv(inputs, **options)
         base = Full(self._base, batched=False)
-        return base.conv(inputs, *options) + self._delta.conv(inputs, *options)
+        return base.conv(inputs, **options) + self._delta.conv(inputs, **options)
 
     def lookup(self, ids: Any) -> Any:
         """Returns rows of a weight of two axes."""

@@ -79,6 +79,7 @@ class Kernel(abc.ABC):
     def conv(
         self,
         inputs: Any,
+        *,
         strides: Sequence[int],
         padding: str,
         data_format: str,

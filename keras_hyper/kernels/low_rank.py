@@ -1,7 +1,6 @@
 """A weight for each sample as a product of two thin matrices."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -75,21 +74,14 @@ class LowRank(BatchedKernel):
             return super().dense(inputs)
         return per_sample_dense(per_sample_dense(inputs, self._left), self._right)
 
-    def conv(
-        self,
-        inputs: Any,
-        strides: Sequence[int],
-        padding: str,
-        data_format: str,
-        dilation_rate: Sequence[int],
-    ) -> Any:
+    def conv(self, inputs: Any, **options: Any) -> Any:
         """Returns the convolution: `rank` channels first, and all filters from them."""
-        options = strides, padding, data_format, dilation_rate
+        data_format = options["data_format"]
         if not self.thin or conv_groups(inputs, self._shape, data_format) > 1:
-            return super().conv(inputs, *options)
+            return super().conv(inputs, **options)
         shape = (ops.shape(self._left)[0], *self._shape[:-1], self._right.shape[1])
         left = Full(ops.reshape(self._left, shape), batched=True)
-        outputs = channels_last(left.conv(inputs, *options), data_format)
+        outputs = channels_last(left.conv(inputs, **options), data_format)
         return channels_to(per_sample_dense(outputs, self._right), data_format)
 
     def lookup(self, ids: Any) -> Any:

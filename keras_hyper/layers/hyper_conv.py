@@ -76,7 +76,13 @@ class HyperConv(HyperBaseConv):
         padding = self.padding
         if padding == "causal":
             inputs, padding = self._pad_left(inputs), "valid"
-        return kernel.conv(inputs, self.strides, padding, self.data_format, self.dilation_rate)
+        return kernel.conv(
+            inputs,
+            strides=self.strides,
+            padding=padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
 
     def _pad_left(self, inputs: Any) -> Any:
         reach = (self.kernel_size[0] - 1) * self.dilation_rate[0]

@@ -69,7 +69,9 @@ def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, ca
 def test_nothing_is_said_of_what_can_be_filled_or_was_not_chosen(generator):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        HyperDense(64, generator=generator).build((None, 64))
+        layer = HyperDense(64, generator=generator)
+        layer.build((None, 64))
+    assert generator is None or not layer.kernel_weight.limits()
 
 
 @pytest.mark.parametrize("tile", [(4, 4), (8, 2), (2, 8), (3, 3, 4, 4), (3, 3, 8, 2)])
