@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.worker import THREADS
 
 ROOT = pathlib.Path(__file__).parent.parent
-LEAST_SECONDS = 0.25  # How long one measurement lasts at least.
+LEAST_SECONDS = 0.5  # How long one measurement lasts at least.
 PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "hypnettorch", "numpy")
 
 

@@ -13,7 +13,7 @@ WIDTH = 8  # Of the conditions: as many shared kernels are mixed.
 RANK = 4
 BATCH = 32
 # Inputs, and the kernels' shape.
-DENSE, CONV = (256, 256), (3, 3, 64, 64)
+DENSE, CONV, TABLE = (256, 256), (3, 3, 64, 64), (256, 64)
 SIZES = {
     "mixture, dense": ("mixture", (256,), DENSE),
     "mixture, dense, 4 positions": ("mixture", (4, 256), DENSE),
@@ -22,6 +22,8 @@ SIZES = {
     "low rank, dense, 64 positions": ("low rank", (64, 256), DENSE),
     "mixture, conv": ("mixture", (16, 16, 64), CONV),
     "low rank, conv": ("low rank", (16, 16, 64), CONV),
+    "mixture, 4 rows looked up": ("lookup", (4,), TABLE),
+    "mixture, 256 rows looked up": ("lookup", (256,), TABLE),
 }
 REFERENCE = "written out"
 
@@ -31,6 +33,7 @@ def step(factored: bool, jit: bool = False) -> Callable[[Any], Callable[[], Any]
 
     def make(size: Any) -> Callable[[], Any]:
         import keras
+        import numpy as np
         from keras import ops
 
         from keras_hyper import kernels
@@ -75,13 +78,26 @@ def step(factored: bool, jit: bool = False) -> Callable[[Any], Callable[[], Any]
             x = first.conv(x, **options, dilation_rate=(1, 1))
             return kernels.Full(right, batched=True).dense(x)
 
+        def lookup(x: Any, condition: Any, bank: Any) -> Any:
+            """Rows of every shared table, mixed. The inputs scale them, for a gradient."""
+            kernel = kernels.Mixture(bank, condition)
+            ids = np.random.default_rng(0).integers(0, shape[0], (BATCH, *input_shape))
+            ids = ops.convert_to_tensor(ids.astype("int32"))
+            if not factored:
+                rows = kernels.Full(kernel.materialize(), batched=True).lookup(ids)
+            else:
+                parts = ops.take(ops.moveaxis(bank, 0, 1), ids, axis=0)
+                rows = ops.sum(ops.reshape(condition, (BATCH, 1, WIDTH, 1)) * parts, axis=-2)
+            return rows * ops.expand_dims(x, -1)
+
+        functions = {"mixture": mixture, "low rank": low_rank, "lookup": lookup}
+
         class Layer(keras.layers.Layer):
             def build(self, x_shape: Any, condition_shape: Any) -> None:
                 self.bank = self.add_weight(shape=(WIDTH, *shape), initializer="he_normal")
 
             def call(self, x: Any, condition: Any) -> Any:
-                function = mixture if family == "mixture" else low_rank
-                return function(x, condition, ops.convert_to_tensor(self.bank))
+                return functions[family](x, condition, ops.convert_to_tensor(self.bank))
 
         x = keras.Input(input_shape, batch_size=BATCH)
         condition = keras.Input((WIDTH,), batch_size=BATCH)

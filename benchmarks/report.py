@@ -4,11 +4,12 @@ import argparse
 import importlib
 import json
 import pathlib
+import statistics
 from typing import Any
 
 
 def table(case: str, results: list[dict[str, Any]]) -> list[str]:
-    """Returns the lines of one benchmark: candidates by sizes, median ratios."""
+    """Returns the lines of one benchmark: candidates by sizes, medians and quartiles."""
     title = importlib.import_module(f"benchmarks.{case}").__doc__.splitlines()[0]
     sizes = list(dict.fromkeys(r["size"] for r in results))
     candidates = list(dict.fromkeys(r["candidate"] for r in results))
@@ -23,10 +24,18 @@ def table(case: str, results: list[dict[str, Any]]) -> list[str]:
             result = cells[candidate, size]
             if "error" in result:
                 failed[candidate] = result["error"]
-            row.append("fails" if "error" in result else f"{result['median_ratio']:.2f}")
+            row.append("fails" if "error" in result else cell(result["ratios"]))
         lines.append(f"| {candidate} | {' | '.join(row)} |")
     lines += ["", *(f"{name} fails: `{error}`" for name, error in failed.items()), ""]
     return lines
+
+
+def cell(ratios: list[float]) -> str:
+    """Returns the median of ratios, and the range of their middle half if there is one."""
+    if len(ratios) < 2 or len(set(ratios)) == 1:
+        return f"{ratios[0]:.2f}"
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -37,7 +46,7 @@ def markdown(report: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines.append(
         f"`{report['command']}`, commit {report['commit']}, {report['cpu']}, "
-        f"{report['threads']} thread, medians of {report['pairs']} ratios; "
+        f"{report['threads']} thread, medians (and middle halves) of {report['pairs']} ratios; "
         f"Python {report['python']}, {versions}."
     )
     return "\n".join(lines)

@@ -21,17 +21,19 @@ class WeightSummary:
         weight: Name of the weight in it.
         shape: Shape of the weight.
         generated: How many numbers it has (for one condition).
-        stored: How many numbers are stored for it alone: its embedding and the
-            projection of its condition.
+        base: How many numbers its stored base has, with a composition.
+        stored: How many other numbers are stored for it alone: its embedding,
+            the projection of its condition, gates and gains.
         generator: Name of its generator.
         conditioned: Whether it depends on a condition.
-        limits: Sentences that say why the generator cannot fill it, with figures.
+        limits: Sentences that say why the generator does not fit it, with figures.
     """
 
     layer: str
     weight: str
     shape: tuple[int, ...]
     generated: int
+    base: int
     stored: int
     generator: str
     conditioned: bool
@@ -105,10 +107,10 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
         second  kernel  64 x 64      4,096   64  kernels
         generator  type                  stored  used by
         kernels    TiledKernelGenerator     400  first, second
-        first kernel cannot be filled: as a matrix of input channels by the rest its rank is at
-        most 17, of 64
-        second kernel cannot be filled: as a matrix of input channels by the rest its rank is at
-        most 17, of 64
+        first kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
+        at most 17, of 64
+        second kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
+        at most 17, of 64
         generated weights: 8,192
         stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
         the same model with ordinary weights: 8,320 (7.9% of it stored)
@@ -147,13 +149,15 @@ def _figures(model: keras.layers.Layer) -> Summary:
     for layer, slot in _slots(model):
         generator = slot.generator
         users.setdefault(id(generator), (generator, []))[1].append(layer)
+        base = 0 if slot.base is None else math.prod(slot.weight_shape)
         weights.append(
             WeightSummary(
                 layer=layer,
                 weight=slot.name,
                 shape=tuple(slot.weight_shape),
                 generated=math.prod(slot.weight_shape),
-                stored=slot.count_params() - generator.count_params(),
+                base=base,
+                stored=slot.count_params() - generator.count_params() - base,
                 generator=generator.name,
                 conditioned=slot.conditioned,
                 limits=tuple(slot.limits().values()),
@@ -169,7 +173,7 @@ def _figures(model: keras.layers.Layer) -> Summary:
         for generator, layers in users.values()
     )
     generated, stored = sum(w.generated for w in weights), model.count_params()
-    hyper = sum(w.stored for w in weights) + sum(g.stored for g in generators)
+    hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
     plain = stored - hyper + generated
     return Summary(
         weights=tuple(weights),
@@ -198,18 +202,19 @@ def _lines(figures: Summary) -> list[str]:
     ]
     embeddings = sum(w.stored for w in figures.weights)
     held = sum(g.stored for g in figures.generators)
-    ordinary = figures.stored - embeddings - held
+    bases = sum(w.base for w in figures.weights)
+    ordinary = figures.stored - embeddings - held - bases
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), slots, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
         *(
-            f"{w.layer} {w.weight} cannot be filled: {limit}"
+            f"{w.layer} {w.weight}, {w.generator} does not fit: {limit}"
             for w in figures.weights
             for limit in w.limits
         ),
         f"generated weights: {figures.generated:,}",
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
-        f"embeddings {embeddings:,})",
+        f"embeddings {embeddings:,}{f', bases {bases:,}' if bases else ''})",
         f"the same model with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
         "stored)",
     ]

@@ -2,10 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyper.checks import floating
@@ -57,7 +58,9 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
     """
 
     def __init__(self, low: Any = 0.0, high: Any = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Rounded to half precision before they are scaled, values far from zero would
+        # all be alike.
+        super().__init__(autocast=False, **kwargs)
         self.low, self.high = _numbers("low", low), _numbers("high", high)
         lengths = {len(self.low), len(self.high)} - {1}
         if len(lengths) > 1:
@@ -109,7 +112,15 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
 
 def _numbers(name: str, value: Any) -> list[float]:
     """Returns a number, or a sequence of them, as a list of floats."""
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    if not values or not all(isinstance(x, int | float) and math.isfinite(x) for x in values):
+    try:
+        values = np.atleast_1d(np.asarray(value, dtype="float64"))
+    except (TypeError, ValueError):
+        values = np.array([])
+    if (
+        isinstance(value, str)
+        or values.ndim != 1
+        or not values.size
+        or not np.isfinite(values).all()
+    ):
         raise ValueError(f"`{name}` must be a finite number or several. Received: {name}={value!r}")
-    return [float(x) for x in values]
+    return values.tolist()

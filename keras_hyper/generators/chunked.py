@@ -33,13 +33,15 @@ class ChunkedGenerator(MLPGenerator):
     It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden
     layers, however many weights share it. Every chunk starts with exactly the
     standard deviation that it should have, as long as `chunk_size` is not below
-    the width of the last hidden layer (below it, on average).
+    the width of the last hidden layer (below it, on average) and that has a unit
+    that is not zero: very narrow layers of `"relu"` units can be off altogether.
 
     Args:
         chunk_size: Integer, how many numbers one call makes.
         hidden_units: Tuple of integers, the widths of the hidden layers.
         activation: Activation of the hidden layers.
-        dropout: Float, rate of the dropout after each hidden layer.
+        dropout: Float, rate of the dropout after each hidden layer. With it the
+            chunks of a weight are made all at once, however many.
         embedding_dim: Integer, width of a chunk's embedding.
         normalize_condition: Whether embeddings made from a condition are scaled
             to a root mean square of 1.
@@ -99,7 +101,8 @@ class ChunkedGenerator(MLPGenerator):
         )
         self.chunk_size = positive_int("chunk_size", chunk_size)
         hidden = sum(self.hidden_units)
-        self.work = hidden if hidden > self.chunk_size else 0
+        # Made again for their gradients, groups would drop other units.
+        self.work = hidden if hidden > self.chunk_size and not self.dropout.rate else 0
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(chunks, embedding_dim)`."""
@@ -128,7 +131,7 @@ class ChunkedGenerator(MLPGenerator):
         return Generator.kernel(self, embedding, weight_shape)
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator cannot fill a weight, by kind, with figures."""
+        """Returns why the generator does not fit a weight, by kind, with figures."""
         size = math.prod(weight_shape)
         made = self.embedding_shape(weight_shape)[0] * self.chunk_size
         limits = super().limits(weight_shape)

@@ -57,7 +57,8 @@ class Generator(keras.layers.Layer):
         projects_pieces: True if a condition is projected onto each piece of an
             embedding, False if all pieces get the same shift.
         work: How many numbers lie between the embedding of one piece and the
-            piece, at most.
+            piece, where they are more than the piece has and `call` is no random
+            function; else 0. Weights of many pieces are then made in groups.
     """
 
     shape_free: bool = False
@@ -135,7 +136,7 @@ class Generator(keras.layers.Layer):
         return ops.reshape(pieces, (*lead, *weight_shape))
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator cannot fill a weight, by kind, with figures.
+        """Returns why the generator does not fit a weight, by kind, with figures.
 
         Args:
             weight_shape: Shape of the weight.
@@ -170,7 +171,8 @@ class Generator(keras.layers.Layer):
             embedding: Tensor of shape `(..., pieces, width)`.
         """
         count = embedding.shape[-2]
-        group = max(1, _NUMBERS_AT_ONCE // max(self.work, 1))
+        samples = embedding.shape[0] if len(embedding.shape) == 3 else 1
+        group = max(1, _NUMBERS_AT_ONCE // max(self.work * (samples or 1), 1))
         if count <= group:
             return self(embedding)
         # A function of this call's own: JAX keeps what it traced by function, with
@@ -211,8 +213,8 @@ class Generator(keras.layers.Layer):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
                 "differently, and its one bias cannot start right for both. Received: "
-                f"kernel_initializer={initializer}. Give the layers the same initializer, or a "
-                "generator each."
+                f"kernel_initializer={initializer}. Give the layers the same initializer and "
+                "composition, or a generator each."
             )
         return scale
 

@@ -81,7 +81,7 @@ class LowRankGenerator(LinearGenerator):
         return Full(ops.reshape(left @ right, weight_shape), batched=False)
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator cannot fill a weight, by kind, with figures."""
+        """Returns why the generator does not fit a weight, by kind, with figures."""
         most = min(math.prod(weight_shape[:-1]), weight_shape[-1])
         limits = super().limits(weight_shape)
         if self.rank > most:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -56,10 +57,13 @@ class TemplateGenerator(Generator):
     Output shape:
         `(..., 1, size)`, the kernel laid out flat. Each template starts as a
         draw of the layer's `kernel_initializer`, divided by the root mean
-        square length of the coefficients, so that the kernel has its variance.
+        square length of the coefficients, so that the kernel has its variance
+        (softmax and sigmoid: on average over embeddings).
 
     Raises:
-        ValueError: If one generator is shared by weights of different shapes.
+        ValueError: If one generator is shared by weights of different shapes, or
+            if the layer's initializer has no known standard deviation: draws
+            that are all alike, such as the identity, are no templates.
 
     Examples:
         Three convolutions out of two templates:
@@ -91,16 +95,21 @@ class TemplateGenerator(Generator):
             self.num_templates, "native", normalize_condition=normalize_condition, **kwargs
         )
         self.coefficients = one_of("coefficients", coefficients, tuple(_COEFFICIENTS))
-        if not isinstance(temperature, int | float) or temperature <= 0:
+        if not isinstance(temperature, Real) or not 0 < temperature < math.inf:
             raise ValueError(
                 f"`temperature` must be a number above zero. Received: temperature={temperature!r}"
             )
-        self.temperature = float(temperature)
+        self.temperature: float = float(temperature)
         self.templates: Any = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(1, num_templates)`: a weight is one piece."""
         return 1, self.num_templates
+
+    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+        """Returns the scale 1, and what the templates are drawn from."""
+        self.scaled_start(weight_shape, initializer)
+        return super().start(weight_shape, initializer)
 
     def projection_initializer(self, condition_dim: int) -> Any:
         """Returns an initializer for the projection of a condition onto an embedding."""
@@ -156,7 +165,21 @@ class TemplateGenerator(Generator):
 
         Returns:
             Array of shape `(len(slots), len(slots))`.
+
+        Raises:
+            ValueError: If there are none, or if they are not static slots of
+                this generator.
         """
+        if not slots or not all(
+            getattr(slot, "generator", None) is self
+            and getattr(slot, "embedding", None) is not None
+            and not slot.conditioned
+            for slot in slots
+        ):
+            raise ValueError(
+                "`slots` must be the `kernel_weight` of built layers without a condition that "
+                f"use '{self.name}'. Received: slots={slots}"
+            )
         rows = [
             keras.ops.convert_to_numpy(ops.stop_gradient(self.mix(slot.embed()))).reshape(-1)
             for slot in slots

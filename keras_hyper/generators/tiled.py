@@ -124,7 +124,7 @@ class TiledKernelGenerator(Generator):
         return rows * columns, self.embedding_dim
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator cannot fill a kernel, by kind, with figures."""
+        """Returns why the generator does not fit a kernel, by kind, with figures."""
         limits = super().limits(weight_shape)
         full = min(weight_shape[-2], math.prod(weight_shape) // weight_shape[-2])
         rank = kernel_rank(self.tile, self.embedding_dim, self.hidden_dim, weight_shape)

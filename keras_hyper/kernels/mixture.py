@@ -1,5 +1,6 @@
 """A weight for each sample as a linear combination of shared weights."""
 
+import math
 from typing import Any
 
 from keras import ops
@@ -14,7 +15,7 @@ class Mixture(BatchedKernel):
     the sample. What a linear generator, or one of templates, makes of a batch
     of embeddings has this form. Then `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`,
     so that a product with inputs of rank 2 needs one weight for each `k` in
-    memory and none for each sample. The same goes for looking up rows.
+    memory and none for each sample. The same goes for looking up a few rows.
 
     Args:
         bank: Tensor of shape `(k, *shape)`.
@@ -91,9 +92,15 @@ class Mixture(BatchedKernel):
         return outputs if self._bias is None else outputs + inputs @ self._bias
 
     def lookup(self, ids: Any) -> Any:
-        """Returns rows: those of the shared weights, mixed for each sample."""
-        batch, *positions = ops.shape(ids)
+        """Returns rows: those of the shared weights, mixed for each sample.
+
+        As long as they are no more than the rows of a weight. With more positions
+        (or an unknown number) the weights are smaller, written out.
+        """
         k = self._bank.shape[0]
+        if None in ids.shape[1:] or k * math.prod(ids.shape[1:]) > self.shape[0]:
+            return super().lookup(ids)
+        batch, *positions = ops.shape(ids)
         ones = (1,) * len(positions)
         parts = ops.take(ops.transpose(self._bank, (1, 0, 2)), ids, axis=0)
         rows = ops.sum(ops.reshape(self._coefficients, (batch, *ones, k, 1)) * parts, axis=-2)

@@ -130,7 +130,8 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"` and `"scale"` change a stored kernel that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, steps, channels)`, or with
@@ -201,7 +202,8 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"` and `"scale"` change a stored kernel that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with
@@ -279,7 +281,8 @@ class HyperConv3D(HyperConv, keras.layers.Conv3D):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"` and `"scale"` change a stored kernel that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, depth, height, width, channels)`, or with

@@ -43,7 +43,8 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"` and `"scale"` change a stored kernel that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, ..., in)`.

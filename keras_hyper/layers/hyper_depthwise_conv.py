@@ -54,7 +54,8 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"` and `"scale"` change a stored kernel that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with

@@ -19,8 +19,9 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     of shape `(dim,)` gives one table to the whole batch. The first call decides
     which of the two the layer is.
 
-    Per sample, with a linear, low-rank or template generator, or with
-    `composition="scale"`, no table is written out for any sample.
+    Per sample, with a low-rank generator or with `composition="scale"`, no table is
+    written out for any sample. With a linear or template generator none is where
+    each sample has few ids: embedding width times ids not above `input_dim`.
 
     Args:
         input_dim: Integer, number of rows; ids are `0 ... input_dim - 1`.
@@ -39,7 +40,8 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         composition: `"replace"`: the generated numbers are the table. `"add"`,
             `"multiply"` and `"scale"` change a stored table that training
             starts from, see `GeneratedWeight`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored
+            kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Integer tensor of shape `(batch, ...)`.
@@ -113,7 +115,8 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the rows of the ids."""
         self.check_call(inputs, condition)
-        ids = inputs if "int" in str(inputs.dtype) else ops.cast(inputs, "int32")
+        wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
+        ids = inputs if wide else ops.cast(inputs, "int32")
         return self.kernel_weight(condition).lookup(ids)
 
     def get_config(self) -> dict[str, Any]:

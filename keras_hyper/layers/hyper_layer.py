@@ -25,7 +25,7 @@ from keras_hyper.weights import (
 # Arguments of stock layers that are about a stored kernel.
 _NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config", "weights")
 # Our own arguments, which a stock layer does not have.
-_OURS = ("generator", "embedding_dim", "generate_bias", "composition")
+_OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable")
 
 
 class HyperLayer(keras.layers.Layer):
@@ -47,6 +47,7 @@ class HyperLayer(keras.layers.Layer):
         composition: `"replace"`: the generated numbers are the kernel. `"add"`,
             `"multiply"`, `"scale"`: they change a stored one, see
             `GeneratedWeight`.
+        base_trainable: Whether that stored kernel is trained.
         **kwargs: Keyword arguments of the stock layer.
 
     Attributes:
@@ -77,6 +78,7 @@ class HyperLayer(keras.layers.Layer):
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
+        base_trainable: bool = True,
         **kwargs: Any,
     ) -> None:
         for name in _NOT_FOR_GENERATED:
@@ -91,6 +93,7 @@ class HyperLayer(keras.layers.Layer):
         self.embedding_dim = embedding_dim
         self.generate_bias = bool(generate_bias)
         self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.base_trainable = bool(base_trainable)
         self.kernel_weight: Any = None
         self.bias_weight: Any = None
         self.bias: Any = None
@@ -162,6 +165,7 @@ class HyperLayer(keras.layers.Layer):
             self.about_kernel("initializer"),
             regularizer=self.about_kernel("regularizer"),
             composition=self.composition,
+            base_trainable=self.base_trainable,
             unit_axes=self.unit_axes,
             dtype=self.dtype_policy,
             name=self.weight_name,
@@ -336,5 +340,6 @@ class HyperLayer(keras.layers.Layer):
             "embedding_dim": self.embedding_dim,
             "generate_bias": self.generate_bias,
             "composition": self.composition,
+            "base_trainable": self.base_trainable,
         }
         return {**config, **ours}

@@ -34,9 +34,13 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
 def per_sample_take(tables: Any, ids: Any) -> Any:
     """Looks up rows in a table of each sample's own.
 
+    Ids beyond the rows do what they do in `keras.ops.take` on each backend: an
+    error, or NaN on JAX.
+
     Args:
         tables: Tensor of shape `(batch, rows, dim)`.
-        ids: Integer tensor of shape `(batch, ...)`.
+        ids: Tensor of shape `(batch, ...)`, int32 or int64: narrower ones could
+            not number the rows of all tables.
 
     Returns:
         Tensor of shape `(batch, ..., dim)`.
@@ -46,7 +50,9 @@ def per_sample_take(tables: Any, ids: Any) -> Any:
     # One table with the tables of all samples, as `ops.take` has no batch axes.
     first = ops.reshape(ops.arange(batch, dtype=ids.dtype) * rows, (batch, *(1,) * len(positions)))
     flat = ops.reshape(tables, (batch * rows, dim))
-    return ops.take(flat, ids + first, axis=0)
+    # Not into the table of another sample.
+    inside = ops.logical_and(ids >= 0, ids < rows)
+    return ops.take(flat, ops.where(inside, ids + first, batch * rows), axis=0)
 
 
 def product(lengths: Sequence[Any]) -> Any:

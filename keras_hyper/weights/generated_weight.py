@@ -1,5 +1,6 @@
 """The slot: all that belongs to one generated weight."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,7 @@ class GeneratedWeight(keras.layers.Layer):
             `W_0` that starts as a draw of the initializer, and a learned gate
             `g` that starts at zero, so that training starts at `W_0`. `"scale"`:
             as `"multiply"`, with one generated number for each unit.
+        base_trainable: Whether `W_0` is trained.
         unit_axes: The axes of the weight that number its units, for `"scale"`
             and for weight normalisation.
         **kwargs: Arguments of `keras.layers.Layer`.
@@ -61,7 +63,8 @@ class GeneratedWeight(keras.layers.Layer):
 
     Raises:
         TypeError: If `generator` is no `Generator`.
-        ValueError: If the condition does not fit, at the call.
+        ValueError: If `composition` or `unit_axes` have no meaning, or if the
+            condition does not fit, at the call.
 
     Examples:
         >>> from keras_hyper import GeneratedWeight, LinearGenerator
@@ -78,6 +81,7 @@ class GeneratedWeight(keras.layers.Layer):
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         composition: str = "replace",
+        base_trainable: bool = True,
         unit_axes: Sequence[int] = (-1,),
         **kwargs: Any,
     ) -> None:
@@ -89,7 +93,8 @@ class GeneratedWeight(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.composition = one_of("composition", composition, COMPOSITIONS)
-        self.unit_axes = tuple(unit_axes)
+        self.base_trainable = bool(base_trainable)
+        self.unit_axes = _axes(unit_axes, len(self.weight_shape))
         # What the generator is asked for, which may be less than the weight.
         self.generated_shape, self._start = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
@@ -141,7 +146,10 @@ class GeneratedWeight(keras.layers.Layer):
             self._build_normalizer(self.generator.normalization)
         if self.composition != "replace":
             self.base = self.add_weight(
-                name="base", shape=self.weight_shape, initializer=self.initializer
+                name="base",
+                shape=self.weight_shape,
+                initializer=self.initializer,
+                trainable=self.base_trainable,
             )
             self.gate = self.add_weight(name="gate", shape=(), initializer="zeros")
         freeze_what_is_new(self)
@@ -158,6 +166,16 @@ class GeneratedWeight(keras.layers.Layer):
             raise ValueError(
                 f"Normalised weights cannot match the initializer {self.initializer} of "
                 f"'{self.path}': its standard deviation is not known, or zero."
+            )
+        shape = self.generated_shape
+        units = {axis % len(shape) for axis in self.unit_axes} if kind == "weight" else set()
+        together = math.prod(n for axis, n in enumerate(shape) if axis not in units)
+        if together == 1 and kind != "batch":
+            raise ValueError(
+                f"normalization={kind!r} of one number leaves at most its sign. Received: "
+                f"{self.generator} with it, for '{self.path}', where it makes numbers of shape "
+                f"{shape}{', each of them a unit' if units else ''}. Use normalization=None"
+                f"{', or rms' if math.prod(shape) > 1 else ''}."
             )
         # The generator's own start, native or the paper's, is normalised away.
         self.scale = std
@@ -207,16 +225,16 @@ class GeneratedWeight(keras.layers.Layer):
         return kernel
 
     def limits(self) -> dict[str, str]:
-        """Returns why the generator cannot fill this weight, by kind, with figures."""
+        """Returns why the generator does not fit this weight, by kind, with figures."""
         return self.generator.limits(self.generated_shape)
 
     def warn_of_limits(self) -> None:
-        """Warns if the generator cannot fill this weight, once for each kind of reason."""
+        """Warns if the generator does not fit this weight, once for each kind of reason."""
         for kind, sentence in self.limits().items():
             if kind not in self.generator.warned_of:
                 self.generator.warned_of.append(kind)
                 warnings.warn(
-                    f"{self.generator} cannot fill '{self.path}' of shape {self.generated_shape}: "
+                    f"{self.generator} does not fit '{self.path}' of shape {self.generated_shape}: "
                     f"{sentence}. `keras_hyper.summary` tells this of every weight; it is a defect "
                     "only if you did not mean it.",
                     stacklevel=2,
@@ -266,9 +284,21 @@ class GeneratedWeight(keras.layers.Layer):
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "composition": self.composition,
+            "base_trainable": self.base_trainable,
             "unit_axes": self.unit_axes,
         }
         return {**super().get_config(), **config}
+
+
+def _axes(axes: Any, rank: int) -> tuple[int, ...]:
+    """Returns `unit_axes`, or raises if the weight does not have them."""
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    if not axes or not all(isinstance(axis, int) and -rank <= axis < rank for axis in axes):
+        raise ValueError(
+            f"`unit_axes` must name one or more of the {rank} axes of the weight. Received: "
+            f"unit_axes={axes}"
+        )
+    return axes
 
 
 class _Penalty(keras.regularizers.Regularizer):

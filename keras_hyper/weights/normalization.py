@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.ops import rms_normalize
+from keras_hyper.ops import at_least_float32, rms_normalize
 
 
 class WeightNormalization(keras.layers.Layer):
@@ -71,8 +71,9 @@ class WeightNormalization(keras.layers.Layer):
             units = {axis % rank for axis in self.unit_axes}
             normal = rms_normalize(weight, tuple(a for a in axes if a % rank not in units))
         else:
+            wide = ops.cast(weight, at_least_float32(weight.dtype))
             if self.kind == "layer":
                 count = math.prod(weight.shape[-rank:])
-                weight = weight - ops.sum(weight, axis=axes, keepdims=True) / count
-            normal = rms_normalize(weight, axes)
+                wide = wide - ops.sum(wide, axis=axes, keepdims=True) / count
+            normal = ops.cast(rms_normalize(wide, axes), weight.dtype)
         return normal * ops.cast(self.gain, normal.dtype)

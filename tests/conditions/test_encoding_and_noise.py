@@ -97,3 +97,15 @@ def test_noise_is_new_in_an_exported_model_too(tmp_path, rng):
     x = rng.normal(size=(8, 3)).astype("float32")
     one, other = to_numpy(served.serve(x)), to_numpy(served.serve(x))
     assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_values_are_not_rounded_before_they_are_scaled(policy):
+    keras.config.set_dtype_policy(policy)
+    encode = MagnitudeInvariantEncoding(low=np.float32(1e6), high=np.array([1e6 + 10]))
+    values = np.array([[1e6 + 1], [1e6 + 3]], "float32")
+    angles = np.array([[0.1], [0.3]]) * np.pi / 2
+    expected = np.sqrt(2) * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    points = encode(values)
+    assert keras.backend.standardize_dtype(points.dtype) == encode.compute_dtype
+    np.testing.assert_allclose(to_numpy(keras.ops.cast(points, "float32")), expected, rtol=0.005)

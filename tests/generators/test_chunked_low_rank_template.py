@@ -234,3 +234,21 @@ def test_a_generator_for_one_shape_refuses_another(make):
     HyperDense(3, generator=generator).build((None, 4))
     with pytest.raises(ValueError, match="makes weights of one shape"):
         HyperDense(3, generator=generator).build((None, 5))
+
+
+@pytest.mark.parametrize("initializer", ["zeros", "ones", keras.initializers.Identity()])
+def test_draws_that_are_all_alike_are_no_templates(initializer):
+    slot = GeneratedWeight(TemplateGenerator(4), (5, 5), initializer)
+    with pytest.raises(ValueError, match="cannot match the initializer"):
+        slot.build(None)
+
+
+def test_layer_similarity_names_what_it_needs():
+    generator = TemplateGenerator(2)
+    layer = HyperDense(3, generator=generator)
+    layer.build((None, 3))
+    other = HyperDense(3, generator=TemplateGenerator(2))
+    other.build((None, 3))
+    for slots in ([], [layer], [other.kernel_weight], [GeneratedWeight(generator, (3, 3))]):
+        with pytest.raises(ValueError, match="`slots` must be the `kernel_weight` of built"):
+            generator.layer_similarity(slots)

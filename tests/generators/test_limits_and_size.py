@@ -1,4 +1,4 @@
-"""What a generator cannot fill, and weights of very many numbers."""
+"""What a generator does not fit, and weights of very many numbers."""
 
 import warnings
 
@@ -48,7 +48,7 @@ LIMITS = {
 def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, capsys):
     generator = make()
     model = keras.Sequential([keras.Input((64,))])
-    with pytest.warns(UserWarning, match=f"cannot fill '.*' of shape.*{sentence}"):
+    with pytest.warns(UserWarning, match=f"does not fit '.*' of shape.*{sentence}"):
         model.add(HyperDense(64, generator=generator, name="first"))
     if generator.shape_free:
         with warnings.catch_warnings():
@@ -57,7 +57,8 @@ def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, ca
     figures = keras_hyper.summary(model)
     assert all(any(sentence in limit for limit in w.limits) for w in figures.weights)
     assert (
-        f"first kernel cannot be filled: {figures.weights[0].limits[0]}" in capsys.readouterr().out
+        f"first kernel, {generator.name} does not fit: {figures.weights[0].limits[0]}"
+        in capsys.readouterr().out
     )
 
 
@@ -119,6 +120,31 @@ def test_working_in_groups_of_pieces_changes_nothing(make, shape, condition_dim,
     assert pieces > 3 * 40
     for one, other in zip(at_once, results(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_has_one_mask_forward_and_backward(monkeypatch):
+    """Half of the gradient along the head, which the weight is linear in, is the loss."""
+    monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 2**8)
+    slot = GeneratedWeight(ChunkedGenerator(10, (16,), dropout=0.5, seed=1), (8, 40))
+    slot.build(None)
+    losses = []
+
+    def loss():
+        square = keras.ops.sum(keras.ops.square(slot(training=True).materialize())) / 2
+        losses.append(keras.ops.stop_gradient(square))
+        return square
+
+    grads = gradients(loss, slot)
+    names = [v.path for v in slot.trainable_variables]
+    along = sum(
+        np.sum(grad * v.numpy())
+        for name, grad, v in zip(names, grads, slot.trainable_variables, strict=True)
+        if "head" in name
+    )
+    if keras.backend.backend() == "jax":  # What was traced has no value.
+        assert np.isfinite(along)
+    else:
+        assert along == pytest.approx(2 * float(losses[0]), rel=1e-5)
 
 
 LARGE = {

@@ -1,11 +1,14 @@
 """A generator that ignores its condition makes every layer equal its stock twin."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 
 from helpers import JIT, TRUE_FLOAT64, gradients, relative_error, to_numpy
 from keras_hyper import (
+    ChunkedGenerator,
     Generator,
     HyperConv1D,
     HyperConv2D,
@@ -18,7 +21,7 @@ from keras_hyper import (
     LowRankGenerator,
     TemplateGenerator,
 )
-from keras_hyper.kernels import Full
+from keras_hyper.kernels import Full, Mixture
 from keras_hyper.ops import conv as conv_module
 from reference import equations
 
@@ -499,6 +502,40 @@ def test_tables_in_factored_form_give_the_rows_of_those_written_out(arguments, r
     expected = np.stack([table[i] for table, i in zip(tables, ids, strict=True)])
     tolerance = 1e-12 if TRUE_FLOAT64 else 1e-6
     assert relative_error(layer(ids, condition=condition), expected) <= tolerance
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+def test_ids_of_any_integer_type_find_their_table(dtype, rng):
+    """Rows of the last samples' tables have numbers that narrow types do not reach."""
+    layer = HyperEmbedding(120, 2, generator=ChunkedGenerator(50))
+    ids, condition = rng.integers(0, 120, size=(300, 2)), rng.normal(size=(300, 3))
+    condition = condition.astype("float32")
+    expected = to_numpy(layer(ids.astype("int32"), condition=condition))
+    rows = to_numpy(layer(ids.astype(dtype), condition=condition))
+    np.testing.assert_array_equal(rows, expected)
+    tables = to_numpy(layer.generate(condition)["embeddings"])
+    np.testing.assert_allclose(expected[-1], tables[-1][ids[-1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ids", [[[12], [0]], [[0], [-1]]], ids=["beyond", "negative"])
+def test_an_id_that_is_no_row_finds_no_row_of_another_sample(ids, rng):
+    layer = HyperEmbedding(10, 3, generator=ChunkedGenerator(50))
+    condition = rng.normal(size=(2, 3)).astype("float32")
+    layer(np.zeros((2, 1), "int32"), condition=condition)
+    rows = None
+    with contextlib.suppress(Exception):  # The backend's own lookup fails, or gives NaN.
+        rows = to_numpy(layer(np.array(ids, "int32"), condition=condition))
+    assert rows is None or np.isnan(rows[np.array(ids) != 0]).all()
+
+
+@pytest.mark.parametrize("positions", [2, 40])
+def test_mixtures_of_tables_are_written_out_for_many_ids(positions, monkeypatch):
+    calls = []
+    original = Mixture.materialize
+    monkeypatch.setattr(Mixture, "materialize", lambda self: calls.append(1) or original(self))
+    layer = HyperEmbedding(50, 3, generator=LinearGenerator(4))
+    layer(keras.ops.ones((2, positions), "int32"), condition=keras.ops.ones((2, 5)))
+    assert bool(calls) is (4 * positions > 50)
 
 
 def test_a_static_table_equals_the_stock_layer(rng):

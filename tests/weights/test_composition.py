@@ -1,5 +1,7 @@
 """A stored base weight and a generated change of it."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -71,7 +73,8 @@ def test_training_starts_at_a_pretrained_layer_and_moves_on(composition, conditi
     x = rng.normal(size=(8, 6)).astype("float32")
     pretrained = keras.layers.Dense(5)
     expected = to_numpy(pretrained(x))
-    layer = HyperDense(5, composition=composition)
+    # The base frozen: what is left to learn is the generated part.
+    layer = HyperDense(5, composition=composition, base_trainable=False)
     inputs = [keras.Input((6,))]
     arguments = {}
     data = [x]
@@ -83,8 +86,6 @@ def test_training_starts_at_a_pretrained_layer_and_moves_on(composition, conditi
     layer.kernel_weight.base.assign(pretrained.kernel.numpy())
     layer.bias.assign(pretrained.bias.numpy())
     np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    # The base frozen: what is left to learn is the generated part.
-    layer.kernel_weight.base.trainable = False
     model.compile(keras.optimizers.Adam(0.01), "mse")
     y = rng.normal(size=(8, 5)).astype("float32")
     history = model.fit(data, y, epochs=5, verbose=0).history["loss"]
@@ -117,13 +118,9 @@ def test_scale_has_one_factor_for_each_unit(layer, shape, units, rng):
     # By the factors on the outputs, against the kernels written out.
     outputs = to_numpy(layer(x, condition=condition))
     for b in range(2):
-        plain = layer.stock.from_config(
-            {
-                k: v
-                for k, v in layer.get_config().items()
-                if k not in ("generator", "embedding_dim", "generate_bias", "composition")
-            }
-        )
+        arguments = inspect.signature(layer.stock.__init__).parameters
+        config = {k: v for k, v in layer.get_config().items() if k in (*arguments, "dtype")}
+        plain = layer.stock.from_config(config)
         plain.build(shape)
         plain.set_weights([to_numpy(w) for w in layer.generate(condition[b]).values()])
         np.testing.assert_allclose(
@@ -153,3 +150,21 @@ def test_baking_composes(rng):
 def test_an_unknown_composition_is_named():
     with pytest.raises(ValueError, match="'replace', 'add', 'multiply', 'scale'"):
         HyperDense(3, composition="subtract")
+
+
+def test_a_frozen_base_stays_frozen_in_files_and_copies(tmp_path):
+    model = keras.Sequential([keras.Input((6,))])
+    model.add(HyperDense(5, composition="add", base_trainable=False))
+    model.save(tmp_path / "model.keras")
+    copies = [keras.models.load_model(tmp_path / "model.keras"), keras_hyper.clone(model)]
+    for one in [model, *copies]:
+        base = one.layers[0].kernel_weight.base
+        assert base.name not in [v.name for v in one.trainable_variables]
+        assert base.name in [v.name for v in one.non_trainable_variables]
+    assert isinstance(keras_hyper.bake(model).layers[0], keras.layers.Dense)
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((3, 4), (2,)), ((3, 4), ()), ((), (-1,))])
+def test_unit_axes_are_axes_of_the_weight(shape, axes):
+    with pytest.raises(ValueError, match="`unit_axes` must name one or more of"):
+        GeneratedWeight(LinearGenerator(), shape, composition="scale", unit_axes=axes)

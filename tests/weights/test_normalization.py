@@ -147,3 +147,27 @@ def test_normalised_layers_bake(rng):
     tolerance = 1e-6 if TRUE_FLOAT64 else 1e-5
     expected = to_numpy(model(x))
     np.testing.assert_allclose(to_numpy(keras_hyper.bake(model)(x)), expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "composition"),
+    [("weight", (6, 4), "scale"), ("weight", (1, 4), "replace"), ("rms", (1, 1), "replace")],
+)
+def test_one_number_is_not_normalised_by_itself(kind, shape, composition):
+    generator = LinearGenerator(8, normalization=kind)
+    slot = GeneratedWeight(generator, shape, composition=composition)
+    with pytest.raises(ValueError, match=f"normalization='{kind}' of one number"):
+        slot.build((None, 3))
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_sums_over_large_weights_fit_into_half_precision(kind, rng):
+    """With a mean of 2, 512 x 512 numbers sum up to 5e5; float16 ends at 65,504."""
+    keras.config.set_dtype_policy("mixed_float16")
+    slot = GeneratedWeight(MLPGenerator((16,), normalization=kind), (512, 512))
+    slot.build(None)
+    slot.generator.head.bias.assign(2 + rng.normal(size=512 * 512))
+    weight = to_numpy(slot().materialize()).astype("float64")
+    expected = 512**-0.5  # glorot_uniform
+    assert np.sqrt(np.mean(weight**2)) == pytest.approx(expected, rel=0.02)
+    assert bool(abs(weight.mean()) < 0.01 * expected) is (kind == "layer")
