@@ -36,6 +36,16 @@ def fresh_start():
     keras.config.set_floatx("float32")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def drop_what_was_compiled():
+    """JAX would keep every program until the process ends: gigabytes."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture
 def rng():
     import numpy as np

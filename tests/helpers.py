@@ -56,5 +56,6 @@ def gradients(function, layer, *tensors):
         with keras.StatelessScope(state_mapping=mapping):
             return function(*arguments)
 
-    grads = jax.grad(pure, argnums=(0, 1))([v.value for v in variables], tensors)
+    # Compiled as a whole: one by one, every operation is compiled for itself.
+    grads = jax.jit(jax.grad(pure, argnums=(0, 1)))([v.value for v in variables], tensors)
     return to_numpy([*grads[0], *grads[1]])
