@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.compare import about, compare, write
 
-CASES = ("static_stack", "baked", "dense", "conv", "forms")
+CASES = ("static_stack", "baked", "dense", "conv", "forms", "conv_forms")
 
 
 def main() -> int:
