@@ -43,15 +43,17 @@ def step(factored: bool, jit: bool = False) -> Callable[[Any], Callable[[], Any]
         rows = fan_in * (9 if window else 1)
         options = {"strides": (1, 1), "padding": "same", "data_format": "channels_last"}
 
-        def full(kernel: Any, x: Any) -> Any:
-            kernel = kernels.Full(kernel.materialize(), batched=True)
+        def apply(kernel: Any, x: Any) -> Any:
             return kernel.conv(x, **options, dilation_rate=(1, 1)) if window else kernel.dense(x)
+
+        def full(kernel: Any) -> Any:
+            return kernels.Full(kernel.materialize(), batched=True)
 
         def mixture(x: Any, condition: Any, bank: Any) -> Any:
             """Every shared kernel meets every sample, and the results are mixed."""
             kernel = kernels.Mixture(bank, condition)
             if not factored:
-                return full(kernel, x)
+                return apply(full(kernel), x)
             if len(input_shape) == 1:
                 return kernel.dense(x)
             lead = ops.shape(x)[:-1]
@@ -70,13 +72,7 @@ def step(factored: bool, jit: bool = False) -> Callable[[Any], Callable[[], Any]
             left = ops.reshape(factors[:, : RANK * rows], (BATCH, rows, RANK))
             right = ops.reshape(factors[:, RANK * rows :], (BATCH, RANK, fan_out))
             kernel = kernels.LowRank(left, right, shape)
-            if not factored:
-                return full(kernel, x)
-            if not window:
-                return kernel.dense(x)
-            first = kernels.Full(ops.reshape(left, (BATCH, *window, fan_in, RANK)), batched=True)
-            x = first.conv(x, **options, dilation_rate=(1, 1))
-            return kernels.Full(right, batched=True).dense(x)
+            return apply(kernel if factored else full(kernel), x)
 
         def lookup(x: Any, condition: Any, bank: Any) -> Any:
             """Rows of every shared table, mixed. The inputs scale them, for a gradient."""
@@ -84,7 +80,7 @@ def step(factored: bool, jit: bool = False) -> Callable[[Any], Callable[[], Any]
             ids = np.random.default_rng(0).integers(0, shape[0], (BATCH, *input_shape))
             ids = ops.convert_to_tensor(ids.astype("int32"))
             if not factored:
-                rows = kernels.Full(kernel.materialize(), batched=True).lookup(ids)
+                rows = full(kernel).lookup(ids)
             else:
                 parts = ops.take(ops.moveaxis(bank, 0, 1), ids, axis=0)
                 rows = ops.sum(ops.reshape(condition, (BATCH, 1, WIDTH, 1)) * parts, axis=-2)

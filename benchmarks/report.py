@@ -1,4 +1,4 @@
-"""`python -m benchmarks.report FILE`: the tables of a run, in Markdown."""
+"""`python -m benchmarks.report FILE ...`: the tables of runs, in Markdown."""
 
 import argparse
 import importlib
@@ -54,5 +54,6 @@ def markdown(report: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("file", type=pathlib.Path)
-    print(markdown(json.loads(parser.parse_args().file.read_text())))
+    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    runs = [json.loads(file.read_text()) for file in parser.parse_args().files]
+    print("\n\n".join(markdown(run) for run in runs))

@@ -63,7 +63,7 @@ def train(templates: int | None, seed: int, images: int, epochs: int) -> tuple[f
         return accuracy, 0.0
     generator = convolutions[0].generator
     similarity = generator.layer_similarity([layer.kernel_weight for layer in convolutions])
-    return accuracy, np.asarray(similarity)[np.triu_indices(DEPTH, 1)].mean()
+    return accuracy, similarity[np.triu_indices(DEPTH, 1)].mean()
 
 
 def stored(convolutions: list[keras.layers.Layer]) -> int:

@@ -18,13 +18,7 @@ class Kernel(abc.ABC):
     whole weight out where that is faster.
 
     A kernel is *batched* if it holds one weight for each sample.
-
-    Attributes:
-        thin: Whether a product takes fewer multiplications than one with the
-            weight written out, however often each sample uses it.
     """
-
-    thin: bool = False
 
     @property
     @abc.abstractmethod
@@ -35,6 +29,11 @@ class Kernel(abc.ABC):
     @abc.abstractmethod
     def batched(self) -> bool:
         """Whether there is one weight for each sample."""
+
+    @property
+    def thin(self) -> bool:
+        """Whether every product takes fewer multiplications than one written out."""
+        return False
 
     @abc.abstractmethod
     def materialize(self) -> Any:

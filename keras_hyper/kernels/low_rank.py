@@ -47,7 +47,7 @@ class LowRank(BatchedKernel):
         return self._shape
 
     @property
-    def thin(self) -> bool:  # type: ignore[override]
+    def thin(self) -> bool:
         """Whether both factors together are smaller than the weight."""
         rows, units = math.prod(self._shape[:-1]), self._shape[-1]
         return self._right.shape[1] * (rows + units) < rows * units

@@ -41,7 +41,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
             `"multiply"` and `"scale"` change a stored table that training
             starts from, see `GeneratedWeight`.
         **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+            table alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Integer tensor of shape `(batch, ...)`.

@@ -168,14 +168,14 @@ class GeneratedWeight(keras.layers.Layer):
                 f"'{self.path}': its standard deviation is not known, or zero."
             )
         shape = self.generated_shape
-        units = {axis % len(shape) for axis in self.unit_axes} if kind == "weight" else set()
+        units = self.unit_axes if kind == "weight" else ()
         together = math.prod(n for axis, n in enumerate(shape) if axis not in units)
         if together == 1 and kind != "batch":
             raise ValueError(
                 f"normalization={kind!r} of one number leaves at most its sign. Received: "
                 f"{self.generator} with it, for '{self.path}', where it makes numbers of shape "
-                f"{shape}{', each of them a unit' if units else ''}. Use normalization=None"
-                f"{', or rms' if math.prod(shape) > 1 else ''}."
+                f"{shape}{', each of them a unit' if units else ''}. Use another normalization, "
+                "or None."
             )
         # The generator's own start, native or the paper's, is normalised away.
         self.scale = std
@@ -291,14 +291,14 @@ class GeneratedWeight(keras.layers.Layer):
 
 
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:
-    """Returns `unit_axes`, or raises if the weight does not have them."""
+    """Returns `unit_axes` counted from the front, or raises if the weight lacks one."""
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
     if not axes or not all(isinstance(axis, int) and -rank <= axis < rank for axis in axes):
         raise ValueError(
             f"`unit_axes` must name one or more of the {rank} axes of the weight. Received: "
             f"unit_axes={axes}"
         )
-    return axes
+    return tuple(axis % rank for axis in axes)
 
 
 class _Penalty(keras.regularizers.Regularizer):

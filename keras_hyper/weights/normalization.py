@@ -18,7 +18,7 @@ class WeightNormalization(keras.layers.Layer):
 
     Args:
         kind: `"layer"`, `"rms"`, `"weight"` or `"batch"`, see `Generator`.
-        unit_axes: The axes of a weight that number its units.
+        unit_axes: The axes of a weight that number its units, from the front.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -44,8 +44,7 @@ class WeightNormalization(keras.layers.Layer):
         """Creates the gain: one number, or one for each unit."""
         shape: tuple[int, ...] = ()
         if self.kind == "weight":
-            units = {axis % len(weight_shape) for axis in self.unit_axes}
-            shape = tuple(n if axis in units else 1 for axis, n in enumerate(weight_shape))
+            shape = tuple(n if axis in self.unit_axes else 1 for axis, n in enumerate(weight_shape))
         self.gain = self.add_weight(name="gain", shape=shape, initializer="ones")
         if self.batch is not None:
             self.batch.build((None, math.prod(weight_shape)))
@@ -68,8 +67,8 @@ class WeightNormalization(keras.layers.Layer):
             flat = self.batch(flat, training=training if many else False)
             normal = ops.reshape(flat, shape)
         elif self.kind == "weight":
-            units = {axis % rank for axis in self.unit_axes}
-            normal = rms_normalize(weight, tuple(a for a in axes if a % rank not in units))
+            others = tuple(axis for axis in axes if axis + rank not in self.unit_axes)
+            normal = rms_normalize(weight, others)
         else:
             wide = ops.cast(weight, at_least_float32(weight.dtype))
             if self.kind == "layer":
