@@ -98,7 +98,10 @@ class LinearGenerator(Generator):
 
     def call(self, embedding: Any) -> Any:
         """Returns the numbers of the weight, flat."""
-        return self.head(self.features(embedding))
+        *lead, width = ops.shape(embedding)
+        # As one matrix of rows, for the reason that `shared_dense` gives.
+        rows = self.head(self.features(ops.reshape(embedding, (-1, width))))
+        return ops.reshape(rows, (*lead, self.head.units))
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight; for a batch of embeddings, as a mixture."""
@@ -110,7 +113,7 @@ class LinearGenerator(Generator):
         bank = ops.cast(self.head.kernel, dtype)
         return Mixture(
             bank=ops.reshape(bank, (bank.shape[0], *weight_shape)),
-            coefficients=ops.cast(ops.squeeze(self.features(embedding), 1), dtype),
+            coefficients=ops.cast(self.features(ops.squeeze(embedding, 1)), dtype),
             bias=ops.reshape(ops.cast(self.head.bias, dtype), weight_shape),
         )
 

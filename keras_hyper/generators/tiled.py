@@ -146,8 +146,10 @@ class TiledKernelGenerator(Generator):
     def call(self, embedding: Any) -> Any:
         """Returns one tile for each embedding."""
         lead = ops.shape(embedding)[:-1]
-        rows = ops.reshape(self.hidden(embedding), (*lead, self._rows, self.hidden_dim))
-        return self.head(rows)
+        # As one matrix of rows, for the reason that `shared_dense` gives.
+        hidden = self.hidden(ops.reshape(embedding, (-1, self.embedding_dim)))
+        rows = self.head(ops.reshape(hidden, (-1, self.hidden_dim)))
+        return ops.reshape(rows, (*lead, self._rows, self.head.units))
 
     def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
         """Returns the kernel: the tiles laid out as a grid, and cropped to size."""

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.kernels.kernel import BatchedKernel, Full, Kernel
-from keras_hyper.ops import conv_groups
+from keras_hyper.ops import conv_groups, shared_dense
 
 
 class Sum(BatchedKernel):
@@ -53,11 +53,7 @@ class Sum(BatchedKernel):
         """Returns `inputs @ weight`, over the last axis of the inputs."""
         if len(inputs.shape) != 2 and not self._delta.thin:
             return super().dense(inputs)
-        # As one matrix of rows: the gradient of a product that broadcasts, on
-        # TensorFlow, has a weight for each sample.
-        *lead, fan_in = ops.shape(inputs)
-        shared = ops.reshape(inputs, (-1, fan_in)) @ self._base
-        return ops.reshape(shared, (*lead, self.shape[-1])) + self._delta.dense(inputs)
+        return shared_dense(inputs, self._base) + self._delta.dense(inputs)
 
     def conv(self, inputs: Any, **options: Any) -> Any:
         """Returns the convolution of the inputs with the weight."""

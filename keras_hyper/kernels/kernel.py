@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.ops import per_sample_conv, per_sample_dense, per_sample_take
+from keras_hyper.ops import per_sample_conv, per_sample_dense, per_sample_take, shared_dense
 
 
 class Kernel(abc.ABC):
@@ -118,7 +118,7 @@ class Kernel(abc.ABC):
 
 
 def _dense(inputs: Any, weight: Any, batched: bool) -> Any:
-    return per_sample_dense(inputs, weight) if batched else ops.matmul(inputs, weight)
+    return (per_sample_dense if batched else shared_dense)(inputs, weight)
 
 
 def _conv(inputs: Any, weight: Any, batched: bool, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.checks import positive_int
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 
@@ -85,8 +86,8 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            input_dim,
-            output_dim,
+            positive_int("input_dim", input_dim),
+            positive_int("output_dim", output_dim),
             embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
             embeddings_constraint=embeddings_constraint,

@@ -8,5 +8,6 @@ from keras_hyper.ops.conv import per_sample_depthwise_conv as per_sample_depthwi
 from keras_hyper.ops.conv_transpose import per_sample_conv_transpose as per_sample_conv_transpose
 from keras_hyper.ops.per_sample import per_sample_dense as per_sample_dense
 from keras_hyper.ops.per_sample import per_sample_take as per_sample_take
+from keras_hyper.ops.per_sample import shared_dense as shared_dense
 from keras_hyper.ops.rms_normalize import at_least_float32 as at_least_float32
 from keras_hyper.ops.rms_normalize import rms_normalize as rms_normalize

@@ -31,6 +31,25 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
     return ops.reshape(rows @ kernels, (batch, *positions, fan_out))
 
 
+def shared_dense(inputs: Any, weight: Any) -> Any:
+    """Returns `inputs @ weight`, as one product of all rows.
+
+    A product that broadcasts has, on TensorFlow, a gradient with a weight for each
+    sample: that of Keras 3.12, too.
+
+    Args:
+        inputs: Tensor of shape `(..., in)`.
+        weight: Tensor of shape `(in, out)`.
+
+    Returns:
+        Tensor of shape `(..., out)`.
+    """
+    if len(inputs.shape) == 2:
+        return inputs @ weight
+    *lead, fan_in = ops.shape(inputs)
+    return ops.reshape(ops.reshape(inputs, (-1, fan_in)) @ weight, (*lead, weight.shape[-1]))
+
+
 def per_sample_take(tables: Any, ids: Any) -> Any:
     """Looks up rows in a table of each sample's own.
 
