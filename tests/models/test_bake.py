@@ -177,6 +177,7 @@ def test_vocabularies_come_along():
             keras.Input((1,), dtype="int64"),
             lookup,
             keras.layers.Embedding(6, 4),
+            keras.layers.Flatten(),  # `Dense` of Keras 3.12 rounds otherwise at rank 3.
             HyperDense(3),
         ]
     )
