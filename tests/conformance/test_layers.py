@@ -154,7 +154,7 @@ def test_fit_trains_every_variable(row):
     check_fit(row, jit=JIT)
 
 
-@pytest.mark.tensorflow  # PyTorch is not compiled above, and JAX knows no graph without XLA.
+@pytest.mark.skipif(not JIT, reason="the test above is not compiled either")
 @over(CLASSES)
 def test_fit_without_xla_trains_every_variable(row):
     check_fit(row, jit=False)
@@ -176,7 +176,7 @@ def test_predictions_agree_at_any_batch_size(row):
     check_predictions(row, jit=JIT)
 
 
-@pytest.mark.tensorflow
+@pytest.mark.skipif(not JIT, reason="the test above is not compiled either")
 @over(CLASSES)
 def test_predictions_without_xla_agree_at_any_batch_size(row):
     check_predictions(row, jit=False)
