@@ -27,10 +27,43 @@ def relative_error(actual, expected):
     return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-300)
 
 
+def compiled(function, layer):
+    """Returns `function`, on JAX as one program of the weights of `layer`.
+
+    Called plainly, JAX compiles every operation for itself, which takes far longer.
+    The program reads the weights anew at every call, and updates none.
+    """
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    variables = layer.variables
+    program = jax.jit(_pure(function, variables))
+    return lambda *args, **kwargs: program([v.value for v in variables], args, kwargs)
+
+
+def _pure(function, variables):
+    def pure(values, args, kwargs):
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return function(*args, **kwargs)
+
+    return pure
+
+
 def gradients(function, layer, *tensors):
     """Returns the gradients of `function(*tensors)` as NumPy arrays.
 
     By the trainable variables of `layer`, then by the tensors.
+    """
+    return outputs_and_gradients(lambda *t: (function(*t), ()), layer, *tensors)[1]
+
+
+def outputs_and_gradients(function, layer, *tensors):
+    """Returns what goes with the loss, and its gradients, as NumPy arrays.
+
+    `function(*tensors)` returns the loss and anything else. The gradients are by
+    the trainable variables of `layer`, then by the tensors.
     """
     backend = keras.backend.backend()
     variables = layer.trainable_variables
@@ -40,22 +73,19 @@ def gradients(function, layer, *tensors):
 
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            value = function(*tensors)
-        return to_numpy(tape.gradient(value, [v.value for v in variables] + tensors))
-    if backend == "torch":
+            loss, outputs = function(*tensors)
+        grads = tape.gradient(loss, [v.value for v in variables] + tensors)
+    elif backend == "torch":
         import torch
 
         tensors = [t.detach().clone().requires_grad_(True) for t in tensors]
-        value = function(*tensors)
-        grads = torch.autograd.grad(value, [v.value for v in variables] + tensors)
-        return [g.detach().cpu().numpy() for g in grads]
-    import jax
+        loss, outputs = function(*tensors)
+        grads = torch.autograd.grad(loss, [v.value for v in variables] + tensors)
+    else:
+        import jax
 
-    def pure(values, arguments):
-        mapping = list(zip(variables, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
-            return function(*arguments)
-
-    # Compiled as a whole: one by one, every operation is compiled for itself.
-    grads = jax.jit(jax.grad(pure, argnums=(0, 1)))([v.value for v in variables], tensors)
-    return to_numpy([*grads[0], *grads[1]])
+        # Compiled as a whole, as in `compiled`.
+        pure = jax.jit(jax.grad(_pure(function, variables), argnums=(0, 1), has_aux=True))
+        grads, outputs = pure([v.value for v in variables], tensors, {})
+        grads = [*grads[0], *grads[1]]
+    return to_numpy(outputs), to_numpy(grads)

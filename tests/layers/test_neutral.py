@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import JIT, TRUE_FLOAT64, gradients, relative_error, to_numpy
+from helpers import (
+    JIT,
+    TRUE_FLOAT64,
+    gradients,
+    outputs_and_gradients,
+    relative_error,
+    to_numpy,
+)
 from keras_hyper import (
     ChunkedGenerator,
     Generator,
@@ -187,19 +194,19 @@ def twins(case, generator, condition_shape, rng, dtype="float32"):
 
 def check_twins(hyper, stock, x, condition, tolerance):
     """Compares outputs, and the gradients by weights, bias and inputs."""
-    expected = to_numpy(stock(x))
-    assert relative_error(hyper(x, condition=condition), expected) <= tolerance
 
-    direction = keras.ops.convert_to_tensor(
-        np.cos(np.arange(expected.size)).reshape(expected.shape)
-    )
-    direction = keras.ops.cast(direction, expected.dtype)
+    def twin(layer, **kwargs):
+        def loss(x):
+            outputs = layer(x, **kwargs)
+            shape = [int(n) for n in outputs.shape]
+            direction = np.cos(np.arange(np.prod(shape))).reshape(shape)
+            return keras.ops.sum(outputs * keras.ops.cast(direction, outputs.dtype)), outputs
 
-    def loss(layer, **kwargs):
-        return lambda x: keras.ops.sum(layer(x, **kwargs) * direction)
+        return outputs_and_gradients(loss, layer, x)
 
-    ours = gradients(loss(hyper, condition=condition), hyper, x)
-    theirs = gradients(loss(stock), stock, x)
+    outputs, ours = twin(hyper, condition=condition)
+    expected, theirs = twin(stock)
+    assert relative_error(outputs, expected) <= tolerance
     named = {id(v): g for v, g in zip(hyper.trainable_variables, ours, strict=False)}
     scale = hyper.kernel_weight.scale
     kernel = named[id(hyper.generator.place)].reshape(theirs[0].shape) / scale
