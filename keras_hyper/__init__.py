@@ -19,6 +19,14 @@ from keras_hyper.layers import HyperDepthwiseConv2D as HyperDepthwiseConv2D
 from keras_hyper.layers import HyperEmbedding as HyperEmbedding
 from keras_hyper.models import bake as bake
 from keras_hyper.models import clone as clone
+from keras_hyper.rnn import HyperGRU as HyperGRU
+from keras_hyper.rnn import HyperGRUCell as HyperGRUCell
+from keras_hyper.rnn import HyperLSTM as HyperLSTM
+from keras_hyper.rnn import HyperLSTMCell as HyperLSTMCell
+from keras_hyper.rnn import HyperSimpleRNN as HyperSimpleRNN
+from keras_hyper.rnn import HyperSimpleRNNCell as HyperSimpleRNNCell
+from keras_hyper.rnn import LayerNormLSTM as LayerNormLSTM
+from keras_hyper.rnn import LayerNormLSTMCell as LayerNormLSTMCell
 from keras_hyper.summaries import summary as summary
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
@@ -36,6 +44,14 @@ __all__ = [
     "HyperDense",
     "HyperDepthwiseConv2D",
     "HyperEmbedding",
+    "HyperGRU",
+    "HyperGRUCell",
+    "HyperLSTM",
+    "HyperLSTMCell",
+    "HyperSimpleRNN",
+    "HyperSimpleRNNCell",
+    "LayerNormLSTM",
+    "LayerNormLSTMCell",
     "LinearGenerator",
     "LowRankGenerator",
     "MLPGenerator",

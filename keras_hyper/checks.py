@@ -28,6 +28,18 @@ def positive_ints(name: str, values: Any) -> tuple[int, ...]:
     return tuple(positive_int(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
+def rate(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises if it is no rate of dropout."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"`{name}` must be a number, at least 0 and less than 1. Received: {name}={value!r} "
+            f"(of type {type(value).__name__})"
+        )
+    if not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be at least 0 and less than 1. Received: {name}={value}")
+    return float(value)
+
+
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Returns `value`, or raises if it is none of the `allowed` strings."""
     if value not in allowed:

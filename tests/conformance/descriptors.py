@@ -20,6 +20,11 @@ from keras_hyper import (
     HyperDense,
     HyperDepthwiseConv2D,
     HyperEmbedding,
+    HyperGRU,
+    HyperLSTM,
+    HyperLSTMCell,
+    HyperSimpleRNN,
+    LayerNormLSTM,
     LinearGenerator,
     LowRankGenerator,
     MagnitudeInvariantEncoding,
@@ -45,13 +50,15 @@ class Row:
     rounding: float = 1.0
     # False where Keras itself computes in float32 inside.
     float64: bool = True
+    # How `call` names its first argument.
+    argument: str = "inputs"
     # A variant of another row: only configuration, gradients, training, prediction
     # and files are tested.
     variant: bool = False
 
     def shapes(self, batch=None):
         """Returns the arguments of `build`."""
-        shapes = {"inputs_shape": (batch, *self.inputs)}
+        shapes = {f"{self.argument}_shape": (batch, *self.inputs)}
         if self.condition is not None:
             shapes["condition_shape"] = (batch, *self.condition)
         return shapes
@@ -59,25 +66,25 @@ class Row:
     def data(self, batch, seed=0, dtype=None):
         """Returns the arguments of a call, drawn at random."""
         rng = np.random.default_rng(seed)
-        shapes = {"inputs": self.inputs, "condition": self.condition}
+        shapes = {self.argument: self.inputs, "condition": self.condition}
         data = {
             name: rng.normal(size=(batch, *shape)).astype(dtype or "float32")
             for name, shape in shapes.items()
             if shape is not None
         }
         if self.dtype != "float32":
-            data["inputs"] = rng.integers(0, 4, (batch, *self.inputs)).astype(self.dtype)
+            data[self.argument] = rng.integers(0, 4, (batch, *self.inputs)).astype(self.dtype)
         return data
 
     def model(self, layer=None):
         """Returns a functional model of the layer alone."""
         layer = layer or self.make()
-        inputs = {"inputs": keras.Input(self.inputs, name="inputs", dtype=self.dtype)}
-        if self.condition is not None:
-            inputs["condition"] = keras.Input(self.condition, name="condition")
-        if len(inputs) == 1:
-            return keras.Model(inputs, layer(inputs["inputs"]))
-        return keras.Model(inputs, layer(inputs["inputs"], condition=inputs["condition"]))
+        name = self.argument
+        inputs = {name: keras.Input(self.inputs, name=name, dtype=self.dtype)}
+        if self.condition is None:
+            return keras.Model(inputs, layer(inputs[name]))
+        inputs["condition"] = keras.Input(self.condition, name="condition")
+        return keras.Model(inputs, layer(inputs[name], condition=inputs["condition"]))
 
 
 def tiles():
@@ -273,6 +280,27 @@ LAYERS.append(
         variant=True,
     )
 )
+# Sigmoids again, for JAX.
+SMALL = {"hyper_units": 3, "embedding_dim": 2, "activation": "sigmoid"}
+RECURRENT = {
+    "rnn": layer(HyperSimpleRNN, 4, **SMALL),
+    "rnn-full": layer(HyperSimpleRNN, 4, **SMALL, form="full"),
+    "lstm": layer(HyperLSTM, 4, **SMALL, layer_norm=True),
+    "gru": layer(HyperGRU, 4, **SMALL, return_sequences=True),
+    "layer-norm-lstm": layer(LayerNormLSTM, 4, activation="sigmoid", use_bias=True),
+    "lstm-dropout": layer(HyperLSTM, 4, **SMALL, recurrent_dropout=0.1, dropout=0.1),
+    "lstm-cell": lambda: keras.layers.RNN(HyperLSTMCell(4, **SMALL)),
+}
+LAYERS += [
+    Row(
+        name,
+        make,
+        (5, 3),
+        argument="sequences",
+        variant=name in ("rnn-full", "lstm-dropout", "lstm-cell"),
+    )
+    for name, make in RECURRENT.items()
+]
 FULL = [row for row in LAYERS if not row.variant]
 # What is slow, and depends on the class alone, is done with one row for each class.
 CLASSES = {(type(row.make()), row.condition is None): row for row in reversed(FULL)}.values()

@@ -37,19 +37,18 @@ def test_attributes_exist_after_init_and_variables_after_build(row):
     ours = {name for name in dir(layer) if not name.startswith(("_self_", "_torch_"))}
     assert ours <= attributes
     weights = [w.path for w in layer.weights]
-    layer(**row.data(2))
+    compiled(layer, layer)(**row.data(2))
     assert [w.path for w in layer.weights] == weights
     assert weights
 
 
 @over(ROWS)
-def test_symbolic_call_matches_eager_call(row):
+def test_symbolic_call_matches_real_call(row):
     layer = row.make()
     model = row.model(layer)
     for batch in (1, 3):
-        outputs = (
-            layer(**row.data(batch)) if len(row.data(1)) > 1 else layer(row.data(batch)["inputs"])
-        )
+        data = row.data(batch)
+        outputs = compiled(layer, layer)(data.pop(row.argument), **data)
         assert tuple(outputs.shape[1:]) == tuple(model.output.shape[1:])
         assert keras.backend.standardize_dtype(outputs.dtype) == model.output.dtype
 
@@ -138,14 +137,18 @@ def test_gradients_match_finite_differences(row):
         assert numeric == pytest.approx(analytic_value, rel=tolerance, abs=tolerance)
 
 
-def check_fit(row, jit, batch_size):
+def check_fit(row, jit):
     model = row.model()
     model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse", jit_compile=jit)
     assert model.jit_compile is jit
+    # The paper starts hyper cells without a gradient into them.
+    for variable in model.trainable_variables:
+        if variable.name in ("embedding_kernel", "bias_scale_kernel"):
+            variable.assign(variable.numpy() + 0.3)
     before = [v.numpy() for v in model.trainable_variables]
     data = row.data(6)
     targets = np.random.default_rng(3).normal(size=(6, *model.output.shape[1:]))
-    history = model.fit(data, targets.astype("float32"), batch_size, epochs=2, verbose=0)
+    history = model.fit(data, targets.astype("float32"), batch_size=3, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     for variable, old in zip(model.trainable_variables, before, strict=True):
         assert np.abs(variable.numpy() - old).max() > 0, variable.path
@@ -154,14 +157,17 @@ def check_fit(row, jit, batch_size):
 @over(LAYERS)
 def test_fit_trains_every_variable(row):
     """Compiled, on the backends that Keras compiles."""
-    check_fit(row, jit=JIT, batch_size=4)
+    check_fit(row, jit=JIT)
+
+
+# Every single operation is compiled for itself then on JAX.
+WITHOUT_XLA = [r for r in CLASSES if keras.backend.backend() != "jax" or "dense" in r.name]
 
 
 @pytest.mark.skipif(not JIT, reason="the test above is not compiled either")
-@over(CLASSES)
+@over(WITHOUT_XLA)
 def test_fit_without_xla_trains_every_variable(row):
-    # Of one size, because JAX would compile every operation again for the rest.
-    check_fit(row, jit=False, batch_size=3)
+    check_fit(row, jit=False)
 
 
 def check_predictions(row, jit):
@@ -181,7 +187,7 @@ def test_predictions_agree_at_any_batch_size(row):
 
 
 @pytest.mark.skipif(not JIT, reason="the test above is not compiled either")
-@over(CLASSES)
+@over(WITHOUT_XLA)
 def test_predictions_without_xla_agree_at_any_batch_size(row):
     check_predictions(row, jit=False)
 
@@ -190,9 +196,11 @@ def test_predictions_without_xla_agree_at_any_batch_size(row):
 def test_samples_do_not_mix(row):
     layer = row.make()
     data = row.data(3)
-    whole = to_numpy(layer(**data))
+    layer.build(**row.shapes(3))
+    call = compiled(layer, layer)
+    whole = to_numpy(call(**data))
     for b in range(3):
-        alone = to_numpy(layer(**{name: value[b : b + 1] for name, value in data.items()}))
+        alone = to_numpy(call(**{name: value[b : b + 1] for name, value in data.items()}))
         np.testing.assert_allclose(whole[b : b + 1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -200,10 +208,11 @@ def test_samples_do_not_mix(row):
 def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
     layer = row.make()
     data = row.data(3)
-    layer(**data)
+    layer.build(**row.shapes(3))
+    call = compiled(layer, layer)
     condition = data["condition"][0]
-    shared = to_numpy(layer(data["inputs"], condition=condition))
-    repeated = to_numpy(layer(data["inputs"], condition=np.stack([condition] * 3)))
+    shared = to_numpy(call(data["inputs"], condition=condition))
+    repeated = to_numpy(call(data["inputs"], condition=np.stack([condition] * 3)))
     np.testing.assert_allclose(shared, repeated, rtol=1e-4, atol=1e-5)
 
 
@@ -211,9 +220,11 @@ def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
 def test_a_bad_condition_harms_only_its_own_sample(row):
     layer = row.make()
     data = row.data(3)
-    expected = to_numpy(layer(**data))
+    layer.build(**row.shapes(3))
+    call = compiled(layer, layer)
+    expected = to_numpy(call(**data))
     for bad in (np.nan, np.inf, 1e30):
         condition = data["condition"].copy()
         condition[1] = bad
-        outputs = to_numpy(layer(data["inputs"], condition=condition))
+        outputs = to_numpy(call(data["inputs"], condition=condition))
         np.testing.assert_allclose(outputs[[0, 2]], expected[[0, 2]], rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 from helpers import (
     JIT,
     TRUE_FLOAT64,
+    compiled,
     gradients,
     outputs_and_gradients,
     relative_error,
@@ -299,11 +300,10 @@ def test_per_sample_equals_the_equations(case, generator, rng):
     if generator is NeutralLinear:  # No longer neutral: the mixture must be right, too.
         hyper.generator.head.kernel.assign(rng.normal(size=hyper.generator.head.kernel.shape))
     condition = rng.normal(size=(3, 4))
-    weights = to_numpy(hyper.generate(condition))
+    weights = to_numpy(compiled(hyper.generate, hyper)(condition))
     bias = weights.get("bias", 0.0)
-    for sample, kernel, outputs in zip(
-        x, weights["kernel"], to_numpy(hyper(x, condition=condition)), strict=True
-    ):
+    results = to_numpy(compiled(hyper, hyper)(x, condition=condition))
+    for sample, kernel, outputs in zip(x, weights["kernel"], results, strict=True):
         expected = by_the_equations(hyper, sample, kernel, bias)
         if hyper.activation is keras.activations.sigmoid:
             expected = 1 / (1 + np.exp(-expected))

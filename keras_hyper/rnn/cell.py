@@ -1,0 +1,183 @@
+"""What the recurrent cells share: their stored weights, their states, their checks."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import positive_int
+from keras_hyper.initializers import OrthogonalPerGate
+from keras_hyper.rnn.dropout import Drop, drop_in_this_step
+
+
+class RecurrentCell(keras.layers.Layer):
+    """Base of the cells: `W_x`, `W_h` and `b` of all gates, side by side.
+
+    Args:
+        units: Integer, width of the output.
+        activation: Activation function of the candidate.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of `W_x`. None for `OrthogonalPerGate`.
+        recurrent_initializer: Initializer of `W_h`. None for `OrthogonalPerGate`.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of `W_x`.
+        recurrent_regularizer: Regularizer of `W_h`.
+        bias_regularizer: Regularizer of the bias.
+        kernel_constraint: Constraint of `W_x`.
+        recurrent_constraint: Constraint of `W_h`.
+        bias_constraint: Constraint of the bias.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Attributes:
+        gates: How many gates there are.
+        copies: How many matrices are stored for each gate.
+        state_size: Width of each state. The first one is the output.
+        output_size: Width of the output.
+    """
+
+    gates: ClassVar[int]
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        recurrent_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = positive_int("units", units)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = self._initializer(kernel_initializer)
+        self.recurrent_initializer = self._initializer(recurrent_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.kernel: Any = None
+        self.recurrent_kernel: Any = None
+        self.bias: Any = None
+        self.copies = 1
+        self.state_size = [self.units]
+        self.output_size = self.units
+
+    def _initializer(self, initializer: Any) -> Any:
+        return keras.initializers.get(initializer) or OrthogonalPerGate(self.gates)
+
+    def build_weights(self, input_shape: Sequence[int | None]) -> int:
+        """Creates `W_x`, `W_h` and the bias, and returns the width of the inputs."""
+        width = input_shape[-1]
+        if len(input_shape) != 2 or width is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' takes one time step of shape (batch, "
+                f"features), with `features` known. Received: inputs of shape {tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: width})
+        gates = self.gates * self.units
+        self.kernel = self.add_weight(
+            shape=(width, self.copies * gates),
+            name="kernel",
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, self.copies * gates),
+            name="recurrent_kernel",
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(gates,),
+                name="bias",
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        return width
+
+    @property
+    def dropouts(self) -> list[tuple[float, int]]:
+        """Rate and width of each thing that `advance` drops."""
+        return []
+
+    def project(self, inputs: Any) -> Any:
+        """Returns all that depends on the inputs alone, for one step or for many.
+
+        Args:
+            inputs: Tensor of shape `(batch, ..., features)`.
+
+        Returns:
+            Tensor of shape `(batch, ..., width)`.
+        """
+        raise NotImplementedError
+
+    def transition(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
+        """Returns the new states, for `advance`."""
+        raise NotImplementedError
+
+    def advance(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
+        """Returns the new states.
+
+        Args:
+            projected: What `project` returned, for one step.
+            states: The states before it.
+            drops: What to do to each thing in `dropouts`, empty for nothing.
+        """
+        # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
+        states = self.transition(projected, list(states), drops)
+        return [ops.cast(state, self.compute_dtype) for state in states]
+
+    def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
+        """Returns the output and the new states."""
+        self.check_states(states)
+        drops = [drop_in_this_step(self, rate, training) for rate, _ in self.dropouts]
+        states = self.advance(self.project(inputs), states, drops)
+        return states[0], states
+
+    def check_states(self, states: Sequence[Any]) -> None:
+        """Raises if these are not the states of this cell."""
+        shapes = [tuple(state.shape) for state in states]
+        if [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
+            expected = ", ".join(f"(batch, {size})" for size in self.state_size)
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' needs {len(self.state_size)} states of "
+                f"shapes {expected}. Received: {len(shapes)} of shapes "
+                f"{', '.join(map(str, shapes))}"
+            )
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+        """Returns zeros for a batch."""
+        return [ops.zeros((batch_size, size), dtype=self.compute_dtype) for size in self.state_size]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this cell again."""
+        serializers = {
+            "initializer": keras.initializers.serialize,
+            "regularizer": keras.regularizers.serialize,
+            "constraint": keras.constraints.serialize,
+        }
+        config = {
+            f"{weight}_{kind}": serialize(getattr(self, f"{weight}_{kind}"))
+            for kind, serialize in serializers.items()
+            for weight in ("kernel", "recurrent", "bias")
+        }
+        config["units"] = self.units
+        config["activation"] = keras.activations.serialize(self.activation)
+        config["use_bias"] = self.use_bias
+        return {**super().get_config(), **config}

@@ -1,0 +1,201 @@
+"""Recurrent cells whose weights change at every step."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import one_of, positive_int
+from keras_hyper.initializers import OrthogonalPerGate
+from keras_hyper.ops import shared_dense
+from keras_hyper.rnn.cell import RecurrentCell
+from keras_hyper.rnn.dropout import Drop, keep
+
+INITIALIZATIONS = ("paper", "supercell")
+# Every row of every matrix starts at a tenth (Cooijmans et al., 2016, for the gain of
+# batch normalisation in an LSTM).
+FIRST_SCALE = 0.1
+
+
+class HyperCell(RecurrentCell):
+    r"""Base of the cells with generated weights.
+
+    A small cell of the same kind, the *hyper cell*, sees `[h; x]` at every step.
+    Its new state `h^` makes three short embeddings for each gate of the main cell,
+    `z_h = E_h h^ + e_h`, `z_x = E_x h^ + e_x` and `z_b = E_b h^`; these make a scale
+    for each row of `W_h` and of `W_x`, and a bias:
+
+    `d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0` with `d_h = S_h z_h`, `d_x = S_x z_x`.
+
+    Args:
+        units: Integer, width of the output.
+        hyper_units: Integer, width of the hyper cell.
+        embedding_dim: Integer, width of each embedding.
+        initialization: `"paper"` or `"supercell"`.
+        kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
+        **kwargs: Arguments of `RecurrentCell`.
+
+    Attributes:
+        main_states: How many states the main cell has. Those of the hyper cell,
+            as many, follow them.
+    """
+
+    main_states: ClassVar[int]
+
+    def __init__(
+        self,
+        units: int,
+        hyper_units: int = 128,
+        embedding_dim: int = 4,
+        initialization: str = "paper",
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        one_of("initialization", initialization, INITIALIZATIONS)
+        if kernel_initializer is None and initialization == "supercell":
+            kernel_initializer = "glorot_uniform"
+        super().__init__(units, kernel_initializer=kernel_initializer, **kwargs)
+        self.initialization = initialization
+        self.hyper_units = positive_int("hyper_units", hyper_units)
+        self.embedding_dim = positive_int("embedding_dim", embedding_dim)
+        self.hyper_kernel: Any = None
+        self.hyper_state_kernel: Any = None
+        self.hyper_recurrent_kernel: Any = None
+        self.hyper_bias: Any = None
+        self.embedding_kernel: Any = None
+        self.embedding_bias: Any = None
+        self.bias_embedding_kernel: Any = None
+        self.scale_kernel: Any = None
+        self.bias_scale_kernel: Any = None
+        self.state_size = [self.units] * self.main_states + [self.hyper_units] * self.main_states
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights for one step of known width."""
+        width = self.build_weights(input_shape)
+        self._build_hyper_cell(width)
+        self._build_scales()
+
+    def _build_hyper_cell(self, width: int) -> None:
+        units, gates = self.units, self.gates * self.hyper_units
+        # `W_x^` of the paper is one matrix for `[h; x]`. It is kept as two, because
+        # only one of them can be applied to all steps at once; both draw the whole.
+        draw = OrthogonalPerGate(self.gates)
+        if self.initialization == "supercell":
+            draw = keras.initializers.GlorotUniform()
+
+        def rows(part: slice) -> Any:
+            return lambda shape, dtype=None: draw((units + width, gates), dtype=dtype)[part]
+
+        self.hyper_state_kernel = self.add_weight(
+            shape=(units, gates), name="hyper_state_kernel", initializer=rows(slice(units))
+        )
+        self.hyper_kernel = self.add_weight(
+            shape=(width, gates), name="hyper_kernel", initializer=rows(slice(units, None))
+        )
+        self.hyper_recurrent_kernel = self.add_weight(
+            shape=(self.hyper_units, gates),
+            name="hyper_recurrent_kernel",
+            initializer=OrthogonalPerGate(self.gates),
+        )
+        if self.use_bias:
+            self.hyper_bias = self.add_weight(
+                shape=(gates,), name="hyper_bias", initializer="zeros"
+            )
+
+    def _build_scales(self) -> None:
+        numbers = self.gates * self.embedding_dim
+        # A change of `h^` changes nothing yet, and every scale is `FIRST_SCALE`.
+        self.embedding_kernel = self.add_weight(
+            shape=(self.hyper_units, 2 * numbers), name="embedding_kernel", initializer="zeros"
+        )
+        self.embedding_bias = self.add_weight(
+            shape=(2 * numbers,), name="embedding_bias", initializer="ones"
+        )
+        if self.copies == 1:
+            self.scale_kernel = self.add_weight(
+                shape=(2 * self.gates, self.embedding_dim, self.units),
+                name="scale_kernel",
+                initializer=keras.initializers.Constant(FIRST_SCALE / self.embedding_dim),
+            )
+        if self.use_bias:
+            self.bias_embedding_kernel = self.add_weight(
+                shape=(self.hyper_units, numbers),
+                name="bias_embedding_kernel",
+                initializer=keras.initializers.RandomNormal(stddev=0.01),
+            )
+            self.bias_scale_kernel = self.add_weight(
+                shape=(self.gates, self.embedding_dim, self.units),
+                name="bias_scale_kernel",
+                initializer="zeros",
+            )
+
+    def project(self, inputs: Any) -> Any:
+        """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
+        main = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
+        hyper = shared_dense(inputs, ops.convert_to_tensor(self.hyper_kernel))
+        if self.use_bias:
+            hyper = hyper + self.hyper_bias
+        return ops.concatenate([main, hyper], axis=-1)
+
+    def transition(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
+        """Returns the states of the main cell, then those of the hyper cell."""
+        drop, hyper_drop = drops or (keep, keep)
+        main, hyper = states[: self.main_states], states[self.main_states :]
+        inputs, hyper_inputs = ops.split(projected, [self.kernel.shape[-1]], axis=-1)
+        hyper = self.step(
+            hyper_inputs + main[0] @ ops.convert_to_tensor(self.hyper_state_kernel),
+            hyper[0] @ ops.convert_to_tensor(self.hyper_recurrent_kernel),
+            hyper,
+            hyper_drop,
+            hyper=True,
+        )
+        inputs, hidden = self.modulate(
+            inputs,
+            main[0] @ ops.convert_to_tensor(self.recurrent_kernel),
+            hyper[0],
+        )
+        return [*self.step(inputs, hidden, main, drop, hyper=False), *hyper]
+
+    def modulate(self, inputs: Any, hidden: Any, hyper_output: Any) -> tuple[Any, Any]:
+        """Returns `d_x (W_x x) + b` and `d_h (W_h h)` from the plain products and `h^`."""
+        hidden_scale, inputs_scale = ops.split(self.scales(hyper_output), 2, axis=-1)
+        return self.add_bias(inputs_scale * inputs, hyper_output), hidden_scale * hidden
+
+    def embeddings(self, hyper_output: Any) -> Any:
+        """Returns `[z_h, z_x]`, all gates of `z_h` first, from `h^`."""
+        return hyper_output @ ops.convert_to_tensor(self.embedding_kernel) + self.embedding_bias
+
+    def scales(self, hyper_output: Any) -> Any:
+        """Returns `[d_h, d_x]`, all gates of `d_h` first, from `h^`."""
+        return _for_each_gate(self.embeddings(hyper_output), self.scale_kernel)
+
+    def add_bias(self, inputs: Any, hyper_output: Any) -> Any:
+        """Returns `inputs + S_b z_b + b_0`, from `h^`."""
+        if not self.use_bias:
+            return inputs
+        z = hyper_output @ ops.convert_to_tensor(self.bias_embedding_kernel)
+        return inputs + (_for_each_gate(z, self.bias_scale_kernel) + self.bias)
+
+    def step(
+        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
+    ) -> list[Any]:
+        """Returns the new states of the main or the hyper cell from pre-activations."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this cell again."""
+        config = {
+            "hyper_units": self.hyper_units,
+            "embedding_dim": self.embedding_dim,
+            "initialization": self.initialization,
+        }
+        return {**super().get_config(), **config}
+
+
+def _for_each_gate(z: Any, kernel: Any) -> Any:
+    """Returns `kernel[n] z[n]` side by side, for `z` of shape `(batch, gates * dim)`."""
+    kernel = ops.convert_to_tensor(kernel)
+    gates, dim, units = kernel.shape
+    z = ops.transpose(ops.reshape(z, (-1, gates, dim)), (1, 0, 2))
+    return ops.reshape(ops.transpose(z @ kernel, (1, 0, 2)), (-1, gates * units))

@@ -1,0 +1,153 @@
+"""The HyperRNN of the paper."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.checks import one_of, positive_int
+from keras_hyper.initializers import OrthogonalPerGate
+from keras_hyper.rnn.dropout import Drop
+from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
+from keras_hyper.rnn.steps import simple_rnn_step
+from keras_hyper.saving import serializable
+
+FORMS = ("scaled", "full")
+
+
+@serializable
+class HyperSimpleRNNCell(HyperCell):
+    r"""One step of a simple RNN whose weights a smaller one changes at every step.
+
+    The hyper cell is a simple RNN of `hyper_units` that sees `[h; x]` and takes its
+    step first: `h^'` is its *new* output (equation 6), and
+    `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x`, `z_b = E_b h^'`. Then
+
+    `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with `d_h = S_h z_h` and
+    `d_x = S_x z_x` for `form="scaled"` (equation 8), and
+    `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)`, where `<W, z>` is the sum
+    of `embedding_dim` matrices weighted by `z`, for `form="full"` (equation 5). The
+    second one stores, and multiplies by, `embedding_dim` times as much.
+
+    Args:
+        units: Integer, width of the output.
+        hyper_units: Integer, width of the hyper cell.
+        embedding_dim: Integer, width of each of the three embeddings.
+        form: `"scaled"` or `"full"`.
+        initialization: `"paper"`: orthogonal `W_x` and `W_h`, all weights of the hyper
+            cell orthogonal, `E_h` and `E_x` zero, `e` one, and `S` such that every
+            scale is 0.1 at the start; a full matrix is 0.1 as large as an orthogonal
+            one. `"supercell"`: with glorot uniform weights of the inputs.
+        activation: Activation function, in both cells.
+        use_bias: Whether there are biases, stored and generated.
+        kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
+        recurrent_initializer: Initializer of `W_h`. None for an orthogonal matrix.
+        bias_initializer: Initializer of `b_0`.
+        kernel_regularizer: Regularizer of `W_x`.
+        recurrent_regularizer: Regularizer of `W_h`.
+        bias_regularizer: Regularizer of `b_0`.
+        kernel_constraint: Constraint of `W_x`.
+        recurrent_constraint: Constraint of `W_h`.
+        bias_constraint: Constraint of `b_0`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, features)`.
+        states: `[h, h^]`, of shapes `(batch, units)` and `(batch, hyper_units)`.
+        training: Boolean, without effect.
+
+    Output shape:
+        `(batch, units)`, and the two new states.
+
+    Raises:
+        ValueError: If an argument has no meaning, or inputs or states do not fit.
+
+    Reference:
+        Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.2.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperSimpleRNNCell
+        >>> layer = keras.layers.RNN(HyperSimpleRNNCell(8, hyper_units=4))
+        >>> tuple(layer(keras.random.normal((2, 5, 3))).shape)
+        (2, 8)
+    """
+
+    gates = 1
+    main_states = 1
+
+    def __init__(
+        self,
+        units: int,
+        hyper_units: int = 128,
+        embedding_dim: int = 4,
+        form: str = "scaled",
+        initialization: str = "paper",
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        recurrent_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        form = one_of("form", form, FORMS)
+        if form == "full":
+            if initialization == "supercell":
+                raise ValueError(
+                    'The author\'s code has no `form="full"`: use initialization="paper". '
+                    f"Received: form={form!r}, initialization={initialization!r}"
+                )
+            dim = positive_int("embedding_dim", embedding_dim)
+            # All `z` are 1 at the start: a sum of `dim` independent matrices.
+            start = OrthogonalPerGate(dim, gain=FIRST_SCALE / math.sqrt(dim))
+            kernel_initializer = kernel_initializer or start
+            recurrent_initializer = recurrent_initializer or start
+        super().__init__(
+            units,
+            hyper_units=hyper_units,
+            embedding_dim=embedding_dim,
+            initialization=initialization,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.form = form
+        if form == "full":
+            self.copies = self.embedding_dim
+
+    def modulate(self, inputs: Any, hidden: Any, hyper_output: Any) -> tuple[Any, Any]:
+        """Returns `W_x(z_x) x + b` and `W_h(z_h) h` from the plain products and `h^`."""
+        if self.form == "scaled":
+            return super().modulate(inputs, hidden, hyper_output)
+        z_h, z_x = ops.split(self.embeddings(hyper_output), 2, axis=-1)
+        return self.add_bias(self._mix(inputs, z_x), hyper_output), self._mix(hidden, z_h)
+
+    def _mix(self, products: Any, z: Any) -> Any:
+        products = ops.reshape(products, (-1, self.embedding_dim, self.units))
+        return ops.sum(products * ops.expand_dims(z, axis=-1), axis=1)
+
+    def step(
+        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
+    ) -> list[Any]:
+        """Returns `[h']` of the main or the hyper cell from pre-activations."""
+        return simple_rnn_step(inputs, hidden, self.activation)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this cell again."""
+        return {**super().get_config(), "form": self.form}

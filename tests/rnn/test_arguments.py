@@ -1,0 +1,162 @@
+"""Arguments of the recurrent cells and layers, and what is refused."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from keras_hyper import (
+    HyperGRU,
+    HyperGRUCell,
+    HyperLSTM,
+    HyperLSTMCell,
+    HyperSimpleRNN,
+    HyperSimpleRNNCell,
+    LayerNormLSTM,
+    LayerNormLSTMCell,
+    bake,
+)
+from keras_hyper.initializers import OrthogonalPerGate
+
+HYPER_CELLS = [HyperSimpleRNNCell, HyperLSTMCell, HyperGRUCell]
+CELLS = [*HYPER_CELLS, LayerNormLSTMCell]
+LAYERS = [HyperSimpleRNN, HyperLSTM, HyperGRU, LayerNormLSTM]
+X = np.ones((2, 5, 3), "float32")
+
+
+@pytest.mark.parametrize(
+    ("layer", "stock"),
+    [
+        (HyperSimpleRNN, keras.layers.SimpleRNN),
+        (HyperLSTM, keras.layers.LSTM),
+        (HyperGRU, keras.layers.GRU),
+        (LayerNormLSTM, keras.layers.LSTM),
+    ],
+)
+def test_every_argument_of_the_stock_layer_is_taken(layer, stock):
+    absent = {"self", "kwargs", "units"}
+    # A simple RNN has no candidate, and a GRU only the form that resets after the product.
+    absent |= {"recurrent_dropout"} if layer is HyperSimpleRNN else set()
+    absent |= {"reset_after"} if layer is HyperGRU else set()
+    defaults = {
+        name: p.default
+        for name, p in inspect.signature(stock.__init__).parameters.items()
+        if name not in absent
+    }
+    assert layer(4, **defaults).units == 4
+
+
+@pytest.mark.parametrize("cls", CELLS)
+@pytest.mark.parametrize("units", [0, -3, 2.5, True, "4"])
+def test_units_must_be_a_positive_integer(cls, units):
+    with pytest.raises((ValueError, TypeError), match="`units` must be a positive integer"):
+        cls(units)
+
+
+@pytest.mark.parametrize("cls", HYPER_CELLS)
+@pytest.mark.parametrize("name", ["hyper_units", "embedding_dim"])
+def test_sizes_must_be_positive_integers(cls, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+        cls(4, **{name: 0})
+
+
+@pytest.mark.parametrize("cls", HYPER_CELLS)
+def test_an_initialization_is_one_by_name(cls):
+    with pytest.raises(ValueError, match=r"`initialization` must be one of 'paper'.*'zeros'"):
+        cls(4, initialization="zeros")
+
+
+def test_a_full_matrix_has_no_scaled_initialization():
+    with pytest.raises(ValueError, match='no `form="full"`'):
+        HyperSimpleRNNCell(4, form="full", initialization="supercell")
+    with pytest.raises(ValueError, match="`form` must be one of 'scaled', 'full'"):
+        HyperSimpleRNNCell(4, form="half")
+
+
+@pytest.mark.parametrize("cls", [HyperLSTMCell, HyperGRUCell, LayerNormLSTMCell])
+@pytest.mark.parametrize(
+    ("rate", "error"), [(1.0, ValueError), (-0.1, ValueError), ("a", TypeError)]
+)
+def test_a_rate_is_less_than_one(cls, rate, error):
+    with pytest.raises(error, match="`recurrent_dropout` must be"):
+        cls(4, recurrent_dropout=rate)
+
+
+def test_what_only_the_layers_have_is_checked_there():
+    with pytest.raises(ValueError, match="`dropout` must be at least 0"):
+        HyperLSTM(4, dropout=1)
+    with pytest.raises(ValueError, match="no cuDNN kernel for HyperLSTM"):
+        HyperLSTM(4, use_cudnn=True)
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments.*no_such"):
+        HyperLSTM(4, no_such=1)
+
+
+@pytest.mark.parametrize("cls", CELLS)
+def test_wrong_states_are_refused(cls):
+    cell = cls(4)
+    x, states = X[:, 0], cell.get_initial_state(2)
+    cell(x, states)
+    sizes = rf"needs {len(states)} states of shapes \(batch, 4\)"
+    with pytest.raises(ValueError, match=sizes):
+        cell(x, states[:-1])
+    with pytest.raises(ValueError, match=sizes):
+        cell(x, [*states[:-1], np.zeros((2, 9), "float32")])
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_wrong_inputs_and_states_of_a_layer_are_refused(cls):
+    layer = cls(4)
+    with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):
+        layer(X[:, 0])
+    layer(X)
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 3"):
+        layer(X[..., :2])
+    with pytest.raises(ValueError, match="states of shapes"):
+        layer(X, initial_state=[np.zeros((2, 5), "float32")])
+
+
+@pytest.mark.parametrize("cls", CELLS)
+def test_inputs_of_unknown_width_are_refused(cls):
+    with pytest.raises(ValueError, match="with `features` known"):
+        cls(4).build((None, None))
+    with pytest.raises(ValueError, match=r"takes one time step of shape \(batch, features\)"):
+        cls(4).build((None, 5, 3))
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_regularizers_and_constraints_act_on_the_stored_weights(cls):
+    layer = cls(
+        4,
+        use_bias=True,
+        kernel_regularizer=keras.regularizers.L1(1.0),
+        recurrent_regularizer=keras.regularizers.L2(1.0),
+        bias_regularizer=keras.regularizers.L1(1.0),
+        bias_initializer="ones",
+        recurrent_constraint="non_neg",
+    )
+    layer(X)
+    cell = layer.cell
+    kernel, recurrent = cell.kernel.numpy(), cell.recurrent_kernel.numpy()
+    expected = np.abs(kernel).sum() + (recurrent**2).sum() + cell.bias.shape[0]
+    np.testing.assert_allclose(float(sum(layer.losses)), expected, rtol=1e-5)
+    assert cell.recurrent_kernel.constraint is not None
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_dynamic_network_cannot_be_baked(cls):
+    model = keras.Sequential([keras.Input((5, 3)), cls(4)])
+    with pytest.raises(ValueError, match=cls.__name__):
+        bake(model)
+
+
+def test_orthogonal_gates_are_drawn_apart():
+    draw = OrthogonalPerGate(3, gain=2.0, seed=5)
+    matrix = keras.ops.convert_to_numpy(draw((4, 12)))
+    for gate in np.split(matrix, 3, axis=1):
+        np.testing.assert_allclose(gate.T @ gate, 4 * np.eye(4), atol=1e-5)
+    assert np.abs(matrix[:, :4] - matrix[:, 4:8]).max() > 0.1
+    revived = OrthogonalPerGate.from_config(draw.get_config())
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(revived((4, 12))), matrix)
+    with pytest.raises(ValueError, match="must hold 3 gates"):
+        draw((4, 10))
