@@ -183,3 +183,20 @@ def test_two_thousand_steps_stay_finite(case, policy, rng):
     assert np.abs(outputs).max() <= 1
     # Not for having stopped: inputs that change still change the outputs.
     assert outputs[3, -50:].std(axis=0).max() > 0.01
+
+
+@pytest.mark.export
+@over_layers
+def test_export_has_a_free_batch_and_length(case, rng, tmp_path):
+    import tensorflow as tf
+
+    cls, _, arguments = LAYERS[case]
+    model = keras.Sequential([keras.Input((None, 3)), cls(5, **arguments)])
+    shake(model, rng)
+    model.export(tmp_path / "saved", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved")
+    for batch, steps in ((1, 2), (3, 7)):
+        x = rng.normal(size=(batch, steps, 3)).astype("float32")
+        np.testing.assert_allclose(
+            to_numpy(served.serve(x)), to_numpy(model(x)), rtol=1e-4, atol=1e-6
+        )
