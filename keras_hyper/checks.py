@@ -1,7 +1,7 @@
 """Checks of arguments, with messages that say what was received and what works."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -30,12 +30,12 @@ def positive_ints(name: str, values: Any) -> tuple[int, ...]:
 
 def rate(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises if it is no rate of dropout."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
             f"`{name}` must be a number, at least 0 and less than 1. Received: {name}={value!r} "
             f"(of type {type(value).__name__})"
         )
-    if not 0 <= value < 1:
+    if not 0 <= float(value) < 1:
         raise ValueError(f"`{name}` must be at least 0 and less than 1. Received: {name}={value}")
     return float(value)
 

@@ -9,6 +9,7 @@ Flokas & Lipson ("Principled weight initialization for hypernetworks", ICLR
 """
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,7 +114,8 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         seed: Optional integer, to draw the same numbers again.
 
     Raises:
-        ValueError: If the last axis is no multiple of `gates`.
+        ValueError: If there are not two axes, or the last is no multiple of `gates`.
+        TypeError: If the seed is no integer.
 
     Examples:
         >>> import keras
@@ -128,18 +130,25 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         self.gates = positive_int("gates", gates)
         self.gain = gain
         self.seed = seed
-        # One instance would draw the same numbers for every gate.
-        seeds = [None if seed is None else seed + i for i in range(self.gates)]
+        if seed is not None and not isinstance(seed, int):
+            raise TypeError(
+                f"`seed` must be None or an integer. Received: seed={seed!r} "
+                f"(of type {type(seed).__name__})"
+            )
+        # One instance would draw the same numbers for every gate, and neighbouring
+        # seeds those of another instance.
+        draw = random.Random(seed).randrange
+        seeds = [None if seed is None else draw(2**31) for _ in range(self.gates)]
         self._draws = [keras.initializers.Orthogonal(gain=gain, seed=s) for s in seeds]
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Returns a matrix of `shape`."""
-        rows, columns = shape
-        if columns % self.gates:
+        if len(shape) != 2 or shape[-1] % self.gates:
             raise ValueError(
-                f"The last axis must hold {self.gates} gates of one width. Received: "
+                f"The last of two axes must hold {self.gates} gates of one width. Received: "
                 f"shape={tuple(shape)}"
             )
+        rows, columns = shape
         dtype = keras.backend.standardize_dtype(dtype)
         gate = (rows, columns // self.gates)
         # There is no QR decomposition in half precision.

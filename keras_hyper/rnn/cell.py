@@ -150,10 +150,11 @@ class RecurrentCell(keras.layers.Layer):
         states = self.advance(self.project(inputs), states, drops)
         return states[0], states
 
-    def check_states(self, states: Sequence[Any]) -> None:
+    def check_states(self, states: Any) -> None:
         """Raises if these are not the states of this cell."""
-        shapes = [tuple(state.shape) for state in states]
-        if [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
+        nested = isinstance(states, list | tuple)
+        shapes = [tuple(state.shape) for state in (states if nested else [states])]
+        if not nested or [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
             expected = ", ".join(f"(batch, {size})" for size in self.state_size)
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' needs {len(self.state_size)} states of "

@@ -29,8 +29,8 @@ def drop_in_this_step(cell: Any, rate: float, training: Any) -> Drop:
     if keras.backend.backend() == "jax":
         raise NotImplementedError(
             f"{type(cell).__name__} cannot draw a fresh dropout mask at every step on JAX, whose "
-            "loops are pure functions. Use the layer "
-            f"`keras_hyper.{type(cell).__name__.removesuffix('Cell')}`, which draws the masks of "
-            "all steps before the loop, or a dropout rate of 0."
+            "loops are pure functions, and cannot know whether it is in one. "
+            f"Use the layer `keras_hyper.{type(cell).__name__.removesuffix('Cell')}`, which draws "
+            "the masks of all steps before the loop, or a dropout rate of 0."
         )
     return lambda candidate: keras.random.dropout(candidate, rate, seed=cell.seed_generator)

@@ -132,6 +132,7 @@ class HyperCell(RecurrentCell):
 
     def project(self, inputs: Any) -> Any:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         main = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
         hyper = shared_dense(inputs, ops.convert_to_tensor(self.hyper_kernel))
         if self.use_bias:

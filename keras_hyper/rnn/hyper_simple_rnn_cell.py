@@ -106,9 +106,9 @@ class HyperSimpleRNNCell(HyperCell):
                 )
             dim = positive_int("embedding_dim", embedding_dim)
             # All `z` are 1 at the start: a sum of `dim` independent matrices.
-            start = OrthogonalPerGate(dim, gain=FIRST_SCALE / math.sqrt(dim))
-            kernel_initializer = kernel_initializer or start
-            recurrent_initializer = recurrent_initializer or start
+            gain = FIRST_SCALE / math.sqrt(dim)
+            kernel_initializer = kernel_initializer or OrthogonalPerGate(dim, gain)
+            recurrent_initializer = recurrent_initializer or OrthogonalPerGate(dim, gain)
         super().__init__(
             units,
             hyper_units=hyper_units,

@@ -29,8 +29,8 @@ class LayerNormLSTMCell(RecurrentCell):
         units: Integer, width of the output.
         activation: Activation function of the candidate and of the output.
         recurrent_activation: Activation function of the gates.
-        use_bias: Whether there is a `b` beside the `beta` of the normalisation.
-            The sizes of this baseline in the paper fit only without it.
+        use_bias: Whether there is a `b`. None: only without normalisation, which
+            has a `beta`. The sizes of this baseline in the paper fit only so.
         kernel_initializer: Initializer of `W_x`. None for an orthogonal matrix for
             each gate.
         recurrent_initializer: Initializer of `W_h`. None for the same.
@@ -83,7 +83,7 @@ class LayerNormLSTMCell(RecurrentCell):
         units: int,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
-        use_bias: bool = False,
+        use_bias: bool | None = None,
         kernel_initializer: Any = None,
         recurrent_initializer: Any = None,
         bias_initializer: Any = "zeros",
@@ -102,7 +102,7 @@ class LayerNormLSTMCell(RecurrentCell):
         super().__init__(
             units,
             activation=activation,
-            use_bias=use_bias,
+            use_bias=not layer_norm if use_bias is None else use_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer,
@@ -141,6 +141,7 @@ class LayerNormLSTMCell(RecurrentCell):
 
     def project(self, inputs: Any) -> Any:
         """Returns what the inputs contribute to the gates, one step or many."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         projected = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
         return projected + self.bias if self.use_bias else projected
 

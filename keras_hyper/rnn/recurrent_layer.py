@@ -44,7 +44,7 @@ class RecurrentLayer(keras.layers.RNN):
                 f"or False. Received: use_cudnn={use_cudnn!r}"
             )
         rate("dropout", dropout)
-        names = inspect.signature(self.cell_class.__init__).parameters
+        names = _arguments(self.cell_class)
         of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
         cell = self.cell_class(units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
         super().__init__(cell, **kwargs)
@@ -54,21 +54,30 @@ class RecurrentLayer(keras.layers.RNN):
         self.use_cudnn = use_cudnn
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
-    @property
-    def units(self) -> int:
-        """Width of the output."""
-        return self.cell.units
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Gives a layer the arguments of its cell as attributes, as Keras's layers have them."""
+        super().__init_subclass__(**kwargs)
+        for name in _arguments(cls.cell_class):
+            if name != "seed":
+                setattr(cls, name, property(operator.attrgetter(f"cell.{name}")))
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Builds the cell, for sequences of a known last axis."""
+        width = sequences_shape[-1]
+        if len(sequences_shape) != 3 or width is None:
+            raise ValueError(
+                f"Layer '{self.name}' takes sequences of shape (batch, steps, features), with "
+                f"`features` known. Received: sequences of shape {tuple(sequences_shape)}"
+            )
         super().build(sequences_shape, initial_state_shape)
-        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: Any = False
     ) -> tuple[Any, Any, Any]:
         """Returns the last output, all outputs and the last states."""
         self.cell.check_states(initial_state)
+        sequences = ops.cast(sequences, self.cell.compute_dtype)
         if training and self.dropout:
             sequences = sequences * self._mask(sequences[:, :1], self.dropout)
         # All that depends on the inputs alone is one product over all steps, and
@@ -115,6 +124,11 @@ class RecurrentLayer(keras.layers.RNN):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Returns a layer constructed from its configuration."""
         return cls(**config)
+
+
+def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
+    names = inspect.signature(cell_class.__init__).parameters
+    return [name for name in names if name not in ("self", "kwargs")]
 
 
 class _Step:

@@ -84,6 +84,7 @@ def test_a_rate_is_less_than_one(cls, rate, error):
 
 
 def test_what_only_the_layers_have_is_checked_there():
+    assert HyperLSTM(4, dropout=np.float32(0.25)).dropout == 0.25
     with pytest.raises(ValueError, match="`dropout` must be at least 0"):
         HyperLSTM(4, dropout=1)
     with pytest.raises(ValueError, match="no cuDNN kernel for HyperLSTM"):
@@ -101,6 +102,8 @@ def test_wrong_states_are_refused(cls):
     with pytest.raises(ValueError, match=sizes):
         cell(x, states[:-1])
     with pytest.raises(ValueError, match=sizes):
+        cell(x, states[0])
+    with pytest.raises(ValueError, match=sizes):
         cell(x, [*states[:-1], np.zeros((2, 9), "float32")])
 
 
@@ -117,11 +120,17 @@ def test_wrong_inputs_and_states_of_a_layer_are_refused(cls):
 
 
 @pytest.mark.parametrize("cls", CELLS)
-def test_inputs_of_unknown_width_are_refused(cls):
+def test_cells_refuse_inputs_of_unknown_width(cls):
     with pytest.raises(ValueError, match="with `features` known"):
         cls(4).build((None, None))
     with pytest.raises(ValueError, match=r"takes one time step of shape \(batch, features\)"):
         cls(4).build((None, 5, 3))
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_layers_refuse_inputs_of_unknown_width(cls):
+    with pytest.raises(ValueError, match="Layer 'mine' takes sequences of shape"):
+        cls(4, name="mine")(keras.Input((5, None)))
 
 
 @pytest.mark.parametrize("cls", LAYERS)
@@ -144,7 +153,7 @@ def test_regularizers_and_constraints_act_on_the_stored_weights(cls):
 
 
 @pytest.mark.parametrize("cls", LAYERS)
-def test_a_dynamic_network_cannot_be_baked(cls):
+def test_a_recurrent_network_cannot_be_baked(cls):
     model = keras.Sequential([keras.Input((5, 3)), cls(4)])
     with pytest.raises(ValueError, match=cls.__name__):
         bake(model)
@@ -158,5 +167,42 @@ def test_orthogonal_gates_are_drawn_apart():
     assert np.abs(matrix[:, :4] - matrix[:, 4:8]).max() > 0.1
     revived = OrthogonalPerGate.from_config(draw.get_config())
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(revived((4, 12))), matrix)
-    with pytest.raises(ValueError, match="must hold 3 gates"):
-        draw((4, 10))
+    for shape in [(4, 10), (2, 4, 12), (12,)]:
+        with pytest.raises(ValueError, match="must hold 3 gates"):
+            draw(shape)
+    with pytest.raises(TypeError, match="`seed` must be None or an integer"):
+        OrthogonalPerGate(3, seed="5")
+
+
+def test_neighbouring_seeds_share_no_gate():
+    one, two = (keras.ops.convert_to_numpy(OrthogonalPerGate(3, seed=s)((4, 12))) for s in (0, 1))
+    for a in np.split(one, 3, axis=1):
+        for b in np.split(two, 3, axis=1):
+            assert np.abs(a - b).max() > 0.1
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_layer_has_the_arguments_of_its_cell_as_attributes(cls):
+    layer = cls(4, activation="relu", use_bias=True)
+    assert (layer.units, layer.use_bias) == (4, True)
+    assert layer.activation is keras.activations.relu
+    assert layer.kernel_initializer is layer.cell.kernel_initializer
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_integers_are_taken_as_keras_takes_them(cls, dtype):
+    ids = np.eye(3)[None]
+    layer = cls(4, dropout=0.0)
+    expected = layer(ids.astype("float32"))
+    outputs = layer(ids.astype(dtype))
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
+    difference = keras.ops.max(keras.ops.abs(outputs - expected))
+    assert float(difference) < 1e-6
+    keras.layers.RNN(cls.cell_class(4))(ids.astype(dtype))
+
+
+def test_the_baseline_has_a_bias_where_nothing_is_normalised():
+    assert LayerNormLSTM(4).use_bias is False
+    assert LayerNormLSTM(4, layer_norm=False).use_bias is True
+    assert LayerNormLSTM(4, use_bias=True).use_bias is True

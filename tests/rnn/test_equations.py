@@ -1,5 +1,7 @@
 """The cells against their equations, and what follows from the first weights."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -170,6 +172,21 @@ def test_the_papers_initialisation(rng):
     first, second = np.split(cell.kernel.numpy(), 4, axis=1)[:2]
     assert np.abs(first - second).max() > 0.1
     assert 0.005 < cell.bias_embedding_kernel.numpy().std() < 0.02
+
+
+def test_the_full_form_starts_with_independent_matrices_a_tenth_as_large():
+    cell = HyperSimpleRNNCell(40, hyper_units=4, embedding_dim=3, form="full")
+    cell.build((None, 40))
+    matrices = [
+        matrix
+        for weight in (cell.kernel, cell.recurrent_kernel)
+        for matrix in np.split(weight.numpy(), 3, axis=1)
+    ]
+    for a, b in itertools.combinations(matrices, 2):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
+    # All `z` are 1: the sum is as large as a tenth of an orthogonal matrix.
+    for mixed in (sum(matrices[:3]), sum(matrices[3:])):
+        assert np.sqrt(np.mean(mixed**2)) == pytest.approx(0.1 / np.sqrt(40), rel=0.1)
 
 
 def test_the_authors_initialisation():
