@@ -27,6 +27,12 @@ def relative_error(actual, expected):
     return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-300)
 
 
+def shake(layer, rng):
+    """Moves every weight that is trained from where it starts."""
+    for v in layer.trainable_variables:
+        v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
+
+
 def compiled(function, layer):
     """Returns `function`, on JAX as one program of the weights of `layer`.
 

@@ -120,7 +120,7 @@ class RecurrentCell(keras.layers.Layer):
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
-            inputs: Tensor of shape `(batch, ..., features)`.
+            inputs: Tensor of shape `(batch, ..., features)`, of the compute type.
 
         Returns:
             Tensor of shape `(batch, ..., width)`.
@@ -146,6 +146,8 @@ class RecurrentCell(keras.layers.Layer):
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
         """Returns the output and the new states."""
         self.check_states(states)
+        # Integers too, as Keras's own cells take them.
+        inputs = ops.cast(inputs, self.compute_dtype)
         drops = [drop_in_this_step(self, rate, training) for rate, _ in self.dropouts]
         states = self.advance(self.project(inputs), states, drops)
         return states[0], states

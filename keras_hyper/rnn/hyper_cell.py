@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import one_of, positive_int
+from keras_hyper.checks import one_of, positive_int, rate
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import RecurrentCell
@@ -132,7 +132,6 @@ class HyperCell(RecurrentCell):
 
     def project(self, inputs: Any) -> Any:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
-        inputs = ops.cast(inputs, self.compute_dtype)
         main = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
         hyper = shared_dense(inputs, ops.convert_to_tensor(self.hyper_kernel))
         if self.use_bias:
@@ -190,6 +189,53 @@ class HyperCell(RecurrentCell):
             "hyper_units": self.hyper_units,
             "embedding_dim": self.embedding_dim,
             "initialization": self.initialization,
+        }
+        return {**super().get_config(), **config}
+
+
+class GatedHyperCell(HyperCell):
+    """Base of the hyper cells with gates and a candidate: LSTM and GRU.
+
+    Args:
+        units: Integer, width of the output.
+        recurrent_activation: Activation function of the gates, in both cells.
+        recurrent_dropout: Fraction of the candidate that is dropped at each step.
+        hyper_recurrent_dropout: The same in the hyper cell.
+        seed: Optional integer, for the same dropout again.
+        **kwargs: Arguments of `HyperCell`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        recurrent_activation: Any = "sigmoid",
+        recurrent_dropout: float = 0.0,
+        hyper_recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, **kwargs)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.recurrent_dropout = rate("recurrent_dropout", recurrent_dropout)
+        self.hyper_recurrent_dropout = rate("hyper_recurrent_dropout", hyper_recurrent_dropout)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def dropouts(self) -> list[tuple[float, int]]:
+        """Rate and width of what the main and the hyper cell drop."""
+        return [
+            (self.recurrent_dropout, self.units),
+            (self.hyper_recurrent_dropout, self.hyper_units),
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this cell again."""
+        config = {
+            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
+            "recurrent_dropout": self.recurrent_dropout,
+            "hyper_recurrent_dropout": self.hyper_recurrent_dropout,
+            "seed": self.seed,
         }
         return {**super().get_config(), **config}
 

@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
-from keras_hyper.checks import rate
 from keras_hyper.rnn.dropout import Drop
-from keras_hyper.rnn.hyper_cell import HyperCell
+from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.rnn.steps import gru_step
 from keras_hyper.saving import serializable
 
 
 @serializable
-class HyperGRUCell(HyperCell):
+class HyperGRUCell(GatedHyperCell):
     r"""One step of a GRU whose weights a smaller GRU changes at every step.
 
     The paper's construction of the HyperLSTM, carried over. The hyper cell is a GRU
@@ -112,6 +109,10 @@ class HyperGRUCell(HyperCell):
             embedding_dim=embedding_dim,
             initialization=initialization,
             activation=activation,
+            recurrent_activation=recurrent_activation,
+            recurrent_dropout=recurrent_dropout,
+            hyper_recurrent_dropout=hyper_recurrent_dropout,
+            seed=seed,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
@@ -124,32 +125,9 @@ class HyperGRUCell(HyperCell):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.recurrent_dropout = rate("recurrent_dropout", recurrent_dropout)
-        self.hyper_recurrent_dropout = rate("hyper_recurrent_dropout", hyper_recurrent_dropout)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    @property
-    def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of what the main and the hyper cell drop."""
-        return [
-            (self.recurrent_dropout, self.units),
-            (self.hyper_recurrent_dropout, self.hyper_units),
-        ]
 
     def step(
         self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
     ) -> list[Any]:
         """Returns `[h']` of the main or the hyper cell from pre-activations."""
         return gru_step(inputs, hidden, states[0], self.activation, self.recurrent_activation, drop)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this cell again."""
-        config = {
-            "recurrent_dropout": self.recurrent_dropout,
-            "hyper_recurrent_dropout": self.hyper_recurrent_dropout,
-            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
-            "seed": self.seed,
-        }
-        return {**super().get_config(), **config}

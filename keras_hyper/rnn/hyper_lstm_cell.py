@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
-from keras_hyper.checks import rate
 from keras_hyper.rnn.dropout import Drop
 from keras_hyper.rnn.gate_norm import GateNormalization
-from keras_hyper.rnn.hyper_cell import HyperCell
+from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.rnn.steps import lstm_step
 from keras_hyper.saving import serializable
 
 
 @serializable
-class HyperLSTMCell(HyperCell):
+class HyperLSTMCell(GatedHyperCell):
     r"""One step of an LSTM whose weights a smaller LSTM changes at every step.
 
     The hyper cell is an LSTM of `hyper_units` that sees `[h; x]` and takes its step
@@ -119,6 +116,10 @@ class HyperLSTMCell(HyperCell):
             embedding_dim=embedding_dim,
             initialization=initialization,
             activation=activation,
+            recurrent_activation=recurrent_activation,
+            recurrent_dropout=recurrent_dropout,
+            hyper_recurrent_dropout=hyper_recurrent_dropout,
+            seed=seed,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
@@ -132,12 +133,7 @@ class HyperLSTMCell(HyperCell):
             **kwargs,
         )
         self.layer_norm = bool(layer_norm)
-        self.recurrent_dropout = rate("recurrent_dropout", recurrent_dropout)
-        self.hyper_recurrent_dropout = rate("hyper_recurrent_dropout", hyper_recurrent_dropout)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.unit_forget_bias = bool(unit_forget_bias)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
         self.gate_norm = self._norm(4, "gate_norm")
         self.carry_norm = self._norm(1, "carry_norm")
         self.hyper_gate_norm = self._norm(4, "hyper_gate_norm")
@@ -156,14 +152,6 @@ class HyperLSTMCell(HyperCell):
             self.carry_norm.build((None, self.units))
             self.hyper_gate_norm.build((None, 4 * self.hyper_units))
             self.hyper_carry_norm.build((None, self.hyper_units))
-
-    @property
-    def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of what the main and the hyper cell drop."""
-        return [
-            (self.recurrent_dropout, self.units),
-            (self.hyper_recurrent_dropout, self.hyper_units),
-        ]
 
     def step(
         self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
@@ -185,10 +173,6 @@ class HyperLSTMCell(HyperCell):
         """Returns the arguments to construct this cell again."""
         config = {
             "layer_norm": self.layer_norm,
-            "recurrent_dropout": self.recurrent_dropout,
-            "hyper_recurrent_dropout": self.hyper_recurrent_dropout,
-            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
             "unit_forget_bias": self.unit_forget_bias,
-            "seed": self.seed,
         }
         return {**super().get_config(), **config}

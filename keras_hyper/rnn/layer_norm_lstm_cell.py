@@ -141,7 +141,6 @@ class LayerNormLSTMCell(RecurrentCell):
 
     def project(self, inputs: Any) -> Any:
         """Returns what the inputs contribute to the gates, one step or many."""
-        inputs = ops.cast(inputs, self.compute_dtype)
         projected = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
         return projected + self.bias if self.use_bias else projected
 

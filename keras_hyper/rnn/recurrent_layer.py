@@ -43,12 +43,11 @@ class RecurrentLayer(keras.layers.RNN):
                 f"There is no cuDNN kernel for {type(self).__name__}: `use_cudnn` must be 'auto' "
                 f"or False. Received: use_cudnn={use_cudnn!r}"
             )
-        rate("dropout", dropout)
         names = _arguments(self.cell_class)
         of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
         cell = self.cell_class(units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
         super().__init__(cell, **kwargs)
-        self.dropout = float(dropout)
+        self.dropout = rate("dropout", dropout)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.use_cudnn = use_cudnn

@@ -199,9 +199,8 @@ def test_samples_do_not_mix(row):
 
 @over([row for row in FULL if row.condition])
 def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
-    layer = row.make()
+    layer = row.built()
     data = row.data(3)
-    layer.build(**row.shapes(3))
     call = compiled(layer, layer)
     condition = data["condition"][0]
     shared = to_numpy(call(data["inputs"], condition=condition))
@@ -211,9 +210,8 @@ def test_a_condition_of_rank_1_is_one_weight_set_for_the_batch(row):
 
 @over([row for row in FULL if row.condition])
 def test_a_bad_condition_harms_only_its_own_sample(row):
-    layer = row.make()
+    layer = row.built()
     data = row.data(3)
-    layer.build(**row.shapes(3))
     call = compiled(layer, layer)
     expected = to_numpy(call(**data))
     for bad in (np.nan, np.inf, 1e30):

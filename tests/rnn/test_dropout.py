@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import JIT, to_numpy
+from helpers import JIT, shake, to_numpy
 from keras_hyper import (
     HyperGRU,
     HyperGRUCell,
@@ -90,8 +90,7 @@ def test_the_masked_candidate_goes_through_the_equations(rng):
     )
     x = rng.normal(size=(2, 6, 3)).astype("float32")
     layer.build(x.shape)
-    for v in layer.trainable_variables:
-        v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
+    shake(layer, rng)
     masks = []
     original = keras.random.dropout
 

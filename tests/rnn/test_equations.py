@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import gradients, to_numpy
+from helpers import gradients, shake, to_numpy
 from keras_hyper import (
     HyperGRUCell,
     HyperLSTM,
@@ -47,8 +47,7 @@ def exact_tanh(x):
 def shaken(cell, rng, width=3):
     """Builds a cell and moves every weight from where it starts."""
     cell.build((None, width))
-    for v in cell.weights:
-        v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
+    shake(cell, rng)
     return cell
 
 

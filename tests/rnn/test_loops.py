@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import JIT, compiled, outputs_and_gradients, to_numpy
+from helpers import JIT, compiled, outputs_and_gradients, shake, to_numpy
 from keras_hyper import (
     HyperGRU,
     HyperGRUCell,
@@ -28,11 +28,6 @@ LAYERS = {
 over_layers = pytest.mark.parametrize("case", LAYERS)
 ALL = {"return_sequences": True, "return_state": True}
 MASK = np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]], dtype=bool)
-
-
-def shake(layer, rng):
-    for v in layer.trainable_variables:
-        v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
 
 
 def make(case, rng, width=3, **kwargs):
