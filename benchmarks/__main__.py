@@ -9,7 +9,16 @@ from typing import Any
 
 from benchmarks.compare import about, compare, write
 
-CASES = ("static_stack", "baked", "dense", "conv", "forms", "conv_forms")
+CASES = (
+    "static_stack",
+    "baked",
+    "dense",
+    "conv",
+    "forms",
+    "conv_forms",
+    "recurrent",
+    "recurrent_inference",
+)
 
 
 def main() -> int:
@@ -17,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
     parser.add_argument("--pairs", type=int, default=7, help="measurements of each candidate")
+    parser.add_argument("--threads", type=int, default=1, help="of each candidate")
     parser.add_argument("--size", help="only sizes whose name contains this")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks.json"))
     arguments = parser.parse_args()
@@ -25,14 +35,22 @@ def main() -> int:
             parser.error(f"no benchmark {case!r}; there are {', '.join(CASES)}")
 
     command = ["python", "-m", "benchmarks", *sys.argv[1:]]
-    report: dict[str, Any] = {**about(command, arguments.pairs), "results": []}
+    report: dict[str, Any] = {**about(command, arguments.pairs, arguments.threads), "results": []}
     for case in arguments.cases or CASES:
         module = importlib.import_module(f"benchmarks.{case}")
         print(f"\n{module.__doc__.splitlines()[0]}")
-        for size in module.SIZES:
+        for size, value in module.SIZES.items():
             if arguments.size and arguments.size not in size:
                 continue
-            results = compare(case, size, module.CANDIDATES, module.REFERENCE, arguments.pairs)
+            results = compare(
+                case,
+                size,
+                value,
+                module.CANDIDATES,
+                module.REFERENCE,
+                arguments.pairs,
+                arguments.threads,
+            )
             report["results"] += results
             print(f"  {size}")
             for result in results:
@@ -45,7 +63,8 @@ def main() -> int:
                 )
             # After every size: what was measured is not lost if a later one fails.
             write(arguments.out, report)
-    print(f"\n{report['cpu']}, one thread, {arguments.pairs} pairs; {report['versions']}")
+    limits = f"{arguments.threads} thread(s), {arguments.pairs} pairs"
+    print(f"\n{report['cpu']}, {limits}; {report['versions']}")
     print(f"written to {os.fspath(arguments.out)}")
     return 0
 

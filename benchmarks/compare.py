@@ -12,11 +12,20 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
-from benchmarks.worker import THREADS
+from benchmarks.worker import environment
 
 ROOT = pathlib.Path(__file__).parent.parent
 LEAST_SECONDS = 0.5  # How long one measurement lasts at least.
-PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "hypnettorch", "numpy")
+PACKAGES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "torch",
+    "hypnettorch",
+    "labml-nn",
+    "numpy",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +35,12 @@ class Candidate:
     Attributes:
         backend: What Keras runs on in its process.
         make: Called with a size, returns a function that does one step.
+        operations: None, or how many multiplications and additions a step of a size takes.
     """
 
     backend: str
     make: Callable[[Any], Callable[[], Any]]
+    operations: Callable[[Any], float] | None = None
 
 
 class CandidateError(Exception):
@@ -39,8 +50,8 @@ class CandidateError(Exception):
 class Worker:
     """A process that runs one candidate."""
 
-    def __init__(self, case: str, size: str, name: str, backend: str) -> None:
-        env = {**os.environ, **THREADS, "KERAS_BACKEND": backend}
+    def __init__(self, case: str, size: str, name: str, backend: str, threads: int) -> None:
+        env = {**os.environ, **environment(threads), "KERAS_BACKEND": backend}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", case, size, name],
             cwd=ROOT,
@@ -74,6 +85,11 @@ class Worker:
         """Returns the seconds of one step."""
         return self._seconds() / self.steps
 
+    def memory(self) -> float:
+        """Returns the most memory that it had, in MiB, beyond that of the frameworks."""
+        self.process.stdin.write("memory\n")
+        return float(self._answer())
+
     def stop(self) -> None:
         """Ends the process."""
         self.process.stdin.close()
@@ -81,31 +97,41 @@ class Worker:
 
 
 def compare(
-    case: str, size: str, candidates: dict[str, Candidate], reference: str, pairs: int
+    case: str,
+    size: str,
+    value: Any,
+    candidates: dict[str, Candidate],
+    reference: str,
+    pairs: int,
+    threads: int,
 ) -> list[dict[str, Any]]:
     """Returns the times of all candidates, and their ratios to the reference.
 
     Args:
         case: Name of a module of this package.
         size: Name of one of its sizes.
+        value: That size.
         candidates: By name.
         reference: Name of the candidate that the others are divided by.
         pairs: How often each is measured, in turn.
+        threads: How many threads each may have.
     """
     workers: dict[str, Worker] = {}
     results: list[dict[str, Any]] = []
     try:
         for name, candidate in candidates.items():
             try:
-                workers[name] = Worker(case, size, name, candidate.backend)
+                workers[name] = Worker(case, size, name, candidate.backend, threads)
             except CandidateError as error:
                 failed = {"benchmark": case, "size": size, "candidate": name}
                 results.append({**failed, "error": str(error)})
         rounds = [{name: worker.time() for name, worker in workers.items()} for _ in range(pairs)]
+        memory = {name: worker.memory() for name, worker in workers.items()}
     finally:
         for worker in workers.values():
             worker.stop()
     for name in workers:
+        operations = candidates[name].operations
         ratios = [times[name] / times[reference] for times in rounds]
         results.append(
             {
@@ -117,12 +143,14 @@ def compare(
                 "median_milliseconds": 1000 * statistics.median(t[name] for t in rounds),
                 "ratios": [round(ratio, 4) for ratio in ratios],
                 "median_ratio": statistics.median(ratios),
+                "peak_mebibytes": round(memory[name]),
+                **({"operations": operations(value)} if operations else {}),
             }
         )
     return results
 
 
-def about(command: Sequence[str], pairs: int) -> dict[str, Any]:
+def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
     """Returns what a reader needs to know of a run."""
     versions = {}
     for package in PACKAGES:
@@ -138,7 +166,7 @@ def about(command: Sequence[str], pairs: int) -> dict[str, Any]:
         "command": " ".join(command),
         "commit": commit.stdout.strip() or None,
         "cpu": _cpu(),
-        "threads": 1,
+        "threads": threads,
         "pairs": pairs,
         "python": platform.python_version(),
         "versions": versions,

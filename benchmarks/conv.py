@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.compare import Candidate
 from benchmarks.steps import gradient_step, normal, torch_step
+from benchmarks.worker import threads
 
 CONDITION = 8
 SIZES = {
@@ -46,7 +47,7 @@ def torch_conv(grouped: bool) -> Callable[[Any], Callable[[], Any]]:
         import torch
         from torch.nn import functional
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads())
         length, channels, filters, batch = size
         x = torch.tensor(normal(batch, channels, length, length))
         condition = torch.tensor(normal(batch, CONDITION))

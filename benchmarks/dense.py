@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.compare import Candidate
 from benchmarks.steps import gradient_step, normal, torch_step
+from benchmarks.worker import threads
 
 CONDITION = 8
 SIZES = {
@@ -63,7 +64,7 @@ def torch_parts(size: Any) -> tuple[Any, Any, Any, list[tuple[int, ...]]]:
     """Returns inputs, conditions, the linear hypernetwork and the target's shapes."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
     x, condition = (torch.tensor(d) for d in data(size))
     shapes = shapes_of(size[0])
     head = torch.nn.Linear(CONDITION, sum(map(math.prod, shapes)))

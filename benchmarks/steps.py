@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.worker import threads
 
-def gradient_step(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]:
+
+def gradient_step(
+    model: Any, data: Sequence[Any], jit: bool, training: bool = False
+) -> Callable[[], Any]:
     """Returns a function that takes the gradients of a mean square output.
 
     By all trainable variables, and by the first input.
@@ -15,14 +19,15 @@ def gradient_step(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], An
         model: Keras model, of the current backend.
         data: List of NumPy arrays, its inputs.
         jit: Whether TensorFlow compiles it with XLA. JAX always does.
+        training: What the model is called with.
     """
     import keras
 
     make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
-    return make(model, data, jit)
+    return make(model, data, jit, training)
 
 
-def _tensorflow(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]:
+def _tensorflow(model: Any, data: Sequence[Any], jit: bool, training: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
     tensors = [tf.constant(d) for d in data]
@@ -32,13 +37,13 @@ def _tensorflow(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]
     def step(*tensors: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(tensors[0])
-            loss = tf.reduce_mean(tf.square(model(list(tensors))))
+            loss = tf.reduce_mean(tf.square(model(list(tensors), training=training)))
         return loss, tape.gradient(loss, [*variables, tensors[0]])
 
     return lambda: step(*tensors)[0].numpy()
 
 
-def _jax(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]:
+def _jax(model: Any, data: Sequence[Any], jit: bool, training: bool) -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
@@ -47,19 +52,20 @@ def _jax(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]:
     fixed = [v.value for v in model.non_trainable_variables]
 
     def loss(values: Any, first: Any) -> Any:
-        outputs, _ = model.stateless_call(values, fixed, [first, *tensors[1:]])
+        inputs = [first, *tensors[1:]]
+        outputs, _ = model.stateless_call(values, fixed, inputs, training=training)
         return jnp.mean(jnp.square(outputs))
 
     step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     return lambda: jax.block_until_ready(step(values, tensors[0]))
 
 
-def _torch(model: Any, data: Sequence[Any], jit: bool) -> Callable[[], Any]:
+def _torch(model: Any, data: Sequence[Any], jit: bool, training: bool) -> Callable[[], Any]:
     import torch
 
     tensors = [torch.tensor(d) for d in data]
     parameters = [v.value for v in model.trainable_variables]
-    return torch_step(lambda x: model([x, *tensors[1:]]), tensors[0], parameters)
+    return torch_step(lambda x: model([x, *tensors[1:]], training=training), tensors[0], parameters)
 
 
 def torch_step(
@@ -68,7 +74,7 @@ def torch_step(
     """Returns the same step for a PyTorch function of one input."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
     inputs = inputs.clone().requires_grad_(True)
 
     def step() -> float:

@@ -27,6 +27,7 @@ from keras_hyper.rnn import HyperSimpleRNN as HyperSimpleRNN
 from keras_hyper.rnn import HyperSimpleRNNCell as HyperSimpleRNNCell
 from keras_hyper.rnn import LayerNormLSTM as LayerNormLSTM
 from keras_hyper.rnn import LayerNormLSTMCell as LayerNormLSTMCell
+from keras_hyper.rnn import record_weights as record_weights
 from keras_hyper.summaries import summary as summary
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight

@@ -1,6 +1,6 @@
 """What the recurrent cells share: their stored weights, their states, their checks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -8,7 +8,10 @@ from keras import ops
 
 from keras_hyper.checks import positive_int
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.dropout import Drop, drop_in_this_step
+from keras_hyper.rnn.dropout import drop_in_this_step
+
+Multiply = Callable[[Any, Any], Any]
+Fuse = Callable[..., list[Any]]
 
 
 class RecurrentCell(keras.layers.Layer):
@@ -113,34 +116,56 @@ class RecurrentCell(keras.layers.Layer):
 
     @property
     def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of each thing that `advance` drops."""
+        """Rate and width of each thing that a step drops."""
         return []
+
+    @property
+    def matrices(self) -> list[Any]:
+        """The weights that states are multiplied by in a step."""
+        return [self.recurrent_kernel]
+
+    def value(self, weight: Any) -> Any:
+        """Returns a weight as a tensor of the compute type, wherever it is asked for."""
+        return ops.cast(weight, self.compute_dtype)
 
     def project(self, inputs: Any) -> Any:
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
-            inputs: Tensor of shape `(batch, ..., features)`, of the compute type.
+            inputs: Tensor of shape `(..., features)`, of the compute type.
 
         Returns:
-            Tensor of shape `(batch, ..., width)`.
+            Tensor of shape `(..., width)`.
         """
         raise NotImplementedError
 
-    def transition(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
-        """Returns the new states, for `advance`."""
-        raise NotImplementedError
-
-    def advance(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
-        """Returns the new states.
+    def transition(
+        self,
+        projected: Any,
+        states: Sequence[Any],
+        drops: Sequence[Any],
+        multiply: Multiply,
+        fuse: Fuse,
+    ) -> list[Any]:
+        """Returns the new states: the equations of the cell, in two kinds of pieces.
 
         Args:
             projected: What `project` returned, for one step.
             states: The states before it.
-            drops: What to do to each thing in `dropouts`, empty for nothing.
+            drops: For each of `dropouts` None, or what it is multiplied by.
+            multiply: `multiply(x, matrix)` returns `x @ matrix`, where `x` is one of the
+                states before the step or after it, and `matrix` is one of `matrices`.
+            fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
+                other operations with weights are in such functions.
         """
+        raise NotImplementedError
+
+    def advance(self, projected: Any, states: Sequence[Any], drops: Sequence[Any]) -> list[Any]:
+        """Returns the new states: `transition`, written out."""
+        states = self.transition(
+            projected, list(states), drops, lambda x, matrix: x @ self.value(matrix), _apply
+        )
         # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
-        states = self.transition(projected, list(states), drops)
         return [ops.cast(state, self.compute_dtype) for state in states]
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
@@ -148,7 +173,10 @@ class RecurrentCell(keras.layers.Layer):
         self.check_states(states)
         # Integers too, as Keras's own cells take them.
         inputs = ops.cast(inputs, self.compute_dtype)
-        drops = [drop_in_this_step(self, rate, training) for rate, _ in self.dropouts]
+        drops = [
+            drop_in_this_step(self, rate, width, states[0], training)
+            for rate, width in self.dropouts
+        ]
         states = self.advance(self.project(inputs), states, drops)
         return states[0], states
 
@@ -184,3 +212,7 @@ class RecurrentCell(keras.layers.Layer):
         config["activation"] = keras.activations.serialize(self.activation)
         config["use_bias"] = self.use_bias
         return {**super().get_config(), **config}
+
+
+def _apply(function: Callable[..., list[Any]], *tensors: Any) -> list[Any]:
+    return function(*tensors)

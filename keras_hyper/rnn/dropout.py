@@ -5,27 +5,27 @@ dropped is the update of the memory, never the memory itself. Keras's argument
 `recurrent_dropout` drops numbers of the hidden state, the same at every step.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
-
-Drop = Callable[[Any], Any]
-
-
-def keep(candidate: Any) -> Any:
-    """Drops nothing."""
-    return candidate
+from keras import ops
 
 
-def drop_in_this_step(cell: Any, rate: float, training: Any) -> Drop:
-    """Returns what a bare cell does to its candidate: drop at a rate, while training.
+def drop_in_this_step(cell: Any, rate: float, width: int, state: Any, training: Any) -> Any:
+    """Returns what a bare cell multiplies a candidate by: a mask in training, or None.
+
+    Args:
+        cell: The cell.
+        rate: Fraction of the candidate that is dropped.
+        width: Width of the candidate.
+        state: Any tensor of shape `(batch, ...)` and of the type of the candidate.
+        training: Whether to drop.
 
     Raises:
         NotImplementedError: On JAX, whose loops cannot advance a random state.
     """
     if not training or rate == 0:
-        return keep
+        return None
     if keras.backend.backend() == "jax":
         raise NotImplementedError(
             f"{type(cell).__name__} cannot draw a fresh dropout mask at every step on JAX, whose "
@@ -33,4 +33,10 @@ def drop_in_this_step(cell: Any, rate: float, training: Any) -> Drop:
             f"Use the layer `keras_hyper.{type(cell).__name__.removesuffix('Cell')}`, which draws "
             "the masks of all steps before the loop, or a dropout rate of 0."
         )
-    return lambda candidate: keras.random.dropout(candidate, rate, seed=cell.seed_generator)
+    shape = (ops.shape(state)[0], width)
+    return dropout_mask(shape, state.dtype, rate, cell.seed_generator)
+
+
+def dropout_mask(shape: Any, dtype: Any, rate: float, seed: Any) -> Any:
+    """Returns zeros, at a rate, and `1 / (1 - rate)`."""
+    return keras.random.dropout(ops.ones(shape, dtype=dtype), rate, seed=seed)

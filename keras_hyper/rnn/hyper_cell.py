@@ -9,10 +9,9 @@ from keras import ops
 from keras_hyper.checks import one_of, positive_int, rate
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.cell import RecurrentCell
-from keras_hyper.rnn.dropout import Drop, keep
+from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 
-INITIALIZATIONS = ("paper", "supercell")
+INITIALIZATIONS = ("paper", "supercell", "distinct")
 # Every row of every matrix starts at a tenth (Cooijmans et al., 2016, for the gain of
 # batch normalisation in an LSTM).
 FIRST_SCALE = 0.1
@@ -32,7 +31,7 @@ class HyperCell(RecurrentCell):
         units: Integer, width of the output.
         hyper_units: Integer, width of the hyper cell.
         embedding_dim: Integer, width of each embedding.
-        initialization: `"paper"` or `"supercell"`.
+        initialization: One of `INITIALIZATIONS`.
         kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
         **kwargs: Arguments of `RecurrentCell`.
 
@@ -116,7 +115,7 @@ class HyperCell(RecurrentCell):
             self.scale_kernel = self.add_weight(
                 shape=(2 * self.gates, self.embedding_dim, self.units),
                 name="scale_kernel",
-                initializer=keras.initializers.Constant(FIRST_SCALE / self.embedding_dim),
+                initializer=self._first_scales,
             )
         if self.use_bias:
             self.bias_embedding_kernel = self.add_weight(
@@ -130,55 +129,103 @@ class HyperCell(RecurrentCell):
                 initializer="zeros",
             )
 
+    def _first_scales(self, shape: Any, dtype: Any = None) -> Any:
+        """Draws `S`, such that the scale is `FIRST_SCALE` where all numbers of `z` are one."""
+        parts = ops.ones(shape, dtype=dtype)
+        if self.initialization == "distinct":
+            # With equal parts, the numbers of `z` have equal gradients for ever.
+            noise = keras.initializers.RandomNormal(stddev=1.0)(shape, dtype=dtype)
+            parts = parts + noise - ops.mean(noise, axis=1, keepdims=True)
+        return FIRST_SCALE / self.embedding_dim * parts
+
+    @property
+    def matrices(self) -> list[Any]:
+        """The weights that states are multiplied by in a step."""
+        main = [self.recurrent_kernel, self.embedding_kernel]
+        bias = [self.bias_embedding_kernel] if self.use_bias else []
+        return [*main, *bias, self.hyper_state_kernel, self.hyper_recurrent_kernel]
+
     def project(self, inputs: Any) -> Any:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
-        main = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
-        hyper = shared_dense(inputs, ops.convert_to_tensor(self.hyper_kernel))
-        if self.use_bias:
-            hyper = hyper + self.hyper_bias
-        return ops.concatenate([main, hyper], axis=-1)
+        kernels = [self.value(self.kernel), self.value(self.hyper_kernel)]
+        projected = shared_dense(inputs, ops.concatenate(kernels, axis=-1))
+        if not self.use_bias:
+            return projected
+        width = self.kernel.shape[-1]
+        return projected + ops.pad(self.value(self.hyper_bias), [[width, 0]])
 
-    def transition(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
+    def transition(
+        self,
+        projected: Any,
+        states: Sequence[Any],
+        drops: Sequence[Any],
+        multiply: Multiply,
+        fuse: Fuse,
+    ) -> list[Any]:
         """Returns the states of the main cell, then those of the hyper cell."""
-        drop, hyper_drop = drops or (keep, keep)
+        drop, hyper_drop = drops or (None, None)
         main, hyper = states[: self.main_states], states[self.main_states :]
         inputs, hyper_inputs = ops.split(projected, [self.kernel.shape[-1]], axis=-1)
-        hyper = self.step(
-            hyper_inputs + main[0] @ ops.convert_to_tensor(self.hyper_state_kernel),
-            hyper[0] @ ops.convert_to_tensor(self.hyper_recurrent_kernel),
-            hyper,
+        hyper = fuse(
+            self.hyper_step,
+            hyper_inputs,
+            multiply(main[0], self.hyper_state_kernel),
+            multiply(hyper[0], self.hyper_recurrent_kernel),
             hyper_drop,
-            hyper=True,
+            *hyper,
         )
-        inputs, hidden = self.modulate(
+        main = fuse(
+            self.main_step,
             inputs,
-            main[0] @ ops.convert_to_tensor(self.recurrent_kernel),
-            hyper[0],
+            multiply(main[0], self.recurrent_kernel),
+            multiply(hyper[0], self.embedding_kernel),
+            multiply(hyper[0], self.bias_embedding_kernel) if self.use_bias else None,
+            drop,
+            *main,
         )
-        return [*self.step(inputs, hidden, main, drop, hyper=False), *hyper]
+        return [*main, *hyper]
 
-    def modulate(self, inputs: Any, hidden: Any, hyper_output: Any) -> tuple[Any, Any]:
-        """Returns `d_x (W_x x) + b` and `d_h (W_h h)` from the plain products and `h^`."""
-        hidden_scale, inputs_scale = ops.split(self.scales(hyper_output), 2, axis=-1)
-        return self.add_bias(inputs_scale * inputs, hyper_output), hidden_scale * hidden
+    def hyper_step(self, inputs: Any, main: Any, hidden: Any, drop: Any, *states: Any) -> list[Any]:
+        """Returns the new states of the hyper cell from products."""
+        return self.step(inputs + main, hidden, states, drop, hyper=True)
 
-    def embeddings(self, hyper_output: Any) -> Any:
-        """Returns `[z_h, z_x]`, all gates of `z_h` first, from `h^`."""
-        return hyper_output @ ops.convert_to_tensor(self.embedding_kernel) + self.embedding_bias
+    def main_step(
+        self,
+        inputs: Any,
+        hidden: Any,
+        embeddings: Any,
+        bias_embeddings: Any,
+        drop: Any,
+        *states: Any,
+    ) -> list[Any]:
+        """Returns the new states of the main cell from products."""
+        inputs, hidden = self.modulate(inputs, hidden, embeddings, bias_embeddings)
+        return self.step(inputs, hidden, states, drop, hyper=False)
+
+    def modulate(
+        self, inputs: Any, hidden: Any, embeddings: Any, bias_embeddings: Any
+    ) -> tuple[Any, Any]:
+        """Returns `d_x (W_x x) + b` and `d_h (W_h h)` from the plain products and `E h^`."""
+        hidden_scale, inputs_scale = ops.split(self._scales(embeddings), 2, axis=-1)
+        return self.add_bias(inputs_scale * inputs, bias_embeddings), hidden_scale * hidden
 
     def scales(self, hyper_output: Any) -> Any:
         """Returns `[d_h, d_x]`, all gates of `d_h` first, from `h^`."""
-        return _for_each_gate(self.embeddings(hyper_output), self.scale_kernel)
+        return self._scales(hyper_output @ self.value(self.embedding_kernel))
 
-    def add_bias(self, inputs: Any, hyper_output: Any) -> Any:
-        """Returns `inputs + S_b z_b + b_0`, from `h^`."""
+    def _scales(self, embeddings: Any) -> Any:
+        z = embeddings + self.value(self.embedding_bias)
+        return _for_each_gate(z, self.value(self.scale_kernel))
+
+    def add_bias(self, inputs: Any, bias_embeddings: Any) -> Any:
+        """Returns `inputs + S_b z_b + b_0`, from `z_b`."""
         if not self.use_bias:
             return inputs
-        z = hyper_output @ ops.convert_to_tensor(self.bias_embedding_kernel)
-        return inputs + (_for_each_gate(z, self.bias_scale_kernel) + self.bias)
+        change = _for_each_gate(bias_embeddings, self.value(self.bias_scale_kernel))
+        return inputs + (change + self.value(self.bias))
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
+        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
     ) -> list[Any]:
         """Returns the new states of the main or the hyper cell from pre-activations."""
         raise NotImplementedError
@@ -242,7 +289,6 @@ class GatedHyperCell(HyperCell):
 
 def _for_each_gate(z: Any, kernel: Any) -> Any:
     """Returns `kernel[n] z[n]` side by side, for `z` of shape `(batch, gates * dim)`."""
-    kernel = ops.convert_to_tensor(kernel)
     gates, dim, units = kernel.shape
     z = ops.transpose(ops.reshape(z, (-1, gates, dim)), (1, 0, 2))
     return ops.reshape(ops.transpose(z @ kernel, (1, 0, 2)), (-1, gates * units))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hyper.rnn.dropout import Drop
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.rnn.steps import lstm_step
@@ -39,7 +38,9 @@ class HyperLSTMCell(GatedHyperCell):
         initialization: `"paper"`: orthogonal `W_x` and `W_h` for each gate, all
             weights of the hyper cell orthogonal, `E_h` and `E_x` zero, `e` one, and
             `S` such that every scale is 0.1 at the start. `"supercell"`: as the
-            author's code, with glorot uniform weights of the inputs.
+            author's code, with glorot uniform weights of the inputs. `"distinct"`: as
+            `"paper"`, with a random `S` for the same scales, so that the numbers of an
+            embedding do not stay equal.
         activation: Activation function of candidate and output, in both cells.
         recurrent_activation: Activation function of the gates, in both cells.
         use_bias: Whether there are biases, stored and generated.
@@ -154,7 +155,7 @@ class HyperLSTMCell(GatedHyperCell):
             self.hyper_carry_norm.build((None, self.hyper_units))
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
+        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
     ) -> list[Any]:
         """Returns `[h', c']` of the main or the hyper cell from pre-activations."""
         return lstm_step(

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_hyper.checks import one_of, positive_int
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.dropout import Drop
 from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
 from keras_hyper.rnn.steps import simple_rnn_step
 from keras_hyper.saving import serializable
@@ -38,7 +37,8 @@ class HyperSimpleRNNCell(HyperCell):
         initialization: `"paper"`: orthogonal `W_x` and `W_h`, all weights of the hyper
             cell orthogonal, `E_h` and `E_x` zero, `e` one, and `S` such that every
             scale is 0.1 at the start; a full matrix is 0.1 as large as an orthogonal
-            one. `"supercell"`: with glorot uniform weights of the inputs.
+            one. `"supercell"`: with glorot uniform weights of the inputs. `"distinct"`:
+            as `"paper"`, with a random `S` for the same scales.
         activation: Activation function, in both cells.
         use_bias: Whether there are biases, stored and generated.
         kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
@@ -99,9 +99,9 @@ class HyperSimpleRNNCell(HyperCell):
     ) -> None:
         form = one_of("form", form, FORMS)
         if form == "full":
-            if initialization == "supercell":
+            if initialization in ("supercell", "distinct"):
                 raise ValueError(
-                    'The author\'s code has no `form="full"`: use initialization="paper". '
+                    'There are no scales in `form="full"`: use initialization="paper". '
                     f"Received: form={form!r}, initialization={initialization!r}"
                 )
             dim = positive_int("embedding_dim", embedding_dim)
@@ -131,19 +131,21 @@ class HyperSimpleRNNCell(HyperCell):
         if form == "full":
             self.copies = self.embedding_dim
 
-    def modulate(self, inputs: Any, hidden: Any, hyper_output: Any) -> tuple[Any, Any]:
-        """Returns `W_x(z_x) x + b` and `W_h(z_h) h` from the plain products and `h^`."""
+    def modulate(
+        self, inputs: Any, hidden: Any, embeddings: Any, bias_embeddings: Any
+    ) -> tuple[Any, Any]:
+        """Returns `W_x(z_x) x + b` and `W_h(z_h) h` from the plain products and `E h^`."""
         if self.form == "scaled":
-            return super().modulate(inputs, hidden, hyper_output)
-        z_h, z_x = ops.split(self.embeddings(hyper_output), 2, axis=-1)
-        return self.add_bias(self._mix(inputs, z_x), hyper_output), self._mix(hidden, z_h)
+            return super().modulate(inputs, hidden, embeddings, bias_embeddings)
+        z_h, z_x = ops.split(embeddings + self.value(self.embedding_bias), 2, axis=-1)
+        return self.add_bias(self._mix(inputs, z_x), bias_embeddings), self._mix(hidden, z_h)
 
     def _mix(self, products: Any, z: Any) -> Any:
         products = ops.reshape(products, (-1, self.embedding_dim, self.units))
         return ops.sum(products * ops.expand_dims(z, axis=-1), axis=1)
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Drop, hyper: bool
+        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
     ) -> list[Any]:
         """Returns `[h']` of the main or the hyper cell from pre-activations."""
         return simple_rnn_step(inputs, hidden, self.activation)

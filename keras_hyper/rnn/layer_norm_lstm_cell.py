@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import rate
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.cell import RecurrentCell
-from keras_hyper.rnn.dropout import Drop
+from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.steps import lstm_step
 from keras_hyper.saving import serializable
@@ -141,22 +139,34 @@ class LayerNormLSTMCell(RecurrentCell):
 
     def project(self, inputs: Any) -> Any:
         """Returns what the inputs contribute to the gates, one step or many."""
-        projected = shared_dense(inputs, ops.convert_to_tensor(self.kernel))
-        return projected + self.bias if self.use_bias else projected
+        projected = shared_dense(inputs, self.value(self.kernel))
+        return projected + self.value(self.bias) if self.use_bias else projected
 
-    def transition(self, projected: Any, states: Sequence[Any], drops: Sequence[Drop]) -> list[Any]:
+    def transition(
+        self,
+        projected: Any,
+        states: Sequence[Any],
+        drops: Sequence[Any],
+        multiply: Multiply,
+        fuse: Fuse,
+    ) -> list[Any]:
         """Returns `[h', c']`."""
         hidden, carry = states
+        product = multiply(hidden, self.recurrent_kernel)
+        return fuse(self.step, projected, product, carry, *drops)
+
+    def step(self, inputs: Any, hidden: Any, carry: Any, drop: Any) -> list[Any]:
+        """Returns `[h', c']` from pre-activations."""
         return lstm_step(
-            projected,
-            hidden @ ops.convert_to_tensor(self.recurrent_kernel),
+            inputs,
+            hidden,
             carry,
             self.activation,
             self.recurrent_activation,
             float(self.unit_forget_bias),
             self.gate_norm,
             self.carry_norm,
-            *drops,
+            drop,
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A cell in a loop, with all that can be done before the loop."""
 
-import functools
 import inspect
 import itertools
 import operator
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_hyper.checks import rate
 from keras_hyper.rnn.cell import RecurrentCell
-from keras_hyper.rnn.dropout import keep
+from keras_hyper.rnn.dropout import dropout_mask
 
 
 class RecurrentLayer(keras.layers.RNN):
@@ -78,36 +78,107 @@ class RecurrentLayer(keras.layers.RNN):
         self.cell.check_states(initial_state)
         sequences = ops.cast(sequences, self.cell.compute_dtype)
         if training and self.dropout:
-            sequences = sequences * self._mask(sequences[:, :1], self.dropout)
-        # All that depends on the inputs alone is one product over all steps, and
-        # random numbers, which a loop cannot draw on JAX, are drawn before it.
-        features = [self.cell.project(sequences)]
-        rates = self.cell.dropouts if training else []
-        for number, width in rates:
-            if number:
-                features.append(self._mask(features[0][:, :, :width], number))
-        ends = list(itertools.accumulate(part.shape[-1] for part in features))[:-1]
+            shape = (ops.shape(sequences)[0], 1, sequences.shape[-1])
+            sequences = sequences * self._mask(shape, self.dropout)
+        # Random numbers, which a loop cannot draw on JAX, are drawn before it.
+        batch, steps = ops.shape(sequences)[:2]
+        drops = [
+            self._mask((batch, steps, width), number) if training and number else None
+            for number, width in self.cell.dropouts
+        ]
+        if training and not self.unroll and _can_sweep():
+            return self._sweep(sequences, initial_state, drops, mask)
+        present = [drop for drop in drops if drop is not None]
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
-            projected, *masks = ops.split(features, ends, axis=-1) if ends else [features]
+            projected, *masks = features
             masks = iter(masks)
-            drops = [functools.partial(operator.mul, next(masks)) if n else keep for n, _ in rates]
-            states = self.cell.advance(projected, states, drops)
+            now = [None if drop is None else next(masks) for drop in drops]
+            states = self.cell.advance(projected, states, now)
             return states[0], states
 
+        # All that depends on the inputs alone is one product over all steps.
+        features = [self.cell.project(sequences), *present]
+        return self._loop(step, features, initial_state, mask, self.return_sequences)
+
+    def states_of(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> list[Any]:
+        """Returns all states after every step, in the order in which steps are taken.
+
+        Args:
+            sequences: Tensor of shape `(batch, steps, features)`.
+            initial_state: None, or the states to start with.
+            mask: None, or Booleans of shape `(batch, steps)`.
+
+        Returns:
+            A tensor `(batch, steps, width)` for each state.
+        """
+        cell = self.cell
+        sequences = ops.cast(sequences, cell.compute_dtype)
+        if initial_state is None:
+            initial_state = self.get_initial_state(ops.shape(sequences)[0])
+        cell.check_states(initial_state)
+
+        def step(features: Any, states: Any) -> tuple[Any, Any]:
+            projected, *taken = features
+            new = cell.advance(projected, states, [None for _ in cell.dropouts])
+            if taken:
+                new = [ops.where(taken[0] > 0, a, b) for a, b in zip(new, states, strict=True)]
+            return ops.concatenate(new, axis=-1), new
+
+        # Keras's loops take a mask only where the output has the shape of the first state.
+        features = [cell.project(sequences)]
+        if mask is not None:
+            features.append(ops.cast(mask, cell.compute_dtype)[..., None])
+        _, states, _ = self._loop(step, features, initial_state, None, True)
+        return ops.split(states, list(itertools.accumulate(cell.state_size))[:-1], axis=-1)
+
+    def _loop(
+        self, step: Any, features: list[Any], states: Any, mask: Any, return_sequences: bool
+    ) -> tuple[Any, Any, Any]:
+        ends = list(itertools.accumulate(part.shape[-1] for part in features))[:-1]
+
+        def split(together: Any, states: Any) -> tuple[Any, Any]:
+            return step(ops.split(together, ends, axis=-1) if ends else [together], states)
+
         loop = keras.layers.RNN(
-            _Step(step, self.cell),
-            return_sequences=self.return_sequences,
+            _Step(split, self.cell),
+            return_sequences=return_sequences,
             go_backwards=self.go_backwards,
             stateful=self.stateful,
             unroll=self.unroll,
             zero_output_for_mask=self.zero_output_for_mask,
             name="loop",
         )
-        return loop.inner_loop(ops.concatenate(features, axis=-1), initial_state, mask)
+        return loop.inner_loop(ops.concatenate(features, axis=-1), states, mask)
 
-    def _mask(self, like: Any, number: float) -> Any:
-        return keras.random.dropout(ops.ones_like(like), number, seed=self.seed_generator)
+    def _sweep(
+        self, sequences: Any, initial_state: Any, drops: Sequence[Any], mask: Any
+    ) -> tuple[Any, Any, Any]:
+        """Returns what `_loop` returns, from the loops with a backward pass of their own."""
+        from keras_hyper.rnn.tensorflow_sweep import sweep
+
+        def by_step(x: Any) -> Any:
+            x = ops.swapaxes(x, 0, 1)
+            return ops.flip(x, axis=0) if self.go_backwards else x
+
+        drops = [None if drop is None else by_step(drop) for drop in drops]
+        if mask is not None:
+            mask = ops.expand_dims(by_step(ops.cast(mask, "bool")), axis=-1)
+        projected = self.cell.project(by_step(sequences))
+        outputs, states = sweep(self.cell, projected, initial_state, drops, mask)
+        if mask is not None:
+            # A masked step repeats the output before it, of which the first has none.
+            shown = (
+                mask if self.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), 0) > 0
+            )
+            outputs = ops.where(shown, outputs, 0)
+        last = outputs[-1]
+        if not self.return_sequences:
+            return last, last[:, None], states
+        return last, ops.swapaxes(outputs, 0, 1), states
+
+    def _mask(self, shape: Any, number: float) -> Any:
+        return dropout_mask(shape, self.cell.compute_dtype, number, self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
@@ -123,6 +194,15 @@ class RecurrentLayer(keras.layers.RNN):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Returns a layer constructed from its configuration."""
         return cls(**config)
+
+
+def _can_sweep() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # Called eagerly, it would be traced anew at every call.
+    return not tf.executing_eagerly()
 
 
 def _arguments(cell_class: type[RecurrentCell]) -> list[str]:

@@ -4,8 +4,6 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.rnn.dropout import Drop, keep
-
 
 def simple_rnn_step(inputs: Any, hidden: Any, activation: Any) -> list[Any]:
     """Returns `[h']`, `h' = f(inputs + hidden)`."""
@@ -21,11 +19,11 @@ def lstm_step(
     forget_bias: float,
     gate_norm: Any = None,
     carry_norm: Any = None,
-    drop: Drop = keep,
+    drop: Any = None,
 ) -> list[Any]:
     """Returns `[h', c']` from the pre-activations of the gates i, f, g, o.
 
-    `c' = s(f + forget_bias) c + s(i) drop(tanh(g))` and `h' = s(o) tanh(LN(c'))`,
+    `c' = s(f + forget_bias) c + s(i) drop tanh(g)` and `h' = s(o) tanh(LN(c'))`,
     where i, f, g and o are normalised, too. The carried `c'` is not.
 
     Args:
@@ -37,7 +35,7 @@ def lstm_step(
         forget_bias: Added after the normalisation.
         gate_norm: None, or what normalises the pre-activations.
         carry_norm: None, or what normalises `c'` inside tanh.
-        drop: What drops numbers of the candidate.
+        drop: None, or what the candidate is multiplied by.
     """
     gates = inputs + hidden
     if gate_norm is not None:
@@ -45,7 +43,7 @@ def lstm_step(
     i, f, g, o = ops.split(gates, 4, axis=-1)
     if forget_bias:
         f = f + forget_bias
-    candidate = drop(activation(g))
+    candidate = activation(g) if drop is None else drop * activation(g)
     carry = recurrent_activation(f) * carry + recurrent_activation(i) * candidate
     inside = carry if carry_norm is None else carry_norm(carry)
     return [recurrent_activation(o) * activation(inside), carry]
@@ -57,16 +55,18 @@ def gru_step(
     state: Any,
     activation: Any,
     recurrent_activation: Any,
-    drop: Drop = keep,
+    drop: Any = None,
 ) -> list[Any]:
     """Returns `[h']` from what inputs and state contribute to the gates z, r, g.
 
-    `h' = s(z) h + (1 - s(z)) drop(tanh(g_inputs + s(r) g_hidden))`, Keras's
+    `h' = s(z) h + (1 - s(z)) drop tanh(g_inputs + s(r) g_hidden)`, Keras's
     `GRU(reset_after=True)`.
     """
     inputs_z, inputs_r, inputs_g = ops.split(inputs, 3, axis=-1)
     hidden_z, hidden_r, hidden_g = ops.split(hidden, 3, axis=-1)
     z = recurrent_activation(inputs_z + hidden_z)
     r = recurrent_activation(inputs_r + hidden_r)
-    candidate = drop(activation(inputs_g + r * hidden_g))
+    candidate = activation(inputs_g + r * hidden_g)
+    if drop is not None:
+        candidate = drop * candidate
     return [z * state + (1 - z) * candidate]

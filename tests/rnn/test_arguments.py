@@ -68,8 +68,8 @@ def test_an_initialization_is_one_by_name(cls):
 
 
 def test_a_full_matrix_has_no_scaled_initialization():
-    with pytest.raises(ValueError, match='no `form="full"`'):
-        HyperSimpleRNNCell(4, form="full", initialization="supercell")
+    with pytest.raises(ValueError, match='no scales in `form="full"`'):
+        HyperSimpleRNNCell(4, form="full", initialization="distinct")
     with pytest.raises(ValueError, match="`form` must be one of 'scaled', 'full'"):
         HyperSimpleRNNCell(4, form="half")
 

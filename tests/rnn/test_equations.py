@@ -138,7 +138,7 @@ def test_at_the_start_it_is_an_lstm_with_a_tenth_of_the_weights(layer_norm, rng)
 
 
 @pytest.mark.parametrize("case", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("initialization", ["paper", "supercell"])
+@pytest.mark.parametrize("initialization", ["paper", "supercell", "distinct"])
 def test_every_scale_starts_at_a_tenth(case, initialization, rng):
     cls, arguments, _ = CELLS[case]
     cell = cls(5, **arguments, initialization=initialization)
@@ -186,6 +186,21 @@ def test_the_full_form_starts_with_independent_matrices_a_tenth_as_large():
     # All `z` are 1: the sum is as large as a tenth of an orthogonal matrix.
     for mixed in (sum(matrices[:3]), sum(matrices[3:])):
         assert np.sqrt(np.mean(mixed**2)) == pytest.approx(0.1 / np.sqrt(40), rel=0.1)
+
+
+@pytest.mark.parametrize(("initialization", "rank"), [("paper", 1), ("distinct", 3)])
+def test_what_the_scales_can_do(initialization, rank, rng):
+    """The first weights let all numbers of an embedding have one gradient, or each its own."""
+    cell = HyperLSTMCell(8, hyper_units=6, embedding_dim=3, initialization=initialization)
+    cell.build((None, 3))
+    x = rng.normal(size=(4, 3)).astype("float32")
+    states = [rng.normal(size=(4, n)).astype("float32") for n in cell.state_size]
+    slopes = gradients(lambda x: keras.ops.sum(cell(x, states)[0] ** 2), cell, x)
+    names = [v.name for v in cell.trainable_variables]
+    slope = slopes[names.index("embedding_kernel")].reshape(6, 8, 3)
+    for gate in range(8):
+        values = np.linalg.svd(slope[:, gate], compute_uv=False)
+        assert np.sum(values > 1e-4 * values[0]) == rank
 
 
 def test_the_authors_initialisation():

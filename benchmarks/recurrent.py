@@ -1,0 +1,106 @@
+"""(g) A training step of recurrent layers: gradients by all weights and by the inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.compare import Candidate
+from benchmarks.steps import gradient_step, normal, torch_step
+from benchmarks.worker import threads
+
+# Batch, steps, width of the inputs, units, width of the hyper cell, of the embeddings.
+SIZES = {
+    "32 x 50, 64 to 1000, 128, 4": (32, 50, 64, 1000, 128, 4),
+    "64 x 100, 128 to 256, 128, 16": (64, 100, 128, 256, 128, 16),
+    "128 x 100, 50 to 1000, 128, 4": (128, 100, 50, 1000, 128, 4),
+}
+REFERENCE = "Keras LSTM"
+
+
+def data(size: Any) -> Any:
+    """Returns sequences of a size."""
+    return normal(*size[:3])
+
+
+def keras_model(size: Any, hyper: bool, layer_norm: bool = False) -> Any:
+    """Returns a model of one recurrent layer."""
+    import keras
+
+    from keras_hyper import HyperLSTM
+
+    _, steps, width, units, hyper_units, embedding_dim = size
+    inputs = keras.Input((steps, width))
+    if hyper:
+        layer = HyperLSTM(
+            units,
+            hyper_units=hyper_units,
+            embedding_dim=embedding_dim,
+            layer_norm=layer_norm,
+            return_sequences=True,
+        )
+    else:
+        layer = keras.layers.LSTM(units, return_sequences=True)
+    return keras.Model([inputs], layer(inputs))
+
+
+def trained(jit: bool, **model: bool) -> Callable[[Any], Callable[[], Any]]:
+    """Returns what makes a training step of a Keras model."""
+    return lambda size: gradient_step(keras_model(size, **model), [data(size)], jit, training=True)
+
+
+def torch_module(size: Any, hyper: bool) -> Any:
+    """Returns PyTorch's LSTM or labml's HyperLSTM, which always has layer normalisation."""
+    import torch
+
+    torch.set_num_threads(threads())
+    _, _, width, units, hyper_units, embedding_dim = size
+    if not hyper:
+        return torch.nn.LSTM(width, units)
+    from labml_nn.hypernetworks.hyper_lstm import HyperLSTM
+
+    return HyperLSTM(width, units, hyper_units, embedding_dim, 1)
+
+
+def torch_trained(hyper: bool) -> Callable[[Any], Callable[[], Any]]:
+    """Returns what makes a training step of a PyTorch module."""
+
+    def make(size: Any) -> Callable[[], Any]:
+        import torch
+
+        module = torch_module(size, hyper)
+        # All of them take one step after the other: (steps, batch, width).
+        x = torch.tensor(data(size)).transpose(0, 1).contiguous()
+        return torch_step(lambda x: module(x)[0], x, list(module.parameters()))
+
+    return make
+
+
+def products(size: Any, hyper: bool) -> float:
+    """Returns the multiplications and additions of one forward pass in its products."""
+    batch, steps, width, units, hyper_units, embedding_dim = size
+    numbers = 4 * units * (units + width)
+    if hyper:
+        numbers += 4 * hyper_units * (units + width + hyper_units)
+        numbers += 12 * embedding_dim * (hyper_units + units)
+    return 2.0 * batch * steps * numbers
+
+
+def training(hyper: bool) -> Callable[[Any], float]:
+    """Returns the same of a training step: each product has two in its gradient."""
+    return lambda size: 3 * products(size, hyper)
+
+
+CANDIDATES = {
+    "ours": Candidate("tensorflow", trained(jit=False, hyper=True), training(True)),
+    "ours, XLA": Candidate("tensorflow", trained(jit=True, hyper=True), training(True)),
+    "ours, layer norm": Candidate(
+        "tensorflow", trained(jit=False, hyper=True, layer_norm=True), training(True)
+    ),
+    "ours, layer norm, XLA": Candidate(
+        "tensorflow", trained(jit=True, hyper=True, layer_norm=True), training(True)
+    ),
+    "ours, JAX": Candidate("jax", trained(jit=True, hyper=True), training(True)),
+    REFERENCE: Candidate("tensorflow", trained(jit=False, hyper=False), training(False)),
+    "Keras LSTM, XLA": Candidate("tensorflow", trained(jit=True, hyper=False), training(False)),
+    "torch LSTM": Candidate("torch", torch_trained(hyper=False), training(False)),
+    "labml HyperLSTM (layer norm)": Candidate("torch", torch_trained(hyper=True), training(True)),
+}

@@ -1,0 +1,1 @@
+"""Experiments: programs that people can run, each with one command."""

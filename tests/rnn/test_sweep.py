@@ -1,0 +1,217 @@
+"""The training pass on TensorFlow, against the plain loop of the same layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import JIT, shake, to_numpy
+from keras_hyper import HyperGRU, HyperLSTM, HyperSimpleRNN, HyperSimpleRNNCell, LayerNormLSTM
+from keras_hyper.rnn import recurrent_layer
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("of TensorFlow alone", allow_module_level=True)
+
+import tensorflow as tf
+
+SMALL = {"hyper_units": 4, "embedding_dim": 2}
+MASK = np.array([[0, 1, 1, 0, 1, 0], [1, 1, 0, 1, 0, 1]], dtype=bool)
+CASES = {
+    "lstm": (HyperLSTM, SMALL, {}, None),
+    "lstm-norm-masked": (HyperLSTM, {**SMALL, "layer_norm": True}, {}, MASK),
+    "lstm-no-bias-backwards": (
+        HyperLSTM,
+        {**SMALL, "use_bias": False},
+        {"go_backwards": True},
+        MASK,
+    ),
+    "gru-zeros": (HyperGRU, SMALL, {"zero_output_for_mask": True}, MASK),
+    "gru-last": (HyperGRU, SMALL, {"return_sequences": False}, None),
+    "rnn": (HyperSimpleRNN, SMALL, {}, None),
+    "rnn-full": (HyperSimpleRNN, {**SMALL, "form": "full"}, {}, MASK),
+    "layer-norm-lstm-last": (LayerNormLSTM, {}, {"return_sequences": False}, MASK),
+    "dropped": (
+        HyperLSTM,
+        {**SMALL, "recurrent_dropout": 0.4, "hyper_recurrent_dropout": 0.3},
+        {},
+        MASK,
+    ),
+}
+EVERY = {"return_sequences": True, "return_state": True}
+
+
+def make(case, rng, **kwargs):
+    cls, arguments, switches, mask = CASES[case]
+    layer = cls(5, **arguments, **{**EVERY, **switches, **kwargs}, seed=3)
+    layer.build((2, 6, 3))
+    shake(layer, rng)
+    return layer, mask
+
+
+def slopes(layer, x, states, mask, training=True):
+    """Returns outputs and gradients by weights, inputs and first states."""
+    with tf.GradientTape() as tape:
+        tape.watch([x, states])
+        outputs = layer(x, initial_state=list(states), mask=mask, training=training)
+        loss = sum(tf.reduce_sum(o * o * o) for o in outputs)
+    return outputs, tape.gradient(loss, [*(v.value for v in layer.weights), x, *states])
+
+
+def data(layer, rng):
+    dtype = layer.compute_dtype
+    x = tf.constant(rng.normal(size=(2, 6, 3)), dtype)
+    return x, [tf.constant(rng.normal(size=(2, n)), dtype) for n in layer.cell.state_size]
+
+
+def plainly(layer, x, states, mask):
+    """The same by Keras's loop, with the same random numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent_layer, "_can_sweep", lambda: False)
+        for v in layer.non_trainable_variables:
+            if "seed" in v.path:
+                v.assign(keras.ops.convert_to_tensor([0, 3], v.dtype))
+        return tf.function(lambda: slopes(layer, x, states, mask))()
+
+
+def swept(layer, x, states, mask, **options):
+    for v in layer.non_trainable_variables:
+        if "seed" in v.path:
+            v.assign(keras.ops.convert_to_tensor([0, 3], v.dtype))
+    return tf.function(lambda x, *s: slopes(layer, x, list(s), mask), **options)(x, *states)
+
+
+@pytest.mark.parametrize(
+    ("case", "jit"),
+    [*((case, False) for case in CASES), ("lstm-norm-masked", True), ("gru-zeros", True)],
+)
+def test_it_is_the_plain_loop(case, jit, rng):
+    """Outputs, states and every gradient, in float64."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    layer, mask = make(case, rng)
+    x, states = data(layer, rng)
+    expected = plainly(layer, x, states, mask)
+    found = swept(layer, x, states, mask, jit_compile=jit)
+    for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_half_precision_is_as_exact_as_in_the_plain_loop(rng):
+    """Gradients of float32 weights, in float32, near those without half precision."""
+    exact, mask = make("gru-zeros", rng)
+    x, states = data(exact, rng)
+    reference = plainly(exact, x, states, mask)[1]
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer, _ = make("gru-zeros", rng)
+    layer.set_weights(exact.get_weights())
+    halves = tf.cast(x, "bfloat16"), [tf.cast(state, "bfloat16") for state in states]
+    errors = []
+    for gradients in (plainly(layer, *halves, mask)[1], swept(layer, *halves, mask)[1]):
+        assert [g.dtype.name for g in gradients[:-3]] == ["float32"] * len(layer.weights)
+        gradients = [np.asarray(tf.cast(g, "float32")) for g in gradients]
+        pairs = zip(gradients, reference, strict=True)
+        errors.append(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
+    plain, ours = errors
+    assert 0 < ours < max(2 * plain, 0.1)
+
+
+def test_batch_and_length_are_free(rng):
+    layer, _ = make("rnn", rng)
+    train = tf.function(
+        lambda x, h, m: slopes(layer, x, [h, m], None),
+        input_signature=[tf.TensorSpec((None, None, 3))]
+        + [tf.TensorSpec((None, n)) for n in layer.cell.state_size],
+    )
+    for batch, steps in ((1, 1), (3, 7)):
+        x = tf.constant(rng.normal(size=(batch, steps, 3)), "float32")
+        states = [tf.constant(rng.normal(size=(batch, n)), "float32") for n in (5, 4)]
+        found, expected = train(x, *states), plainly(layer, x, states, None)
+        for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def spy(patch):
+    """Counts how often the loops are traced."""
+    from keras_hyper.rnn import tensorflow_sweep
+
+    traced = []
+    original = tensorflow_sweep.sweep
+    patch.setattr(tensorflow_sweep, "sweep", lambda *a, **k: traced.append(1) or original(*a, **k))
+    return traced
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_fit_uses_it_and_nothing_else_does(jit, rng, monkeypatch):
+    traced = spy(monkeypatch)
+    layer, _ = make("rnn", rng, return_state=False)
+    model = keras.Sequential([keras.Input((6, 3)), layer])
+    model.compile("sgd", "mse", jit_compile=jit)
+    x, y = rng.normal(size=(4, 6, 3)), rng.normal(size=(4, 6, 5))
+    model.predict(x, verbose=0)
+    model.evaluate(x, y, verbose=0)
+    assert not traced
+    model.fit(x, y, verbose=0)
+    assert traced
+
+
+@pytest.mark.export
+def test_exports_hold_no_compiled_function(rng, tmp_path):
+    layer, _ = make("rnn", rng, return_state=False)
+    model = keras.Sequential([keras.Input((None, 3)), layer])
+    model.compile("sgd", "mse")
+    model.fit(rng.normal(size=(4, 6, 3)), rng.normal(size=(4, 6, 5)), verbose=0)
+    model.export(tmp_path / "saved", verbose=False)
+    assert b"_XlaMustCompile" not in (tmp_path / "saved" / "saved_model.pb").read_bytes()
+
+
+def test_a_frozen_layer_passes_gradients_on(rng):
+    layer, mask = make("rnn", rng)
+    x, states = data(layer, rng)
+    expected = swept(layer, x, states, mask)
+    layer.trainable = False
+    found = swept(layer, x, states, mask)
+    np.testing.assert_allclose(found[1][-3], expected[1][-3], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stateful_layer_carries_its_states_from_batch_to_batch(rng):
+    layer, _ = make("gru-zeros", rng, stateful=True)
+    x, _ = data(layer, rng)
+    whole = to_numpy(layer(x))
+    layer.reset_state()
+    train = tf.function(lambda x: layer(x, training=True)[0])
+    parts = [to_numpy(train(part)) for part in (x[:, :4], x[:, 4:])]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole[0], rtol=1e-4, atol=1e-5)
+
+
+def test_second_derivatives_are_refused_by_name(rng):
+    layer, _ = make("rnn", rng, return_state=False)
+    bare = keras.layers.RNN(HyperSimpleRNNCell(5, **SMALL), return_sequences=True)
+    bare.build((2, 6, 3))
+    bare.set_weights([v.numpy() for v in layer.trainable_variables])
+    x, _ = data(layer, rng)
+
+    def penalty(layer, x, training, linear):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                outputs = layer(x, training=training)
+                loss = tf.reduce_sum(outputs if linear else outputs**2)
+            slope = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+        return outer.gradient(slope, x)
+
+    for linear in (False, True):
+        with pytest.raises(NotImplementedError, match="training=False, or use `keras.layers.RNN`"):
+            tf.function(penalty)(layer, x, True, linear)
+        inference, cell = penalty(layer, x, False, linear), penalty(bare, x, True, linear)
+        assert np.abs(inference).max() > 0.01
+        np.testing.assert_allclose(inference, cell, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_compiled_only_where_it_pays():
+    """Called eagerly, a layer trains by the plain loop."""
+    layer = HyperLSTM(5, **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        traced = spy(patch)
+        layer(np.zeros((2, 6, 3), "float32"), training=True)
+    assert JIT
+    assert not traced
