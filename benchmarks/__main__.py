@@ -18,6 +18,8 @@ CASES = (
     "conv_forms",
     "recurrent",
     "recurrent_inference",
+    "recurrent_length",
+    "recurrent_compile",
 )
 
 
