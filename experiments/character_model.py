@@ -166,7 +166,7 @@ def run(
         **key,
         "units": units,
         "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-        "training": history["loss"][0] / np.log(2),
+        "training": float(history["loss"][0] / np.log(2)),
         "validation": bits(model, text.in_order(text.validation)),
         "test": bits(model, text.in_order(text.test)),
         "seconds": round(seconds),

@@ -2,6 +2,7 @@
 
     python tutorials/run.py            # check: execute, compare with the script
     python tutorials/run.py --write    # make the notebooks anew, with outputs
+    python tutorials/run.py 03         # either, for those whose names begin so
 
 Notebooks run in a temporary folder; what they write is gone afterwards.
 """
@@ -25,7 +26,10 @@ def sources(notebook):
 def main() -> int:
     """Runs the notebooks and returns how many are not as they should be."""
     write, wrong = "--write" in sys.argv[1:], 0
+    names = tuple(name for name in sys.argv[1:] if name != "--write")
     for script in sorted(HERE.glob("[0-9]*.py")):
+        if names and not script.name.startswith(names):
+            continue
         path = script.with_suffix(".ipynb")
         notebook = jupytext.read(script)
         with tempfile.TemporaryDirectory() as folder:

@@ -8,9 +8,10 @@ from keras import ops
 
 from keras_hyper.checks import positive_int
 from keras_hyper.initializers import OrthogonalPerGate
+from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.dropout import drop_in_this_step
 
-Multiply = Callable[[Any, Any], Any]
+Multiply = Callable[[Any, str], Any]
 Fuse = Callable[..., list[Any]]
 
 
@@ -120,19 +121,35 @@ class RecurrentCell(keras.layers.Layer):
         return []
 
     @property
-    def matrices(self) -> list[Any]:
-        """The weights that states are multiplied by in a step."""
-        return [self.recurrent_kernel]
+    def matrices(self) -> dict[str, list[Any]]:
+        """The weights of products, by the name of what is multiplied by them.
+
+        `"inputs"`, and what a step multiplies. Several stand side by side.
+        """
+        return {"inputs": [self.kernel], "hidden": [self.recurrent_kernel]}
 
     def value(self, weight: Any) -> Any:
         """Returns a weight as a tensor of the compute type, wherever it is asked for."""
         return ops.cast(weight, self.compute_dtype)
 
-    def project(self, inputs: Any) -> Any:
+    def multiply(self, x: Any, name: str) -> Any:
+        """Returns the products of `x` with the matrices of a name, side by side."""
+        products = [shared_dense(x, self.value(matrix)) for matrix in self.matrices[name]]
+        return products[0] if len(products) == 1 else ops.concatenate(products, axis=-1)
+
+    def joined(self) -> dict[str, Any]:
+        """Returns the matrices of each name as one tensor: for many steps, joined once."""
+        return {
+            name: ops.concatenate([self.value(matrix) for matrix in matrices], axis=-1)
+            for name, matrices in self.matrices.items()
+        }
+
+    def project(self, inputs: Any, multiply: Multiply) -> Any:
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
             inputs: Tensor of shape `(..., features)`, of the compute type.
+            multiply: `multiply(inputs, "inputs")` returns the products.
 
         Returns:
             Tensor of shape `(..., width)`.
@@ -153,18 +170,18 @@ class RecurrentCell(keras.layers.Layer):
             projected: What `project` returned, for one step.
             states: The states before it.
             drops: For each of `dropouts` None, or what it is multiplied by.
-            multiply: `multiply(x, matrix)` returns `x @ matrix`, where `x` is one of the
-                states before the step or after it, and `matrix` is one of `matrices`.
+            multiply: `multiply(x, name)` returns the products of `x`, one of the states
+                before the step or after it, with the matrices of a name, side by side.
             fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
                 other operations with weights are in such functions.
         """
         raise NotImplementedError
 
-    def advance(self, projected: Any, states: Sequence[Any], drops: Sequence[Any]) -> list[Any]:
+    def advance(
+        self, projected: Any, states: Sequence[Any], drops: Sequence[Any], multiply: Multiply
+    ) -> list[Any]:
         """Returns the new states: `transition`, written out."""
-        states = self.transition(
-            projected, list(states), drops, lambda x, matrix: x @ self.value(matrix), _apply
-        )
+        states = self.transition(projected, list(states), drops, multiply, _apply)
         # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
         return [ops.cast(state, self.compute_dtype) for state in states]
 
@@ -177,7 +194,7 @@ class RecurrentCell(keras.layers.Layer):
             drop_in_this_step(self, rate, width, states[0], training)
             for rate, width in self.dropouts
         ]
-        states = self.advance(self.project(inputs), states, drops)
+        states = self.advance(self.project(inputs, self.multiply), states, drops, self.multiply)
         return states[0], states
 
     def check_states(self, states: Any) -> None:

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_hyper.checks import one_of, positive_int, rate
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 
 INITIALIZATIONS = ("paper", "supercell", "distinct")
@@ -139,20 +138,22 @@ class HyperCell(RecurrentCell):
         return FIRST_SCALE / self.embedding_dim * parts
 
     @property
-    def matrices(self) -> list[Any]:
-        """The weights that states are multiplied by in a step."""
-        main = [self.recurrent_kernel, self.embedding_kernel]
+    def matrices(self) -> dict[str, list[Any]]:
+        """The weights of products, by the name of what is multiplied by them."""
         bias = [self.bias_embedding_kernel] if self.use_bias else []
-        return [*main, *bias, self.hyper_state_kernel, self.hyper_recurrent_kernel]
+        return {
+            "inputs": [self.kernel, self.hyper_kernel],
+            "hidden": [self.recurrent_kernel, self.hyper_state_kernel],
+            "hyper hidden": [self.hyper_recurrent_kernel],
+            "embeddings": [self.embedding_kernel, *bias],
+        }
 
-    def project(self, inputs: Any) -> Any:
+    def project(self, inputs: Any, multiply: Multiply) -> Any:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
-        kernels = [self.value(self.kernel), self.value(self.hyper_kernel)]
-        projected = shared_dense(inputs, ops.concatenate(kernels, axis=-1))
+        projected = multiply(inputs, "inputs")
         if not self.use_bias:
             return projected
-        width = self.kernel.shape[-1]
-        return projected + ops.pad(self.value(self.hyper_bias), [[width, 0]])
+        return projected + ops.pad(self.value(self.hyper_bias), [[self.kernel.shape[-1], 0]])
 
     def transition(
         self,
@@ -166,23 +167,13 @@ class HyperCell(RecurrentCell):
         drop, hyper_drop = drops or (None, None)
         main, hyper = states[: self.main_states], states[self.main_states :]
         inputs, hyper_inputs = ops.split(projected, [self.kernel.shape[-1]], axis=-1)
-        hyper = fuse(
-            self.hyper_step,
-            hyper_inputs,
-            multiply(main[0], self.hyper_state_kernel),
-            multiply(hyper[0], self.hyper_recurrent_kernel),
-            hyper_drop,
-            *hyper,
+        hidden, hyper_main = ops.split(
+            multiply(main[0], "hidden"), [self.recurrent_kernel.shape[-1]], axis=-1
         )
-        main = fuse(
-            self.main_step,
-            inputs,
-            multiply(main[0], self.recurrent_kernel),
-            multiply(hyper[0], self.embedding_kernel),
-            multiply(hyper[0], self.bias_embedding_kernel) if self.use_bias else None,
-            drop,
-            *main,
-        )
+        hyper_hidden = multiply(hyper[0], "hyper hidden")
+        hyper = fuse(self.hyper_step, hyper_inputs, hyper_main, hyper_hidden, hyper_drop, *hyper)
+        embeddings = multiply(hyper[0], "embeddings")
+        main = fuse(self.main_step, inputs, hidden, embeddings, drop, *main)
         return [*main, *hyper]
 
     def hyper_step(self, inputs: Any, main: Any, hidden: Any, drop: Any, *states: Any) -> list[Any]:
@@ -194,11 +185,12 @@ class HyperCell(RecurrentCell):
         inputs: Any,
         hidden: Any,
         embeddings: Any,
-        bias_embeddings: Any,
         drop: Any,
         *states: Any,
     ) -> list[Any]:
         """Returns the new states of the main cell from products."""
+        scales = 2 * self.gates * self.embedding_dim
+        embeddings, bias_embeddings = embeddings[:, :scales], embeddings[:, scales:]
         inputs, hidden = self.modulate(inputs, hidden, embeddings, bias_embeddings)
         return self.step(inputs, hidden, states, drop, hyper=False)
 

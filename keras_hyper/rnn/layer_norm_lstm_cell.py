@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from keras_hyper.checks import rate
-from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.steps import lstm_step
@@ -137,9 +136,9 @@ class LayerNormLSTMCell(RecurrentCell):
         """Rate and width of what `advance` drops."""
         return [(self.recurrent_dropout, self.units)]
 
-    def project(self, inputs: Any) -> Any:
+    def project(self, inputs: Any, multiply: Multiply) -> Any:
         """Returns what the inputs contribute to the gates, one step or many."""
-        projected = shared_dense(inputs, self.value(self.kernel))
+        projected = multiply(inputs, "inputs")
         return projected + self.value(self.bias) if self.use_bias else projected
 
     def transition(
@@ -152,8 +151,7 @@ class LayerNormLSTMCell(RecurrentCell):
     ) -> list[Any]:
         """Returns `[h', c']`."""
         hidden, carry = states
-        product = multiply(hidden, self.recurrent_kernel)
-        return fuse(self.step, projected, product, carry, *drops)
+        return fuse(self.step, projected, multiply(hidden, "hidden"), carry, *drops)
 
     def step(self, inputs: Any, hidden: Any, carry: Any, drop: Any) -> list[Any]:
         """Returns `[h', c']` from pre-activations."""

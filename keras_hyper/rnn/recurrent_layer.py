@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import rate
-from keras_hyper.rnn.cell import RecurrentCell
+from keras_hyper.ops import shared_dense
+from keras_hyper.rnn.cell import Multiply, RecurrentCell
 from keras_hyper.rnn.dropout import dropout_mask
 
 
@@ -88,17 +89,23 @@ class RecurrentLayer(keras.layers.RNN):
         ]
         if training and not self.unroll and _can_sweep():
             return self._sweep(sequences, initial_state, drops, mask)
-        present = [drop for drop in drops if drop is not None]
+        multiply = _joined(self.cell)
+        # All that depends on the inputs alone is one product over all steps where its
+        # gradient is needed, or where a loop is slow. In inference, writing and reading
+        # it takes longer than one small product more in each step.
+        before = training or keras.backend.backend() == "torch"
+        if before:
+            sequences = self.cell.project(sequences, multiply)
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
-            projected, *masks = features
-            masks = iter(masks)
+            inputs, *present = features
+            masks = iter(present)
             now = [None if drop is None else next(masks) for drop in drops]
-            states = self.cell.advance(projected, states, now)
+            projected = inputs if before else self.cell.project(inputs, multiply)
+            states = self.cell.advance(projected, states, now, multiply)
             return states[0], states
 
-        # All that depends on the inputs alone is one product over all steps.
-        features = [self.cell.project(sequences), *present]
+        features = [sequences, *(drop for drop in drops if drop is not None)]
         return self._loop(step, features, initial_state, mask, self.return_sequences)
 
     def states_of(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> list[Any]:
@@ -117,16 +124,18 @@ class RecurrentLayer(keras.layers.RNN):
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
         cell.check_states(initial_state)
+        multiply = _joined(cell)
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
-            projected, *taken = features
-            new = cell.advance(projected, states, [None for _ in cell.dropouts])
+            inputs, *taken = features
+            projected = cell.project(inputs, multiply)
+            new = cell.advance(projected, states, [None for _ in cell.dropouts], multiply)
             if taken:
                 new = [ops.where(taken[0] > 0, a, b) for a, b in zip(new, states, strict=True)]
             return ops.concatenate(new, axis=-1), new
 
         # Keras's loops take a mask only where the output has the shape of the first state.
-        features = [cell.project(sequences)]
+        features = [sequences]
         if mask is not None:
             features.append(ops.cast(mask, cell.compute_dtype)[..., None])
         _, states, _ = self._loop(step, features, initial_state, None, True)
@@ -164,8 +173,7 @@ class RecurrentLayer(keras.layers.RNN):
         drops = [None if drop is None else by_step(drop) for drop in drops]
         if mask is not None:
             mask = ops.expand_dims(by_step(ops.cast(mask, "bool")), axis=-1)
-        projected = self.cell.project(by_step(sequences))
-        outputs, states = sweep(self.cell, projected, initial_state, drops, mask)
+        outputs, states = sweep(self.cell, by_step(sequences), initial_state, drops, mask)
         if mask is not None:
             # A masked step repeats the output before it, of which the first has none.
             shown = (
@@ -208,6 +216,12 @@ def _can_sweep() -> bool:
 def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
     names = inspect.signature(cell_class.__init__).parameters
     return [name for name in names if name not in ("self", "kwargs")]
+
+
+def _joined(cell: RecurrentCell) -> Multiply:
+    """Returns what `RecurrentCell.multiply` does, with matrices that are joined now."""
+    matrices = cell.joined()
+    return lambda x, name: shared_dense(x, matrices[name])
 
 
 class _Step:

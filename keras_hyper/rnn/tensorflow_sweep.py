@@ -15,12 +15,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import RecurrentCell
 
 
 def sweep(
     cell: RecurrentCell,
-    projected: Any,
+    sequences: Any,
     states: Sequence[Any],
     drops: Sequence[Any],
     mask: Any,
@@ -29,7 +30,7 @@ def sweep(
 
     Args:
         cell: A built cell.
-        projected: What it projects, of shape `(steps, batch, width)`.
+        sequences: Tensor of shape `(steps, batch, features)`, of the compute type.
         states: The states before the first step.
         drops: For each of its `dropouts` None, or a tensor `(steps, batch, width)`.
         mask: None, or Booleans of shape `(steps, batch, 1)`.
@@ -37,14 +38,17 @@ def sweep(
     Returns:
         A tensor of shape `(steps, batch, units)`, and as many states as there were.
     """
-    matrices = cell.matrices
-    others = [v for v in cell.weights if all(v is not m for m in matrices)]
-    kinds = [len(states), len(matrices), len(others)]
+    matrices = cell.joined()
+    of_inputs = matrices.pop("inputs")
+    projected = cell.project(sequences, lambda x, _: shared_dense(x, of_inputs))
+    in_products = {id(m) for joined in cell.matrices.values() for m in joined}
+    others = [v for v in cell.weights if id(v) not in in_products]
+    names, kinds = list(matrices), [len(states), len(matrices), len(others)]
 
     @tf.custom_gradient
     def run(projected: Any, *tensors: Any) -> Any:
         states, weights, values = _parts(tensors, kinds)
-        loop = _Loop(cell, matrices, weights, others, values)
+        loop = _Loop(cell, names, weights, others, values)
         kept, products, places = loop.forward(projected, states, drops, mask)
         outputs = kept[0][1:]
         last = [state[-1] for state in kept]
@@ -63,7 +67,7 @@ def sweep(
     outputs, *last = run(
         projected,
         *states,
-        *(cell.value(m) for m in matrices),
+        *matrices.values(),
         *(tf.convert_to_tensor(v) for v in others),
     )
     return outputs, last
@@ -75,14 +79,14 @@ class _Loop:
     def __init__(
         self,
         cell: RecurrentCell,
-        matrices: Sequence[Any],
+        names: Sequence[str],
         weights: Sequence[Any],
         others: Sequence[Any],
         values: Sequence[Any],
     ) -> None:
         self.cell = cell
         self.weights = weights
-        self.index = {id(matrix): n for n, matrix in enumerate(matrices)}
+        self.index = {name: n for n, name in enumerate(names)}
         self.others = others
         self.values = values
 
@@ -98,8 +102,8 @@ class _Loop:
             made: list[Any] = [None] * len(self.weights)
             sources: list[Any] = [None] * len(self.weights)
 
-            def multiply(x: Any, matrix: Any) -> Any:
-                n = self.index[id(matrix)]
+            def multiply(x: Any, name: str) -> Any:
+                n = self.index[name]
                 sources[n] = x
                 made[n] = x @ self.weights[n]
                 return made[n]
@@ -139,6 +143,8 @@ class _Loop:
         """Returns the gradients by the inputs, the first states, the matrices and the others."""
         steps = tf.shape(projected)[0]
         upstream, *slopes = upstream
+        # Once: products with a transposed matrix take up to twice the time.
+        transposed = [tf.transpose(weight) for weight in self.weights]
 
         def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, by_products: Any) -> Any:
             time = time - 1
@@ -147,9 +153,9 @@ class _Loop:
             # The output of a step is its first state.
             slopes = [slopes[0] + upstream[time], *slopes[1:]]
 
-            def multiply(x: Any, matrix: Any) -> Any:
-                n = self.index[id(matrix)]
-                made[n] = _known_product(x, products[n].read(time), self.weights[n])
+            def multiply(x: Any, name: str) -> Any:
+                n = self.index[name]
+                made[n] = _known_product(x, products[n].read(time), transposed[n])
                 return made[n]
 
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -204,14 +210,14 @@ class _Loop:
             with keras.StatelessScope(list(zip(self.others, values, strict=True))):
                 return function(*arguments)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def slopes(tensors: Any, values: Any, upstream: Any) -> Any:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([tensors, values])
                 outputs = whole(tensors, values)
             return tape.gradient(outputs, [*tensors, *values], output_gradients=upstream)
 
-        compiled = tf.function(whole, jit_compile=True)
+        compiled = tf.function(whole, jit_compile=True, autograph=False)
 
         @tf.custom_gradient
         def call(*arguments: Any) -> Any:
@@ -222,10 +228,10 @@ class _Loop:
         return call(*(tensor for tensor in tensors if tensor is not None), *self.values)
 
 
-def _known_product(x: Any, product: Any, matrix: Any) -> Any:
+def _known_product(x: Any, product: Any, transposed: Any) -> Any:
     @tf.custom_gradient
     def call(x: Any) -> Any:
-        return tf.identity(product), lambda slope: tf.matmul(slope, matrix, transpose_b=True)
+        return tf.identity(product), lambda slope: slope @ transposed
 
     return call(x)
 
