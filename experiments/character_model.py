@@ -7,7 +7,7 @@ written to the file at once; the same command goes on from there.
 """
 
 import argparse
-import itertools
+import bisect
 import json
 import pathlib
 import statistics
@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=100, help="characters of one sequence")
+    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("character_model.json"))
     arguments = parser.parse_args()
     text = Text(read(arguments.text), arguments.length)
@@ -135,10 +136,14 @@ def parameters(characters: int, units: int, setting: dict[str, Any]) -> int:
 
 def units_for(number: int, characters: int, setting: dict[str, Any]) -> int:
     """Returns the width at which a model has that many parameters, or just fewer."""
-    for units in itertools.count(8):
-        if parameters(characters, units, setting) > number:
-            return units - 1
-    raise AssertionError
+    # `parameters` grows with the width.
+    units = bisect.bisect_right(
+        range(1, 10_000), number, key=lambda units: parameters(characters, units, setting)
+    )
+    if not units:
+        least = parameters(characters, 1, setting)
+        raise SystemExit(f"--parameters {number} is too few: {setting} has {least} or more.")
+    return units
 
 
 def run(
@@ -156,7 +161,7 @@ def run(
     model.compile(
         keras.optimizers.Adam(rate, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=True,
+        jit_compile=arguments.jit,
     )
     x, y = text.samples(arguments.updates * arguments.batch, seed)
     start = time.perf_counter()
