@@ -133,7 +133,9 @@ def test_both_directions_and_any_batch_and_length(case, layer_or_cell, rng):
     model = keras.Model(inputs, both(keras.layers.Masking()(inputs)))
     assert model.output.shape == (None, None, 10)
     shake(model, rng)
-    model.compile(jit_compile=JIT and layer_or_cell == "layer")
+    # The loop is the same for all; JAX would compile every operation for itself.
+    jit = case == "lstm-norm" or keras.backend.backend() == "jax"
+    model.compile(jit_compile=JIT and jit and layer_or_cell == "layer")
     for steps in (3, 5):
         x = data(rng, steps)
         x[0, steps - 1] = 0  # Masked.
