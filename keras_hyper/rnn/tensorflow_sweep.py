@@ -221,7 +221,7 @@ class _Loop:
 
         @tf.custom_gradient
         def call(*arguments: Any) -> Any:
-            tensors, values = arguments[: -len(self.values)], arguments[-len(self.values) :]
+            tensors, values = arguments[: sum(given)], arguments[sum(given) :]
             outputs = compiled(tensors, values)
             return outputs, lambda *upstream: slopes(tensors, values, list(upstream))
 

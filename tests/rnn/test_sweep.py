@@ -29,6 +29,12 @@ CASES = {
     "rnn": (HyperSimpleRNN, SMALL, {}, None),
     "rnn-full": (HyperSimpleRNN, {**SMALL, "form": "full"}, {}, MASK),
     "layer-norm-lstm-last": (LayerNormLSTM, {}, {"return_sequences": False}, MASK),
+    "lstm-without-norm-or-bias": (
+        LayerNormLSTM,
+        {"layer_norm": False, "use_bias": False},
+        {"return_sequences": False},
+        None,
+    ),
     "dropped": (
         HyperLSTM,
         {**SMALL, "recurrent_dropout": 0.4, "hyper_recurrent_dropout": 0.3},
@@ -103,7 +109,9 @@ def test_half_precision_is_as_exact_as_in_the_plain_loop(rng):
     keras.config.set_dtype_policy("mixed_bfloat16")
     layer, _ = make("gru-zeros", rng)
     layer.set_weights(exact.get_weights())
-    halves = tf.cast(x, "bfloat16"), [tf.cast(state, "bfloat16") for state in states]
+    halves = [tf.cast(x, "bfloat16"), [tf.cast(state, "bfloat16") for state in states]]
+    # States of another type are taken, too.
+    halves[1][0] = states[0]
     errors = []
     for gradients in (plainly(layer, *halves, mask)[1], swept(layer, *halves, mask)[1]):
         assert [g.dtype.name for g in gradients[:-3]] == ["float32"] * len(layer.weights)
