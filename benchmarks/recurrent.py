@@ -60,15 +60,18 @@ def torch_module(size: Any, hyper: bool) -> Any:
     return HyperLSTM(width, units, hyper_units, embedding_dim, 1)
 
 
+def torch_inputs(size: Any) -> Any:
+    """Returns the sequences for PyTorch's modules, which take `(steps, batch, width)`."""
+    import torch
+
+    return torch.tensor(data(size)).transpose(0, 1).contiguous()
+
+
 def torch_trained(hyper: bool) -> Callable[[Any], Callable[[], Any]]:
     """Returns what makes a training step of a PyTorch module."""
 
     def make(size: Any) -> Callable[[], Any]:
-        import torch
-
-        module = torch_module(size, hyper)
-        # All of them take one step after the other: (steps, batch, width).
-        x = torch.tensor(data(size)).transpose(0, 1).contiguous()
+        module, x = torch_module(size, hyper), torch_inputs(size)
         return torch_step(lambda x: module(x)[0], x, list(module.parameters()))
 
     return make
@@ -84,23 +87,50 @@ def products(size: Any, hyper: bool) -> float:
     return 2.0 * batch * steps * numbers
 
 
-def training(hyper: bool) -> Callable[[Any], float]:
-    """Returns the same of a training step: each product has two in its gradient."""
-    return lambda size: 3 * products(size, hyper)
+def on_tensorflow(
+    step: Callable[..., Any], work: Callable[[bool], Any] = lambda hyper: None
+) -> dict[str, Candidate]:
+    """Returns the Keras models on TensorFlow, plain and compiled.
+
+    Args:
+        step: `step(jit, **model)` makes what is measured of `keras_model(size, **model)`.
+        work: `work(hyper)` is the `operations` of a candidate.
+    """
+    models = {
+        "ours": {"hyper": True},
+        "ours, layer norm": {"hyper": True, "layer_norm": True},
+        REFERENCE: {"hyper": False},
+    }
+    return {
+        f"{name}, XLA" if jit else name: Candidate(
+            "tensorflow", step(jit, **model), work(model["hyper"])
+        )
+        for name, model in models.items()
+        for jit in (False, True)
+    }
 
 
-CANDIDATES = {
-    "ours": Candidate("tensorflow", trained(jit=False, hyper=True), training(True)),
-    "ours, XLA": Candidate("tensorflow", trained(jit=True, hyper=True), training(True)),
-    "ours, layer norm": Candidate(
-        "tensorflow", trained(jit=False, hyper=True, layer_norm=True), training(True)
-    ),
-    "ours, layer norm, XLA": Candidate(
-        "tensorflow", trained(jit=True, hyper=True, layer_norm=True), training(True)
-    ),
-    "ours, JAX": Candidate("jax", trained(jit=True, hyper=True), training(True)),
-    REFERENCE: Candidate("tensorflow", trained(jit=False, hyper=False), training(False)),
-    "Keras LSTM, XLA": Candidate("tensorflow", trained(jit=True, hyper=False), training(False)),
-    "torch LSTM": Candidate("torch", torch_trained(hyper=False), training(False)),
-    "labml HyperLSTM (layer norm)": Candidate("torch", torch_trained(hyper=True), training(True)),
-}
+def candidates(
+    keras_step: Callable[..., Any], in_torch: Callable[[bool], Any], passes: int
+) -> dict[str, Candidate]:
+    """Returns all candidates.
+
+    Args:
+        keras_step: As `step` in `on_tensorflow`.
+        in_torch: `in_torch(hyper)` makes the same of PyTorch's modules.
+        passes: How many times the products of a forward pass it takes.
+    """
+
+    def work(hyper: bool) -> Callable[[Any], float]:
+        return lambda size: passes * products(size, hyper)
+
+    return {
+        **on_tensorflow(keras_step, work),
+        "ours, JAX": Candidate("jax", keras_step(True, hyper=True), work(True)),
+        "torch LSTM": Candidate("torch", in_torch(False), work(False)),
+        "labml HyperLSTM (layer norm)": Candidate("torch", in_torch(True), work(True)),
+    }
+
+
+# Each product has two in its gradient.
+CANDIDATES = candidates(trained, torch_trained, passes=3)

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.compare import Candidate
-from benchmarks.recurrent import data, keras_model
+from benchmarks.recurrent import REFERENCE as REFERENCE
+from benchmarks.recurrent import data, keras_model, on_tensorflow
 from benchmarks.steps import gradient_step
 
 # As in (g).
 SIZES = {"8 x 20, 16 to 64, 32, 4": (8, 20, 16, 64, 32, 4)}
-REFERENCE = "Keras LSTM"
 
 
 def first_step(jit: bool, **model: bool) -> Callable[[Any], Callable[[], Any]]:
@@ -23,13 +22,4 @@ def first_step(jit: bool, **model: bool) -> Callable[[Any], Callable[[], Any]]:
     return make
 
 
-CANDIDATES = {
-    "ours": Candidate("tensorflow", first_step(jit=False, hyper=True)),
-    "ours, XLA": Candidate("tensorflow", first_step(jit=True, hyper=True)),
-    "ours, layer norm": Candidate("tensorflow", first_step(False, hyper=True, layer_norm=True)),
-    "ours, layer norm, XLA": Candidate(
-        "tensorflow", first_step(jit=True, hyper=True, layer_norm=True)
-    ),
-    REFERENCE: Candidate("tensorflow", first_step(jit=False, hyper=False)),
-    "Keras LSTM, XLA": Candidate("tensorflow", first_step(jit=True, hyper=False)),
-}
+CANDIDATES = on_tensorflow(first_step)
