@@ -92,7 +92,8 @@ class Text:
         """Returns one part as sequences one after the other."""
         number = (len(part) - 1) // self.length
         shape = (number, self.length)
-        return (part[s : s + number * self.length].reshape(shape) for s in (0, 1))  # type: ignore[return-value]
+        end = number * self.length
+        return part[:end].reshape(shape), part[1 : end + 1].reshape(shape)
 
 
 def read(path: pathlib.Path | None) -> str:
@@ -129,9 +130,12 @@ def parameters(characters: int, units: int, setting: dict[str, Any]) -> int:
     import keras
 
     with keras.StatelessScope(initialize_variables=False):
-        return sum(
-            int(np.prod(v.shape)) for v in build(characters, units, setting).trainable_variables
-        )
+        return trained(build(characters, units, setting))
+
+
+def trained(model: Any) -> int:
+    """Returns the same of a model that is built."""
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
 def units_for(number: int, characters: int, setting: dict[str, Any]) -> int:
@@ -170,7 +174,7 @@ def run(
     result = {
         **key,
         "units": units,
-        "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        "parameters": trained(model),
         "training": float(history["loss"][0] / np.log(2)),
         "validation": bits(model, text.in_order(text.validation)),
         "test": bits(model, text.in_order(text.test)),
@@ -194,6 +198,8 @@ def ranks(model: Any, text: Text) -> dict[str, Any]:
     Of the singular values of what a gate's scales do around their mean, exp of the
     entropy (Roy & Vetterli, 2007).
     """
+    import keras
+
     from keras_hyper import HyperLSTM, record_weights
 
     layer = model.layers[1]
@@ -201,7 +207,7 @@ def ranks(model: Any, text: Text) -> dict[str, Any]:
         return {}
     x, _ = text.in_order(text.validation)
     scales = record_weights(layer, model.layers[0](x[:20])).scales["recurrent_kernel"]
-    scales = np.asarray(scales, "float64").reshape(-1, 4, layer.units)
+    scales = keras.ops.convert_to_numpy(scales).astype("float64").reshape(-1, 4, layer.units)
     found = []
     for gate in range(4):
         values = np.linalg.svd(scales[:, gate] - scales[:, gate].mean(axis=0), compute_uv=False)
@@ -226,7 +232,6 @@ def load(path: pathlib.Path, report: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return report
     earlier = json.loads(path.read_text())
-    report = json.loads(json.dumps(report))
     if earlier["setting"] != report["setting"]:
         raise SystemExit(
             f"{path} is of another setting: {earlier['setting']}. Name another file with --out."

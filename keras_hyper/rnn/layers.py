@@ -13,8 +13,8 @@ class HyperSimpleRNN(RecurrentLayer):
     r"""A simple RNN whose weights a smaller one changes at every step.
 
     The same mathematics and the same weights as `keras.layers.RNN(HyperSimpleRNNCell(...))`,
-    with dropout of the inputs as well. What depends on the inputs alone is computed for
-    all steps at once.
+    with dropout of the inputs as well. In training, what depends on the inputs alone is
+    computed for all steps at once.
     The equations are those of `HyperSimpleRNNCell`.
 
     Args:
@@ -61,8 +61,9 @@ class HyperLSTM(RecurrentLayer):
     r"""An LSTM whose weights a smaller LSTM changes at every step.
 
     The same mathematics and the same weights as `keras.layers.RNN(HyperLSTMCell(...))`,
-    with dropout of the inputs as well. What depends on the inputs alone is computed for
-    all steps at once, and dropout masks are drawn before the loop, so on JAX, too.
+    with dropout of the inputs as well. In training, what depends on the inputs alone is
+    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
+    too.
     The equations are those of `HyperLSTMCell`.
 
     Args:
@@ -109,8 +110,9 @@ class HyperGRU(RecurrentLayer):
     r"""A GRU whose weights a smaller GRU changes at every step.
 
     The same mathematics and the same weights as `keras.layers.RNN(HyperGRUCell(...))`,
-    with dropout of the inputs as well. What depends on the inputs alone is computed for
-    all steps at once, and dropout masks are drawn before the loop, so on JAX, too.
+    with dropout of the inputs as well. In training, what depends on the inputs alone is
+    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
+    too.
     The equations are those of `HyperGRUCell`.
 
     Args:
@@ -157,8 +159,9 @@ class LayerNormLSTM(RecurrentLayer):
     r"""An LSTM with layer normalisation, the baseline of the paper.
 
     The same mathematics and the same weights as `keras.layers.RNN(LayerNormLSTMCell(...))`,
-    with dropout of the inputs as well. What depends on the inputs alone is computed for
-    all steps at once, and dropout masks are drawn before the loop, so on JAX, too.
+    with dropout of the inputs as well. In training, what depends on the inputs alone is
+    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
+    too.
     The equations are those of `LayerNormLSTMCell`.
 
     Args:

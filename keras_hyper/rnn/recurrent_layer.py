@@ -1,4 +1,4 @@
-"""A cell in a loop, with all that can be done before the loop."""
+"""A cell in a loop, with what is better done before the loop."""
 
 import inspect
 import itertools

@@ -67,9 +67,13 @@ def test_an_initialization_is_one_by_name(cls):
         cls(4, initialization="zeros")
 
 
-def test_a_full_matrix_has_no_scaled_initialization():
+@pytest.mark.parametrize("initialization", ["supercell", "distinct"])
+def test_a_full_matrix_has_one_initialization(initialization):
     with pytest.raises(ValueError, match='no scales in `form="full"`'):
-        HyperSimpleRNNCell(4, form="full", initialization="distinct")
+        HyperSimpleRNNCell(4, form="full", initialization=initialization)
+
+
+def test_a_form_is_one_by_name():
     with pytest.raises(ValueError, match="`form` must be one of 'scaled', 'full'"):
         HyperSimpleRNNCell(4, form="half")
 
