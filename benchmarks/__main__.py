@@ -20,6 +20,7 @@ CASES = (
     "recurrent_inference",
     "recurrent_length",
     "recurrent_compile",
+    "recurrent_products",
 )
 
 

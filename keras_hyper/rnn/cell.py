@@ -121,44 +121,39 @@ class RecurrentCell(keras.layers.Layer):
         return []
 
     @property
-    def matrices(self) -> dict[str, list[Any]]:
-        """The weights of products, by the name of what is multiplied by them.
+    def input_matrices(self) -> list[str]:
+        """Names of the weights that inputs are multiplied with."""
+        return ["kernel"]
 
-        `"inputs"`, and what a step multiplies. Several stand side by side.
-        """
-        return {"inputs": [self.kernel], "hidden": [self.recurrent_kernel]}
+    @property
+    def state_matrices(self) -> list[str]:
+        """Names of the weights that states are multiplied with, in every step."""
+        return ["recurrent_kernel"]
 
     def value(self, weight: Any) -> Any:
         """Returns a weight as a tensor of the compute type, wherever it is asked for."""
         return ops.cast(weight, self.compute_dtype)
 
     def multiply(self, x: Any, name: str) -> Any:
-        """Returns the products of `x` with the matrices of a name, side by side."""
-        products = [shared_dense(x, self.value(matrix)) for matrix in self.matrices[name]]
-        return products[0] if len(products) == 1 else ops.concatenate(products, axis=-1)
+        """Returns the product of `x` with the weight of a name."""
+        return shared_dense(x, self.value(getattr(self, name)))
 
-    def joined(self) -> dict[str, Any]:
-        """Returns the matrices of each name as one tensor: for many steps, joined once."""
-        return {
-            name: ops.concatenate([self.value(matrix) for matrix in matrices], axis=-1)
-            for name, matrices in self.matrices.items()
-        }
-
-    def project(self, inputs: Any, multiply: Multiply) -> Any:
+    def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
             inputs: Tensor of shape `(..., features)`, of the compute type.
-            multiply: `multiply(inputs, "inputs")` returns the products.
+            multiply: `multiply(inputs, name)` returns the product with one of
+                `input_matrices`.
 
         Returns:
-            Tensor of shape `(..., width)`.
+            Tensors of shape `(..., width)`.
         """
         raise NotImplementedError
 
     def transition(
         self,
-        projected: Any,
+        projected: Sequence[Any],
         states: Sequence[Any],
         drops: Sequence[Any],
         multiply: Multiply,
@@ -170,15 +165,19 @@ class RecurrentCell(keras.layers.Layer):
             projected: What `project` returned, for one step.
             states: The states before it.
             drops: For each of `dropouts` None, or what it is multiplied by.
-            multiply: `multiply(x, name)` returns the products of `x`, one of the states
-                before the step or after it, with the matrices of a name, side by side.
+            multiply: `multiply(x, name)` returns the product of `x`, one of the states
+                before the step or after it, with one of `state_matrices`.
             fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
                 other operations with weights are in such functions.
         """
         raise NotImplementedError
 
     def advance(
-        self, projected: Any, states: Sequence[Any], drops: Sequence[Any], multiply: Multiply
+        self,
+        projected: Sequence[Any],
+        states: Sequence[Any],
+        drops: Sequence[Any],
+        multiply: Multiply,
     ) -> list[Any]:
         """Returns the new states: `transition`, written out."""
         states = self.transition(projected, list(states), drops, multiply, _apply)

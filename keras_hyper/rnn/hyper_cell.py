@@ -138,26 +138,24 @@ class HyperCell(RecurrentCell):
         return FIRST_SCALE / self.embedding_dim * parts
 
     @property
-    def matrices(self) -> dict[str, list[Any]]:
-        """The weights of products, by the name of what is multiplied by them."""
-        bias = [self.bias_embedding_kernel] if self.use_bias else []
-        return {
-            "inputs": [self.kernel, self.hyper_kernel],
-            "hidden": [self.recurrent_kernel, self.hyper_state_kernel],
-            "hyper hidden": [self.hyper_recurrent_kernel],
-            "embeddings": [self.embedding_kernel, *bias],
-        }
+    def input_matrices(self) -> list[str]:
+        """Names of the weights that inputs are multiplied with."""
+        return ["kernel", "hyper_kernel"]
 
-    def project(self, inputs: Any, multiply: Multiply) -> Any:
+    @property
+    def state_matrices(self) -> list[str]:
+        """Names of the weights that states are multiplied with, in every step."""
+        names = ["recurrent_kernel", "hyper_state_kernel", "hyper_recurrent_kernel"]
+        return [*names, "embedding_kernel", *(["bias_embedding_kernel"] if self.use_bias else [])]
+
+    def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
-        projected = multiply(inputs, "inputs")
-        if not self.use_bias:
-            return projected
-        return projected + ops.pad(self.value(self.hyper_bias), [[self.kernel.shape[-1], 0]])
+        main, hyper = (multiply(inputs, name) for name in self.input_matrices)
+        return [main, hyper + self.value(self.hyper_bias) if self.use_bias else hyper]
 
     def transition(
         self,
-        projected: Any,
+        projected: Sequence[Any],
         states: Sequence[Any],
         drops: Sequence[Any],
         multiply: Multiply,
@@ -166,14 +164,16 @@ class HyperCell(RecurrentCell):
         """Returns the states of the main cell, then those of the hyper cell."""
         drop, hyper_drop = drops or (None, None)
         main, hyper = states[: self.main_states], states[self.main_states :]
-        inputs, hyper_inputs = ops.split(projected, [self.kernel.shape[-1]], axis=-1)
-        hidden, hyper_main = ops.split(
-            multiply(main[0], "hidden"), [self.recurrent_kernel.shape[-1]], axis=-1
-        )
-        hyper_hidden = multiply(hyper[0], "hyper hidden")
+        inputs, hyper_inputs = projected
+        hyper_main = multiply(main[0], "hyper_state_kernel")
+        hyper_hidden = multiply(hyper[0], "hyper_recurrent_kernel")
         hyper = fuse(self.hyper_step, hyper_inputs, hyper_main, hyper_hidden, hyper_drop, *hyper)
-        embeddings = multiply(hyper[0], "embeddings")
-        main = fuse(self.main_step, inputs, hidden, embeddings, drop, *main)
+        hidden = multiply(main[0], "recurrent_kernel")
+        embeddings = multiply(hyper[0], "embedding_kernel")
+        bias_embeddings = None
+        if self.use_bias:
+            bias_embeddings = multiply(hyper[0], "bias_embedding_kernel")
+        main = fuse(self.main_step, inputs, hidden, embeddings, bias_embeddings, drop, *main)
         return [*main, *hyper]
 
     def hyper_step(self, inputs: Any, main: Any, hidden: Any, drop: Any, *states: Any) -> list[Any]:
@@ -185,12 +185,11 @@ class HyperCell(RecurrentCell):
         inputs: Any,
         hidden: Any,
         embeddings: Any,
+        bias_embeddings: Any,
         drop: Any,
         *states: Any,
     ) -> list[Any]:
         """Returns the new states of the main cell from products."""
-        scales = 2 * self.gates * self.embedding_dim
-        embeddings, bias_embeddings = embeddings[:, :scales], embeddings[:, scales:]
         inputs, hidden = self.modulate(inputs, hidden, embeddings, bias_embeddings)
         return self.step(inputs, hidden, states, drop, hyper=False)
 

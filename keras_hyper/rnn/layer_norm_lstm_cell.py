@@ -136,14 +136,14 @@ class LayerNormLSTMCell(RecurrentCell):
         """Rate and width of what `advance` drops."""
         return [(self.recurrent_dropout, self.units)]
 
-    def project(self, inputs: Any, multiply: Multiply) -> Any:
+    def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns what the inputs contribute to the gates, one step or many."""
-        projected = multiply(inputs, "inputs")
-        return projected + self.value(self.bias) if self.use_bias else projected
+        projected = multiply(inputs, "kernel")
+        return [projected + self.value(self.bias) if self.use_bias else projected]
 
     def transition(
         self,
-        projected: Any,
+        projected: Sequence[Any],
         states: Sequence[Any],
         drops: Sequence[Any],
         multiply: Multiply,
@@ -151,7 +151,7 @@ class LayerNormLSTMCell(RecurrentCell):
     ) -> list[Any]:
         """Returns `[h', c']`."""
         hidden, carry = states
-        return fuse(self.step, projected, multiply(hidden, "hidden"), carry, *drops)
+        return fuse(self.step, *projected, multiply(hidden, "recurrent_kernel"), carry, *drops)
 
     def step(self, inputs: Any, hidden: Any, carry: Any, drop: Any) -> list[Any]:
         """Returns `[h', c']` from pre-activations."""

@@ -89,23 +89,22 @@ class RecurrentLayer(keras.layers.RNN):
         ]
         if training and not self.unroll and _can_sweep():
             return self._sweep(sequences, initial_state, drops, mask)
-        multiply = _joined(self.cell)
+        multiply = _multiply(self.cell)
         # All that depends on the inputs alone is one product over all steps where its
         # gradient is needed, or where a loop is slow. In inference, writing and reading
         # it takes longer than one small product more in each step.
         before = training or keras.backend.backend() == "torch"
-        if before:
-            sequences = self.cell.project(sequences, multiply)
+        inputs = self.cell.project(sequences, multiply) if before else [sequences]
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
-            inputs, *present = features
-            masks = iter(present)
+            projected, masks = features[: len(inputs)], iter(features[len(inputs) :])
+            if not before:
+                projected = self.cell.project(*projected, multiply)
             now = [None if drop is None else next(masks) for drop in drops]
-            projected = inputs if before else self.cell.project(inputs, multiply)
             states = self.cell.advance(projected, states, now, multiply)
             return states[0], states
 
-        features = [sequences, *(drop for drop in drops if drop is not None)]
+        features = [*inputs, *(drop for drop in drops if drop is not None)]
         return self._loop(step, features, initial_state, mask, self.return_sequences)
 
     def states_of(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> list[Any]:
@@ -124,7 +123,7 @@ class RecurrentLayer(keras.layers.RNN):
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
         cell.check_states(initial_state)
-        multiply = _joined(cell)
+        multiply = _multiply(cell)
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
             inputs, *taken = features
@@ -218,9 +217,10 @@ def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
     return [name for name in names if name not in ("self", "kwargs")]
 
 
-def _joined(cell: RecurrentCell) -> Multiply:
-    """Returns what `RecurrentCell.multiply` does, with matrices that are joined now."""
-    matrices = cell.joined()
+def _multiply(cell: RecurrentCell) -> Multiply:
+    """Returns what `RecurrentCell.multiply` does, with weights that are cast now, once."""
+    names = [*cell.input_matrices, *cell.state_matrices]
+    matrices = {name: cell.value(getattr(cell, name)) for name in names}
     return lambda x, name: shared_dense(x, matrices[name])
 
 

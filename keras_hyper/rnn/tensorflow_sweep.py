@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import RecurrentCell
 
 
@@ -38,16 +37,15 @@ def sweep(
     Returns:
         A tensor of shape `(steps, batch, units)`, and as many states as there were.
     """
-    matrices = cell.joined()
-    of_inputs = matrices.pop("inputs")
-    projected = cell.project(sequences, lambda x, _: shared_dense(x, of_inputs))
-    in_products = {id(m) for joined in cell.matrices.values() for m in joined}
+    projected = cell.project(sequences, cell.multiply)
+    names = cell.state_matrices
+    in_products = {id(getattr(cell, name)) for name in [*cell.input_matrices, *names]}
     others = [v for v in cell.weights if id(v) not in in_products]
-    names, kinds = list(matrices), [len(states), len(matrices), len(others)]
+    kinds = [len(projected), len(states), len(names), len(others)]
 
     @tf.custom_gradient
-    def run(projected: Any, *tensors: Any) -> Any:
-        states, weights, values = _parts(tensors, kinds)
+    def run(*tensors: Any) -> Any:
+        projected, states, weights, values = _parts(tensors, kinds)
         loop = _Loop(cell, names, weights, others, values)
         kept, products, places = loop.forward(projected, states, drops, mask)
         outputs = kept[0][1:]
@@ -59,15 +57,15 @@ def sweep(
                 cell,
                 lambda up: loop.backward(projected, kept, products, places, drops, mask, up),
                 upstream,
-                [projected, *tensors],
+                tensors,
             )
 
         return [outputs, *last], gradient
 
     outputs, *last = run(
-        projected,
+        *projected,
         *states,
-        *matrices.values(),
+        *(cell.value(getattr(cell, name)) for name in names),
         *(tf.convert_to_tensor(v) for v in others),
     )
     return outputs, last
@@ -95,7 +93,7 @@ class _Loop:
 
         Of each product: which state was multiplied, and whether that of the step before.
         """
-        steps = tf.shape(projected)[0]
+        steps = tf.shape(projected[0])[0]
         places: list[tuple[int, int]] = [(0, 0)] * len(self.weights)
 
         def body(time: Any, states: Any, kept: Any, products: Any) -> Any:
@@ -108,12 +106,11 @@ class _Loop:
                 made[n] = x @ self.weights[n]
                 return made[n]
 
-            new = self._step(projected[time], states, _at(drops, time), multiply)
+            new = self._step(_at(projected, time), states, _at(drops, time), multiply)
             for n, source in enumerate(sources):
                 places[n] = _place(source, states, new)
             new = _select(mask, time, new, states)
-            kept = [array.write(time + 1, state) for array, state in zip(kept, new, strict=True)]
-            products = [a.write(time, product) for a, product in zip(products, made, strict=True)]
+            kept, products = _written(kept, time + 1, new), _written(products, time, made)
             return time + 1, new, kept, products
 
         kept = [
@@ -141,7 +138,7 @@ class _Loop:
         upstream: Any,
     ) -> list[Any]:
         """Returns the gradients by the inputs, the first states, the matrices and the others."""
-        steps = tf.shape(projected)[0]
+        steps = tf.shape(projected[0])[0]
         upstream, *slopes = upstream
         # Once: products with a transposed matrix take up to twice the time.
         transposed = [tf.transpose(weight) for weight in self.weights]
@@ -149,7 +146,7 @@ class _Loop:
         def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, by_products: Any) -> Any:
             time = time - 1
             made: list[Any] = [None] * len(self.weights)
-            inputs, states = projected[time], [state[time] for state in kept]
+            inputs, states = _at(projected, time), _at(kept, time)
             # The output of a step is its first state.
             slopes = [slopes[0] + upstream[time], *slopes[1:]]
 
@@ -162,15 +159,15 @@ class _Loop:
                 tape.watch([inputs, states, self.values])
                 new = self._step(inputs, states, _at(drops, time), multiply)
                 new = _select(mask, time, new, states)
-            by_input, slopes, by_made, by_other = tape.gradient(
+            by_inputs_now, slopes, by_made, by_other = tape.gradient(
                 new,
                 [inputs, states, made, list(self.values)],
                 output_gradients=slopes,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
             by_others = [a + b for a, b in zip(by_others, by_other, strict=True)]
-            by_inputs = by_inputs.write(time, by_input)
-            by_products = [a.write(time, b) for a, b in zip(by_products, by_made, strict=True)]
+            by_inputs = _written(by_inputs, time, by_inputs_now)
+            by_products = _written(by_products, time, by_made)
             return time, slopes, by_others, by_inputs, by_products
 
         def array(like: Any) -> Any:
@@ -183,7 +180,7 @@ class _Loop:
                 steps,
                 slopes,
                 [tf.zeros_like(value) for value in self.values],
-                array(projected),
+                [array(part) for part in projected],
                 [tf.TensorArray(a.dtype, steps, element_shape=a.element_shape) for a in products],
             ),
             maximum_iterations=steps,
@@ -195,7 +192,7 @@ class _Loop:
             slope = slope.stack()
             slope = tf.reshape(slope, (-1, slope.shape[-1]))
             by_weights.append(tf.matmul(source, slope, transpose_a=True))
-        return [by_inputs.stack(), *slopes, *by_weights, *by_others]
+        return [*(array.stack() for array in by_inputs), *slopes, *by_weights, *by_others]
 
     def _step(self, projected: Any, states: Any, drops: Any, multiply: Any) -> Any:
         return self.cell.transition(projected, states, drops, multiply, self._fuse)
@@ -261,6 +258,10 @@ def _select(mask: Any, time: Any, new: Any, old: Any) -> Any:
 
 def _at(tensors: Any, time: Any) -> list[Any]:
     return [None if tensor is None else tensor[time] for tensor in tensors]
+
+
+def _written(arrays: Any, time: Any, tensors: Any) -> list[Any]:
+    return [array.write(time, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
 
 
 def _place(source: Any, old: Any, new: Any) -> tuple[int, int]:
