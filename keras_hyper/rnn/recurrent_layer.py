@@ -52,6 +52,7 @@ class RecurrentLayer(keras.layers.RNN):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.use_cudnn = use_cudnn
+        self._always_trains = False
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -72,6 +73,12 @@ class RecurrentLayer(keras.layers.RNN):
         super().build(sequences_shape, initial_state_shape)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the specification of the outputs, for a functional model."""
+        # There, `layer(x, training=True)` is for ever: it is served like that, too.
+        self._always_trains = self._always_trains or bool(kwargs.get("training"))
+        return super().compute_output_spec(*args, **kwargs)
+
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: Any = False
     ) -> tuple[Any, Any, Any]:
@@ -87,7 +94,7 @@ class RecurrentLayer(keras.layers.RNN):
             self._mask((batch, steps, width), number) if training and number else None
             for number, width in self.cell.dropouts
         ]
-        if training and not self.unroll and _can_sweep():
+        if training and not self.unroll and not self._always_trains and _can_sweep():
             return self._sweep(sequences, initial_state, drops, mask)
         multiply = _multiply(self.cell)
         # All that depends on the inputs alone is one product over all steps where its

@@ -4,9 +4,10 @@ TensorFlow's own gradient of a loop keeps every intermediate value of every step
 adds to the gradient of every weight at every step. Here the loop forward keeps the
 states and the products of states with matrices. The loop backward computes the rest of
 a step again, goes through it, and keeps the gradients of the products; the gradient of
-each matrix is one product of all steps after the loop. What lies between the products is
-compiled with XLA, which makes one loop over the numbers of all of it; the products are
-not, because those of TensorFlow are the faster ones on a CPU.
+each matrix is one product of all steps after the loop. The gradient of what lies between
+the products is compiled with XLA, which makes one loop over the numbers of all of it. The
+products are not, because those of TensorFlow are the faster ones on a CPU; nor is anything
+forward, where compiling gained nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -198,7 +199,7 @@ class _Loop:
         return self.cell.transition(projected, states, drops, multiply, self._fuse)
 
     def _fuse(self, function: Callable[..., Any], *tensors: Any) -> Any:
-        """Returns `function(*tensors)`, compiled forward and compiled backward."""
+        """Returns `function(*tensors)`, whose gradient is compiled."""
         given = [tensor is not None for tensor in tensors]
 
         def whole(tensors: Any, values: Any) -> Any:
@@ -214,12 +215,10 @@ class _Loop:
                 outputs = whole(tensors, values)
             return tape.gradient(outputs, [*tensors, *values], output_gradients=upstream)
 
-        compiled = tf.function(whole, jit_compile=True, autograph=False)
-
         @tf.custom_gradient
         def call(*arguments: Any) -> Any:
             tensors, values = arguments[: sum(given)], arguments[sum(given) :]
-            outputs = compiled(tensors, values)
+            outputs = whole(tensors, values)
             return outputs, lambda *upstream: slopes(tensors, values, list(upstream))
 
         return call(*(tensor for tensor in tensors if tensor is not None), *self.values)

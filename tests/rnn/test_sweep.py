@@ -165,9 +165,12 @@ def test_fit_uses_it_and_nothing_else_does(jit, rng, monkeypatch):
 
 
 @pytest.mark.export
-def test_exports_hold_no_compiled_function(rng, tmp_path):
+@pytest.mark.parametrize("training", [None, True])
+def test_exports_hold_no_compiled_function(training, rng, tmp_path):
+    """Not even those of a layer that always drops."""
     layer, _ = make("rnn", rng, return_state=False)
-    model = keras.Sequential([keras.Input((None, 3)), layer])
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, layer(inputs, training=training))
     model.compile("sgd", "mse")
     model.fit(rng.normal(size=(4, 6, 3)), rng.normal(size=(4, 6, 5)), verbose=0)
     model.export(tmp_path / "saved", verbose=False)
