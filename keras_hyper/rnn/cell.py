@@ -166,7 +166,8 @@ class RecurrentCell(keras.layers.Layer):
             states: The states before it.
             drops: For each of `dropouts` None, or what it is multiplied by.
             multiply: `multiply(x, name)` returns the product of `x`, one of the states
-                before the step or after it, with one of `state_matrices`.
+                before the step or after it, with one of `state_matrices`. Each of them
+                is used exactly once.
             fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
                 other operations with weights are in such functions.
         """

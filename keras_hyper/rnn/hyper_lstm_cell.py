@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.rnn.steps import lstm_step
@@ -153,6 +154,7 @@ class HyperLSTMCell(GatedHyperCell):
             self.carry_norm.build((None, self.units))
             self.hyper_gate_norm.build((None, 4 * self.hyper_units))
             self.hyper_carry_norm.build((None, self.hyper_units))
+        freeze_what_is_new(self)
 
     def step(
         self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool

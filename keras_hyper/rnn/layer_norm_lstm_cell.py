@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_hyper.checks import rate
+from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.steps import lstm_step
@@ -130,6 +131,7 @@ class LayerNormLSTMCell(RecurrentCell):
         if self.layer_norm:
             self.gate_norm.build((None, 4 * self.units))
             self.carry_norm.build((None, self.units))
+        freeze_what_is_new(self)
 
     @property
     def dropouts(self) -> list[tuple[float, int]]:

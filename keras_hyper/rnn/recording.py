@@ -47,7 +47,8 @@ def record_weights(
     and `tanh(c)` in figure 5.
 
     The layer is used as in inference, and nothing of it changes: a stateful layer
-    keeps its states. With `go_backwards`, steps are in the order in which they are taken.
+    keeps its states, and is recorded from zeros. With `go_backwards`, steps are in the
+    order in which they are taken.
 
     Args:
         layer: A built `HyperLSTM`, `HyperGRU`, `HyperSimpleRNN` or `LayerNormLSTM`.
@@ -60,7 +61,7 @@ def record_weights(
 
     Raises:
         TypeError: If the layer is none of these.
-        ValueError: If the layer is not built.
+        ValueError: If the layer is not built, or does not fit the sequences.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 4.3 and figures 4, 5 and 7.
@@ -86,6 +87,12 @@ def record_weights(
         raise ValueError(f"Layer '{layer.name}' has no weights yet: call it on a sequence first.")
     cell = layer.cell
     sequences = ops.convert_to_tensor(sequences)
+    width = cell.kernel.shape[0]
+    if len(sequences.shape) != 3 or sequences.shape[-1] != width:
+        raise ValueError(
+            f"`sequences` must be of shape (batch, steps, {width}), what layer '{layer.name}' is "
+            f"called with. Received: sequences of shape {tuple(sequences.shape)}"
+        )
     if initial_state is not None:
         initial_state = [ops.cast(state, cell.compute_dtype) for state in initial_state]
     if mask is not None:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import rate
+from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.cell import Multiply, RecurrentCell
 from keras_hyper.rnn.dropout import dropout_mask
@@ -71,6 +72,7 @@ class RecurrentLayer(keras.layers.RNN):
                 f"`features` known. Received: sequences of shape {tuple(sequences_shape)}"
             )
         super().build(sequences_shape, initial_state_shape)
+        freeze_what_is_new(self)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -178,7 +180,8 @@ class RecurrentLayer(keras.layers.RNN):
 
         drops = [None if drop is None else by_step(drop) for drop in drops]
         if mask is not None:
-            mask = ops.expand_dims(by_step(ops.cast(mask, "bool")), axis=-1)
+            mask = by_step(ops.cast(mask, "bool"))
+            mask = ops.expand_dims(mask, axis=-1) if len(mask.shape) == 2 else mask
         outputs, states = sweep(self.cell, by_step(sequences), initial_state, drops, mask)
         if mask is not None:
             # A masked step repeats the output before it, of which the first has none.

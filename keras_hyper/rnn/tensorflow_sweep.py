@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyper.ops import at_least_float32
 from keras_hyper.rnn.cell import RecurrentCell
 
 
@@ -53,6 +54,8 @@ def sweep(
         last = [state[-1] for state in kept]
 
         def gradient(*upstream: Any) -> Any:
+            # What takes a part of a state has a sparse gradient.
+            upstream = tuple(tf.convert_to_tensor(slope) for slope in upstream)
             # All that second derivatives would go through, so that they are noticed.
             return _once(
                 cell,
@@ -103,6 +106,8 @@ class _Loop:
 
             def multiply(x: Any, name: str) -> Any:
                 n = self.index[name]
+                if sources[n] is not None:
+                    raise ValueError(f"`transition` can multiply with '{name}' only once.")
                 sources[n] = x
                 made[n] = x @ self.weights[n]
                 return made[n]
@@ -166,7 +171,7 @@ class _Loop:
                 output_gradients=slopes,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
-            by_others = [a + b for a, b in zip(by_others, by_other, strict=True)]
+            by_others = [a + tf.cast(b, a.dtype) for a, b in zip(by_others, by_other, strict=True)]
             by_inputs = _written(by_inputs, time, by_inputs_now)
             by_products = _written(by_products, time, by_made)
             return time, slopes, by_others, by_inputs, by_products
@@ -180,12 +185,14 @@ class _Loop:
             (
                 steps,
                 slopes,
-                [tf.zeros_like(value) for value in self.values],
+                # In half precision, a long sum would not grow any more.
+                [tf.zeros_like(v, dtype=at_least_float32(v.dtype)) for v in self.values],
                 [array(part) for part in projected],
                 [tf.TensorArray(a.dtype, steps, element_shape=a.element_shape) for a in products],
             ),
             maximum_iterations=steps,
         )
+        by_others = [tf.cast(a, v.dtype) for a, v in zip(by_others, self.values, strict=True)]
         by_weights = []
         for (state, first), slope in zip(places, by_products, strict=True):
             source = kept[state][first : first + steps]

@@ -139,6 +139,11 @@ def test_layers_refuse_inputs_of_unknown_width(cls):
 
 @pytest.mark.parametrize("cls", LAYERS)
 def test_regularizers_and_constraints_act_on_the_stored_weights(cls):
+    constraints = {
+        "kernel": keras.constraints.MaxNorm(1.0),
+        "recurrent": keras.constraints.NonNeg(),
+        "bias": keras.constraints.MaxNorm(2.0),
+    }
     layer = cls(
         4,
         use_bias=True,
@@ -146,14 +151,39 @@ def test_regularizers_and_constraints_act_on_the_stored_weights(cls):
         recurrent_regularizer=keras.regularizers.L2(1.0),
         bias_regularizer=keras.regularizers.L1(1.0),
         bias_initializer="ones",
-        recurrent_constraint="non_neg",
+        **{f"{name}_constraint": constraint for name, constraint in constraints.items()},
     )
     layer(X)
     cell = layer.cell
     kernel, recurrent = cell.kernel.numpy(), cell.recurrent_kernel.numpy()
     expected = np.abs(kernel).sum() + (recurrent**2).sum() + cell.bias.shape[0]
     np.testing.assert_allclose(float(sum(layer.losses)), expected, rtol=1e-5)
-    assert cell.recurrent_kernel.constraint is not None
+    weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
+    assert [w.constraint for w in weights] == list(constraints.values())
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_what_is_frozen_stays_frozen(cls, tmp_path):
+    model = keras.Sequential([keras.Input((5, 3)), cls(4, trainable=False)])
+    assert not model.trainable_variables
+    model.layers[0].trainable = True
+    assert len(model.trainable_variables) == len(model.layers[0].trainable_variables) > 0
+    model.layers[0].trainable = False
+    model.save(tmp_path / "model.keras")
+    for again in (
+        keras.models.load_model(tmp_path / "model.keras"),
+        keras.models.clone_model(model),
+    ):
+        assert again.count_params() == model.count_params()
+        assert not again.trainable_variables
+
+
+@pytest.mark.parametrize("cls", [HyperLSTMCell, LayerNormLSTMCell])
+def test_a_frozen_cell_has_frozen_norms(cls):
+    cell = cls(4, layer_norm=True, trainable=False)
+    cell.build((None, 3))
+    assert not cell.trainable_variables
+    assert not cell.gate_norm.trainable_variables
 
 
 @pytest.mark.parametrize("cls", LAYERS)

@@ -154,6 +154,14 @@ def test_the_scales_of_a_new_network_do_not_change():
     assert found["saturation"].any()
 
 
+@pytest.mark.parametrize("shape", [(STEPS, 3), (2, STEPS, 4)])
+def test_sequences_that_do_not_fit_are_refused(shape):
+    layer = HyperLSTM(6, **SMALL)
+    layer.build((2, STEPS, 3))
+    with pytest.raises(ValueError, match=r"`sequences` must be of shape \(batch, steps, 3\)"):
+        record_weights(layer, np.ones(shape, "float32"))
+
+
 def test_other_layers_are_refused():
     with pytest.raises(TypeError, match="`layer` must be a HyperLSTM.*Received: layer=<LSTM"):
         record_weights(keras.layers.LSTM(3), np.ones((2, STEPS, 3)))
