@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
     )
     return {
         "schema": 1,
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "commit": commit.stdout.strip() or None,
         "cpu": _cpu(),
         "threads": threads,

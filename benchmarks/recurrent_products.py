@@ -33,7 +33,10 @@ def operations(size: Any) -> float:
 
 
 def products_alone(size: Any) -> Callable[[], Any]:
-    """Returns a function that only multiplies, what a HyperLSTM does and in its order."""
+    """Returns a function that only multiplies, what a HyperLSTM does and in its order.
+
+    But not with the scale matrices, which XLA multiplies among all the rest.
+    """
     import tensorflow as tf
 
     training, (batch, steps, width, units, hyper_units, embedding_dim) = size

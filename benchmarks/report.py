@@ -5,6 +5,7 @@ import importlib
 import json
 import pathlib
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 
@@ -15,19 +16,28 @@ def table(case: str, results: list[dict[str, Any]]) -> list[str]:
     candidates = list(dict.fromkeys(r["candidate"] for r in results))
     reference = next(r["reference"] for r in results if "reference" in r)
     cells = {(r["candidate"], r["size"]): r for r in results}
+
+    def rows(text: Callable[[dict[str, Any]], str]) -> list[str]:
+        lines = [f"| | {' | '.join(sizes)} |", f"|---|{'---|' * len(sizes)}"]
+        for candidate in candidates:
+            found = [cells[candidate, size] for size in sizes]
+            row = ["fails" if "error" in result else text(result) for result in found]
+            lines.append(f"| {candidate} | {' | '.join(row)} |")
+        return lines
+
     lines = [f"**{title}** Times that of *{reference}*:", ""]
-    lines += [f"| | {' | '.join(sizes)} |", f"|---|{'---|' * len(sizes)}"]
-    failed = {}
-    for candidate in candidates:
-        row = []
-        for size in sizes:
-            result = cells[candidate, size]
-            if "error" in result:
-                failed[candidate] = result["error"]
-            row.append("fails" if "error" in result else cell(result["ratios"]))
-        lines.append(f"| {candidate} | {' | '.join(row)} |")
+    lines += rows(lambda result: cell(result["ratios"]))
+    failed = {r["candidate"]: r["error"] for r in results if "error" in r}
     lines += ["", *(f"{name} fails: `{error}`" for name, error in failed.items()), ""]
+    if any("operations" in result for result in results):
+        lines += ["Peak memory beyond that of the frameworks, and operations of all products:", ""]
+        lines += [*rows(resources), "", ""]
     return lines
+
+
+def resources(result: dict[str, Any]) -> str:
+    """Returns what a step needs beside time."""
+    return f"{result['peak_mebibytes']:,} MiB, {result['operations'] / 1e9:.1f} GFLOP"
 
 
 def cell(ratios: list[float]) -> str:
@@ -44,9 +54,10 @@ def markdown(report: dict[str, Any]) -> str:
     for case in dict.fromkeys(r["benchmark"] for r in report["results"]):
         lines += table(case, [r for r in report["results"] if r["benchmark"] == case])
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    threads = f"{report['threads']} thread{'s' if report['threads'] > 1 else ''}"
     lines.append(
         f"`{report['command']}`, commit {report['commit']}, {report['cpu']}, "
-        f"{report['threads']} thread, medians (and middle halves) of {report['pairs']} ratios; "
+        f"{threads}, medians (and middle halves) of {report['pairs']} ratios; "
         f"Python {report['python']}, {versions}."
     )
     return "\n".join(lines)
