@@ -35,7 +35,7 @@ def operations(size: Any) -> float:
 def products_alone(size: Any) -> Callable[[], Any]:
     """Returns a function that only multiplies, what a HyperLSTM does and in its order.
 
-    But not with the scale matrices, which XLA multiplies among all the rest.
+    But not with the scale matrices, whose small products are among all the rest.
     """
     import tensorflow as tf
 

@@ -146,7 +146,8 @@ class HyperCell(RecurrentCell):
     def state_matrices(self) -> list[str]:
         """Names of the weights that states are multiplied with, in every step."""
         names = ["recurrent_kernel", "hyper_state_kernel", "hyper_recurrent_kernel"]
-        return [*names, "embedding_kernel", *(["bias_embedding_kernel"] if self.use_bias else [])]
+        names.append("embedding_kernel")
+        return [*names, "bias_embedding_kernel"] if self.use_bias else names
 
     def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""

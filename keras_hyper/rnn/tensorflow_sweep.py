@@ -146,7 +146,7 @@ class _Loop:
         """Returns the gradients by the inputs, the first states, the matrices and the others."""
         steps = tf.shape(projected[0])[0]
         upstream, *slopes = upstream
-        # Once: products with a transposed matrix take up to twice the time.
+        # Once: products with a transposed matrix take longer.
         transposed = [tf.transpose(weight) for weight in self.weights]
 
         def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, products: Any) -> Any:
