@@ -17,8 +17,10 @@ from keras_hyper.layers import HyperConv3D as HyperConv3D
 from keras_hyper.layers import HyperDense as HyperDense
 from keras_hyper.layers import HyperDepthwiseConv2D as HyperDepthwiseConv2D
 from keras_hyper.layers import HyperEmbedding as HyperEmbedding
+from keras_hyper.models import Hypernetwork as Hypernetwork
 from keras_hyper.models import bake as bake
 from keras_hyper.models import clone as clone
+from keras_hyper.models import plan as plan
 from keras_hyper.rnn import HyperGRU as HyperGRU
 from keras_hyper.rnn import HyperGRUCell as HyperGRUCell
 from keras_hyper.rnn import HyperLSTM as HyperLSTM
@@ -51,6 +53,7 @@ __all__ = [
     "HyperLSTMCell",
     "HyperSimpleRNN",
     "HyperSimpleRNNCell",
+    "Hypernetwork",
     "LayerNormLSTM",
     "LayerNormLSTMCell",
     "LinearGenerator",
@@ -63,5 +66,6 @@ __all__ = [
     "TiledKernelGenerator",
     "bake",
     "clone",
+    "plan",
     "summary",
 ]

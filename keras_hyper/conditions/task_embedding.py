@@ -68,7 +68,7 @@ class TaskEmbedding(keras.layers.Layer):
 
     def call(self, ids: Any) -> Any:
         """Returns the vectors of the ids."""
-        self._check(ids)
+        self.check(ids)
         if len(ids.shape) == 2:
             ids = ops.squeeze(ids, axis=-1)
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
@@ -88,7 +88,12 @@ class TaskEmbedding(keras.layers.Layer):
         lead = ids_shape[:1] if len(ids_shape) == 2 else ids_shape
         return (*lead, self.dim)
 
-    def _check(self, ids: Any) -> None:
+    def check(self, ids: Any) -> None:
+        """Raises if the ids are of a shape or type, or have a value, that is none of an id.
+
+        Args:
+            ids: Tensor.
+        """
         if len(ids.shape) > 2 or (len(ids.shape) == 2 and ids.shape[1] != 1):
             raise ValueError(
                 f"TaskEmbedding '{self.name}' takes one id, or one for each sample. Received: "

@@ -7,7 +7,9 @@ import keras
 
 from keras_hyper.generators import Generator
 from keras_hyper.layers import HyperLayer
+from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.graph import pairs, walk
+from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.rebuild import rebuild
 from keras_hyper.scopes import bake_scope
 
@@ -49,6 +51,8 @@ def bake(model: keras.Model) -> keras.Model:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+    if isinstance(model, Hypernetwork | HypernetworkAt):
+        return model.bake()
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built, so it has no weights to bake. Call it on inputs "
@@ -57,6 +61,11 @@ def bake(model: keras.Model) -> keras.Model:
     for layer in walk(model):
         if isinstance(layer, HyperLayer):
             _check_bakeable(layer)
+        if isinstance(layer, Hypernetwork):
+            raise ValueError(
+                f"Hypernetwork '{layer.name}' is a part of model '{model.name}', and can be baked "
+                "by itself only: `hyper.bake(condition)`."
+            )
     try:
         with bake_scope():
             plain = rebuild(model)

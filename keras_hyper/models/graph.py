@@ -1,5 +1,7 @@
 """Walking the layers of any model through their attributes."""
 
+import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -70,3 +72,59 @@ def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
             yield from visit(child)
 
     return visit(layer)
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedWeight:
+    """A weight of a model, by a path that does not depend on where the model was built.
+
+    Attributes:
+        path: Names of the layers below the model, and of the variable: `"block/dense/kernel"`.
+        variable: The variable.
+        layers: The layers on the way to it, its owner last.
+    """
+
+    path: str
+    variable: keras.Variable
+    layers: tuple[keras.layers.Layer, ...]
+
+
+def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
+    """Returns the weights of a model with their paths, in the order of its layers.
+
+    `variable.path` has the scopes in it that were open when a layer was built, which
+    are others in a file that was loaded.
+
+    Args:
+        model: A built model or layer.
+    """
+    found: dict[str, NamedWeight] = {}
+    seen: set[int] = set()
+
+    def visit(prefix: str, layers: tuple[keras.layers.Layer, ...]) -> None:
+        layer = layers[-1]
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        below = [*(layer.layers if isinstance(layer, keras.Model) else ()), *_values(layer)]
+        inner = {id(v) for child in below for v in child.weights}
+        for v in layer.weights:
+            if id(v) not in inner and id(v) not in seen:
+                seen.add(id(v))
+                path = _free(f"{prefix}{v.name}", found)
+                found[path] = NamedWeight(path, v, layers)
+        for child in below:
+            visit(f"{prefix}{child.name}/", (*layers, child))
+
+    visit("", (model,))
+    return list(found.values())
+
+
+def _values(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return list(children(layer).values())
+
+
+def _free(path: str, taken: Mapping[str, Any]) -> str:
+    """Returns the path, with a number where layers in a list have the same name."""
+    numbered = (f"{path}_{i}" if i else path for i in itertools.count())
+    return next(name for name in numbered if name not in taken)

@@ -99,6 +99,7 @@ class GeneratedWeight(keras.layers.Layer):
         self.generated_shape, self._start = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
+        # A variable, or a number. One that is set before `build` is kept, and shared.
         self.base: Any = None
         self.gate: Any = None
         self.normalizer: Any = None
@@ -145,12 +146,13 @@ class GeneratedWeight(keras.layers.Layer):
         if self.generator.normalization is not None:
             self._build_normalizer(self.generator.normalization)
         if self.composition != "replace":
-            self.base = self.add_weight(
-                name="base",
-                shape=self.weight_shape,
-                initializer=self.initializer,
-                trainable=self.base_trainable,
-            )
+            if self.base is None:
+                self.base = self.add_weight(
+                    name="base",
+                    shape=self.weight_shape,
+                    initializer=self.initializer,
+                    trainable=self.base_trainable,
+                )
             self.gate = self.add_weight(name="gate", shape=(), initializer="zeros")
         freeze_what_is_new(self)
 
@@ -208,6 +210,18 @@ class GeneratedWeight(keras.layers.Layer):
     def call(self, condition: Any = None, training: Any = None) -> Kernel:
         """Returns the weight."""
         kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
+        kernel = self.finish(kernel, training)
+        if self.regularizer is not None and self.conditioned:
+            self.add_loss(self.penalty(kernel))
+        return kernel
+
+    def finish(self, kernel: Kernel, training: Any = None) -> Kernel:
+        """Returns the weight, from what the generator made: normalised, scaled, composed.
+
+        Args:
+            kernel: What `generator.kernel(embed(condition), generated_shape)` returned.
+            training: Boolean, for a generator that normalises over the batch.
+        """
         kernel = kernel.cast(self.compute_dtype)
         if self.normalizer is not None:
             rank = len(self.generated_shape)
@@ -217,11 +231,12 @@ class GeneratedWeight(keras.layers.Layer):
             kernel = kernel.scaled(self.scale)
         else:
             gate = ops.cast(self.gate, self.compute_dtype)
-            base = ops.cast(self.base, self.compute_dtype)
+            if isinstance(self.base, float):
+                base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
+            else:
+                base = ops.cast(self.base, self.compute_dtype)
             change = kernel.scaled(self.scale * gate)
             kernel = compose(self.composition, base, change, self.unit_axes)
-        if self.regularizer is not None and self.conditioned:
-            self.add_loss(self.penalty(kernel))
         return kernel
 
     def limits(self) -> dict[str, str]:

@@ -1,0 +1,231 @@
+"""One condition out of several parts: tensors, task ids, noise."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import floating, positive_int
+from keras_hyper.conditions.noise import NoiseCondition
+from keras_hyper.conditions.task_embedding import TaskEmbedding
+from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+
+
+@serializable
+class JoinedCondition(keras.layers.Layer):
+    """Concatenates the parts of a condition.
+
+    What `condition=` of `keras_hyper.Hypernetwork` is made into. A part is the
+    width of a tensor that is used as it is, or a layer that makes a tensor:
+    `TaskEmbedding`, `NoiseCondition`, `MagnitudeInvariantEncoding`, a `Dense`
+    layer or a whole model.
+
+    Args:
+        parts: An integer, a layer, or a list of them.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        values: What the parts are given: one value, or a list of one for each
+            part but noise.
+        inputs: The inputs of the target, of which noise takes the batch size.
+
+    Output shape:
+        `(dim,)`, if no part has a row for each sample, otherwise `(batch, dim)`.
+
+    Raises:
+        TypeError: If a part is neither an integer nor a layer.
+        ValueError: If the values do not fit the parts.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import TaskEmbedding
+        >>> from keras_hyper.conditions import JoinedCondition
+        >>> condition = JoinedCondition([TaskEmbedding(3, 8), 2])
+        >>> tuple(condition([1, keras.ops.ones((5, 2))]).shape)
+        (5, 10)
+    """
+
+    def __init__(self, parts: Any, **kwargs: Any) -> None:
+        # The parts cast what they take; task ids must not be cast.
+        super().__init__(autocast=False, **kwargs)
+        listed = list(parts) if isinstance(parts, list | tuple) else [parts]
+        if not listed:
+            raise ValueError("`condition` must have at least one part. Received: condition=[]")
+        self.parts = [_part(part) for part in listed]
+
+    @property
+    def takes_values(self) -> bool:
+        """Whether anything must be passed: not if all parts are noise."""
+        return any(not isinstance(part, NoiseCondition) for part in self.parts)
+
+    @property
+    def task_embedding(self) -> TaskEmbedding | None:
+        """The first part that is a `TaskEmbedding`."""
+        return next((part for part in self.parts if isinstance(part, TaskEmbedding)), None)
+
+    def task_ids(self, values: Any) -> Any:
+        """Returns what was passed to the first `TaskEmbedding`, `()` or `(batch,)`.
+
+        Args:
+            values: As in a call.
+        """
+        for part, value in self._pairs(values):
+            if isinstance(part, TaskEmbedding):
+                ids = ops.convert_to_tensor(value)
+                return ops.squeeze(ids, axis=-1) if len(ids.shape) == 2 else ids
+        raise ValueError(f"'{self.name}' has no TaskEmbedding.")
+
+    def width(self, values_shape: Any = None) -> int | None:
+        """Returns the width of the condition, None if it is not known yet.
+
+        Args:
+            values_shape: Shapes of the values of a call, if there is one.
+        """
+        widths = [_width(part, shape) for part, shape in self._pairs(values_shape, shapes=True)]
+        return None if None in widths else sum(w for w in widths if w is not None)
+
+    def default_shape(self) -> Any:
+        """Returns the shapes of values for which the width is known without a call."""
+        shapes = [
+            (None, part) if isinstance(part, int) else (None,)
+            for part in self.parts
+            if not isinstance(part, NoiseCondition)
+        ]
+        return shapes[0] if len(shapes) == 1 else shapes or None
+
+    def build(self, values_shape: Any = None, inputs_shape: Any = None) -> None:
+        """Builds the parts."""
+        for part, shape in self._pairs(values_shape, shapes=True):
+            if isinstance(part, keras.layers.Layer) and not part.built:
+                part.build(shape)
+
+    def tensors(self, values: Any) -> Any:
+        """Returns the values as tensors, out of plain integers and lists of ids too."""
+        given = [value for part, value in self._pairs(values) if value is not None]
+        given = [v if hasattr(v, "dtype") else ops.convert_to_tensor(v) for v in given]
+        return given[0] if len(given) == 1 else given
+
+    def rows(self, values: Any) -> int | None:
+        """Returns for how many samples there are values, None for one or an unknown number."""
+        rows = {
+            value.shape[0]
+            for part, value in self._pairs(values)
+            if value is not None
+            and len(value.shape) > (0 if isinstance(part, TaskEmbedding) else 1)
+        }
+        return rows.pop() if len(rows) == 1 else None
+
+    def check(self, values: Any) -> None:
+        """Raises if the values have the wrong shape or type.
+
+        Args:
+            values: As `tensors` returns them.
+        """
+        for part, value in self._pairs(values):
+            if isinstance(part, int):
+                _checked(part, value)
+            elif isinstance(part, TaskEmbedding):
+                part.check(value)
+
+    def describe(self) -> str:
+        """Returns what is to be passed, in words."""
+        takers = [_describe(part) for part in self.parts if not isinstance(part, NoiseCondition)]
+        return takers[0] if len(takers) == 1 else f"a list of {', '.join(takers)}"
+
+    def __call__(self, values: Any = None, **kwargs: Any) -> Any:
+        """Joins the parts."""
+        return super().__call__(None if values is None else self.tensors(values), **kwargs)
+
+    def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
+        """Returns the parts, side by side."""
+        rows = []
+        for part, value in self._pairs(values):
+            if isinstance(part, int):
+                rows.append(_checked(part, value))
+            elif isinstance(part, NoiseCondition):
+                rows.append(part(keras.tree.flatten(inputs)[0]))
+            else:
+                rows.append(part(value))
+        rows = [ops.cast(row, self.compute_dtype) for row in rows]
+        if len(rows) == 1:
+            return rows[0]
+        batched = [row for row in rows if len(row.shape) == 2]
+        if batched:
+            batch = ops.shape(batched[0])[0]
+            rows = [
+                row if len(row.shape) == 2 else ops.broadcast_to(row, (batch, row.shape[0]))
+                for row in rows
+            ]
+        return ops.concatenate(rows, axis=-1)
+
+    def _pairs(self, values: Any, shapes: bool = False) -> list[tuple[Any, Any]]:
+        """Returns each part with its value, or with its shape; noise has None."""
+        takers = [part for part in self.parts if not isinstance(part, NoiseCondition)]
+        if shapes and values is None:
+            listed = [None] * len(takers)
+        elif len(takers) == 1:
+            listed = [values]
+        elif isinstance(values, list | tuple) and len(values) == len(takers):
+            listed = list(values)
+        elif not takers and values is None:
+            listed = []
+        else:
+            raise ValueError(
+                f"`condition` must be a list of {len(takers)} values, one for each part but noise: "
+                f"{[_describe(part) for part in takers]}. Received: condition={values!r}"
+            )
+        given = iter(listed)
+        return [
+            (part, None if isinstance(part, NoiseCondition) else next(given)) for part in self.parts
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this layer again."""
+        parts = [part if isinstance(part, int) else serialize_shared(part) for part in self.parts]
+        return {**super().get_config(), "parts": parts}
+
+
+def _part(part: Any) -> Any:
+    part = deserialize_shared(part)
+    if isinstance(part, keras.layers.Layer):
+        return part
+    if isinstance(part, bool) or not isinstance(part, int):
+        raise TypeError(
+            "`condition` must be None, the width of a tensor, a layer such as "
+            "keras_hyper.TaskEmbedding(num_tasks, dim), or a list of these. Received: "
+            f"condition={part!r} (of type {type(part).__name__})"
+        )
+    return positive_int("condition", part)
+
+
+def _checked(width: int, value: Any) -> Any:
+    """Returns a tensor that is used as it is, or raises if it has another width."""
+    shape = tuple(value.shape)
+    if len(shape) not in (1, 2) or shape[-1] != width:
+        raise ValueError(
+            f"`condition` must have shape (batch, {width}), for weights of each sample's own, or "
+            f"({width},), for one set of weights for the batch. Received: `condition` of shape "
+            f"{shape}"
+        )
+    floating("condition", value, "Task ids go through keras_hyper.TaskEmbedding.")
+    return value
+
+
+def _width(part: Any, shape: Any) -> int | None:
+    if isinstance(part, int):
+        return part
+    if isinstance(part, NoiseCondition | TaskEmbedding):
+        return part.dim
+    if shape is None:
+        if not part.built or not isinstance(part, keras.Model):
+            return None
+        shape = getattr(part, "input_shape", None)
+    return None if shape is None else int(part.compute_output_shape(tuple(shape))[-1])
+
+
+def _describe(part: Any) -> str:
+    if isinstance(part, int):
+        return f"a tensor of width {part}"
+    if isinstance(part, TaskEmbedding):
+        return f"task ids below {part.num_tasks}"
+    return f"what {type(part).__name__} '{part.name}' takes"

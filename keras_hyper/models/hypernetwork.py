@@ -1,0 +1,540 @@
+"""A hypernetwork over any Keras model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.checks import one_of
+from keras_hyper.conditions import JoinedCondition
+from keras_hyper.freezing import freeze_what_is_new
+from keras_hyper.models.adapter import load_adapter, save_adapter
+from keras_hyper.models.graph import named_weights, walk
+from keras_hyper.models.kept import KeptWeights
+from keras_hyper.models.planning import default_for
+from keras_hyper.models.rebuild import rebuild
+from keras_hyper.models.selection import divide
+from keras_hyper.models.slots import generate, make_slots
+from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
+from keras_hyper.models.target import Opaque, Target
+from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.weights import COMPOSITIONS, GeneratedWeight, as_generator
+
+
+@serializable
+class Hypernetwork(keras.Model):
+    r"""Generates the weights of any Keras model.
+
+    `y = f(x; W(c))`: the target `f` is called with weights that a generator
+    makes from the condition `c`, the same for the whole batch or others for each
+    sample, in the manner of Ha, Dai & Le ("HyperNetworks", ICLR 2017) and of
+    von Oswald et al. ("Continual learning with hypernetworks", ICLR 2020).
+
+    The target may be Sequential, functional or subclassed, a single layer, with
+    layers of any kind in it. It is not copied: weights of it that are not
+    generated are trained as they are, and so are its moving averages updated.
+
+    Args:
+        target: A Keras model or layer.
+        generator: A `Generator`, or a dict from patterns of paths to generators.
+            One that serves every shape (`ChunkedGenerator`,
+            `TiledKernelGenerator`) is shared by all its weights; of any other,
+            each weight gets a copy of its own. None: a `ChunkedGenerator` that
+            stores at most half of what it generates, where that is possible
+            (`keras_hyper.plan`).
+        condition: What the weights depend on. None: a learned embedding. An
+            integer: a tensor of that width, passed with every call. A layer that
+            makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
+            these is concatenated.
+        include: Which weights are generated: a pattern of paths (`"*kernel"`,
+            `"block_1"` for all below it), a layer type, a function of path and
+            variable that is asked once, or a list of these. `weight_paths` of a
+            built hypernetwork has the paths. Weights that the generator cannot
+            make stay ordinary ones; `keras_hyper.summary` lists them with the
+            reason. One that is named, without wildcards, is refused then.
+        composition: `"replace"`: the generated numbers are the weight. A weight
+            that starts as a constant (a bias, a scale) starts there, plus the
+            generated numbers times a learned gate that starts at zero. `"add"`,
+            `"multiply"`, `"scale"`: the generated numbers change the target's own
+            weight (see `GeneratedWeight`), from which training starts exactly.
+        base_trainable: Whether the target's own weights are trained below
+            the generated ones. They are frozen, in the target too, if not.
+        state_per_task: Whether moving averages and other state of the target are
+            kept for each task. `condition` must have a `TaskEmbedding`.
+        output_regularization: Float, the strength of the regulariser that keeps
+            the weights of tasks that ended (`end_task`), None for none.
+        **kwargs: Arguments of `keras.Model`.
+
+    Call arguments:
+        inputs: What the target takes. In `fit` and the like, a dict
+            `{"inputs": ..., "condition": ...}` has both.
+        condition: For one part a tensor of shape `(dim,)` (one set of weights),
+            or `(batch, dim)` (a set for each sample), or task ids; for several
+            a list of one value for each part but noise.
+        training: Boolean.
+
+    Output shape:
+        That of the target.
+
+    Raises:
+        TypeError: If an argument is of a type that has no meaning here.
+        ValueError: If the target cannot be built, a pattern matches nothing, no
+            weight can be generated, or a condition does not fit.
+
+    Examples:
+        Ten classifiers, whose weights are made from ten learned vectors:
+
+        >>> import keras
+        >>> from keras_hyper import Hypernetwork, TaskEmbedding
+        >>> target = keras.Sequential([
+        ...     keras.Input((16,)),
+        ...     keras.layers.Dense(32, activation="relu"),
+        ...     keras.layers.Dense(4),
+        ... ])
+        >>> hyper = Hypernetwork(target, condition=TaskEmbedding(num_tasks=10, dim=8))
+        >>> x = keras.ops.ones((5, 16))
+        >>> tuple(hyper(x, condition=3).shape)
+        (5, 4)
+        >>> tuple(hyper(x, condition=[0, 1, 2, 0, 1]).shape)  # others for each sample
+        (5, 4)
+        >>> type(hyper.bake(condition=3)).__name__
+        'Sequential'
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        generator: Any = None,
+        condition: Any = None,
+        include: Any = "*",
+        composition: str = "replace",
+        base_trainable: bool = False,
+        state_per_task: bool = False,
+        output_regularization: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # The target's layers cast what they take; ids must not be cast.
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+        self._given = Opaque(_as_model(deserialize_shared(target)))
+        self.generator = _as_generators(generator)
+        self.condition: Any = None
+        if condition is not None:
+            part = deserialize_shared(condition)
+            joined = part if isinstance(part, JoinedCondition) else JoinedCondition(part)
+            self.condition = joined
+        self.include = include
+        self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.base_trainable = bool(base_trainable)
+        self.state_per_task = bool(state_per_task)
+        self.output_regularization = output_regularization
+        self._check_tasks()
+        self.slots: list[GeneratedWeight] = []
+        self.weight_paths: list[str] = []
+        self.ordinary_reasons: dict[str, str] = {}
+        self.target: Any = None
+        self.kept: Any = None
+        self._input_dtypes: Any = None
+        self._build_if_known()
+
+    def _check_tasks(self) -> None:
+        tasks = self.condition is not None and self.condition.task_embedding is not None
+        if self.state_per_task and not tasks:
+            raise ValueError(
+                "`state_per_task=True` needs tasks: condition=keras_hyper.TaskEmbedding(num_tasks, "
+                f"dim), or a list with one. Received: condition={self.condition}"
+            )
+        strength = self.output_regularization
+        if strength is None:
+            return
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or strength < 0:
+            raise ValueError(
+                "`output_regularization` must be None or a number of at least 0. Received: "
+                f"output_regularization={strength!r}"
+            )
+        if not tasks or len(self.condition.parts) > 1:
+            raise ValueError(
+                "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
+                f"alone. Received: condition={self.condition}"
+            )
+
+    def get_target(self) -> keras.Model:
+        """Returns the target. A property would be saved as a part of this model."""
+        return self._given.model
+
+    def _build_if_known(self) -> None:
+        """Builds what can be built before a call, so that `fit` need not."""
+        shapes = input_shapes(self.get_target())
+        if shapes is None or (self.condition is not None and self.condition.width() is None):
+            return
+        if self.condition is None:
+            self.build(shapes)
+        else:
+            self.build(shapes, self.condition.default_shape())
+
+    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
+        """Builds the target, and makes a slot for each generated weight."""
+        model = self.get_target()
+        build_target(model, inputs_shape, self._input_dtypes)
+        width = None
+        if self.condition is not None:
+            if condition_shape is None and self.condition.takes_values:
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
+                    "Received: condition=None"
+                )
+            self.condition.build(condition_shape)
+            width = self.condition.width(condition_shape)
+        parts = divide(model, self.include, self.composition)
+        generator = self.generator
+        if generator is None:
+            generator = default_for(parts.included, self.composition, width, self.dtype_policy)
+        made, self.ordinary_reasons = make_slots(
+            parts,
+            generator,
+            width,
+            include=self.include,
+            composition=self.composition,
+            base_trainable=self.base_trainable,
+            dtype=self.dtype_policy,
+        )
+        self.weight_paths, self.slots = list(made), list(made.values())
+        tasks = self.condition.task_embedding.num_tasks if self.state_per_task else None
+        self.target = Target(
+            model,
+            generated=[w for w in parts.included if w.path in made],
+            ordinary=[w for w in named_weights(model) if w.path in self.ordinary_reasons],
+            state=parts.state,
+            tasks=tasks,
+            name="target",
+        )
+        if self.output_regularization is not None:
+            self.kept = KeptWeights(
+                self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
+            )
+            self.kept.build(width, [slot.weight_shape for slot in self.slots])
+        freeze_what_is_new(self)
+
+    def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
+        """Calls the target with generated weights; builds what is not built yet."""
+        inputs, condition = self._unpack(inputs, condition)
+        if self.condition is not None and condition is not None:
+            condition = self.condition.tensors(condition)
+        self._check_condition(inputs, condition)
+        if not self.built:
+            self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
+        if condition is not None:
+            kwargs["condition"] = condition
+        return super().__call__(inputs, **kwargs)
+
+    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+        """Returns the outputs of the target."""
+        inputs, condition = self._unpack(inputs, condition)
+        vector = None
+        if self.condition is not None:
+            vector = self.condition(condition, inputs=inputs, training=training)
+        weights = self._weights(vector, training)
+        if self.kept is not None and training:
+            again = self._weights(self.kept.conditions, training)
+            loss = self.kept([again[path] for path in self.weight_paths])
+            self.add_loss(self.output_regularization * loss)
+        task = self.condition.task_ids(condition) if self.state_per_task else None
+        return self.target(inputs, weights=weights, task=task, training=training)
+
+    def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+        """Returns the outputs of the target, symbolically."""
+        inputs, condition = self._unpack(inputs, condition)
+        self._check_condition(inputs, condition)
+        return self.get_target().compute_output_spec(inputs)
+
+    def _unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
+        """Takes inputs and condition out of the one dict that `fit` can pass."""
+        if (
+            condition is None
+            and self.condition is not None
+            and isinstance(inputs, dict)
+            and set(inputs) == {"inputs", "condition"}
+        ):
+            return inputs["inputs"], inputs["condition"]
+        return inputs, condition
+
+    def _check_condition(self, inputs: Any, condition: Any) -> None:
+        if self.condition is None:
+            if condition is not None:
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' was made without a condition. Received: "
+                    f"condition={condition!r}. Pass `condition=` to its constructor: a "
+                    "TaskEmbedding, or the width of a tensor."
+                )
+            return
+        if condition is None:
+            if self.condition.takes_values:
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
+                    'Received: condition=None. In `fit` pass {"inputs": x, "condition": c}, or '
+                    "use `hyper.at(condition)`."
+                )
+            return
+        rows = self.condition.rows(condition)
+        batches = {x.shape[0] for x in keras.tree.flatten(inputs) if len(x.shape)}
+        if rows is not None and None not in batches and batches != {rows}:
+            raise ValueError(
+                f"Hypernetwork '{self.name}' needs one condition for each sample, or one for all. "
+                f"Received: conditions for {rows} samples, and inputs of batch size "
+                f"{sorted(batches)}"
+            )
+
+    def _weights(self, vector: Any, training: Any = None) -> dict[str, Any]:
+        """Returns the generated weights, by path."""
+        return dict(zip(self.weight_paths, generate(self.slots, vector, training), strict=True))
+
+    def generate(self, condition: Any = None) -> dict[str, Any]:
+        """Returns the generated weights for a condition, as a dict from path to tensor.
+
+        Args:
+            condition: As in a call. With a row for each sample, every tensor has
+                a batch axis in front.
+
+        Raises:
+            ValueError: If the model is not built, or the condition does not fit.
+        """
+        self._check_built("generate")
+        if self.condition is None:
+            self._check_condition((), condition)
+            return self._weights(None)
+        if condition is not None:
+            condition = self.condition.tensors(condition)
+        self._check_condition((), condition)
+        return self._weights(self.condition(condition, inputs=ops.zeros((1, 1))))
+
+    def apply(self, weights: Mapping[str, Any], inputs: Any, training: Any = None) -> Any:
+        """Returns what the target makes of inputs with given weights.
+
+        Args:
+            weights: Dict from path to tensor, as `generate` returns it: one for
+                each of `weight_paths`, with a batch axis for weights of each
+                sample's own.
+            inputs: What the target takes.
+            training: Boolean.
+
+        Raises:
+            ValueError: If a weight is missing, unknown, or of another shape.
+        """
+        self._check_built("apply")
+        missing = sorted(set(self.weight_paths) - set(weights))
+        unknown = sorted(set(weights) - set(self.weight_paths))
+        if missing or unknown:
+            raise ValueError(
+                "`weights` must have a tensor for each of `weight_paths`. Missing: "
+                f"{missing}. Unknown: {unknown}"
+            )
+        shapes = dict(zip(self.weight_paths, [s.weight_shape for s in self.slots], strict=True))
+        tensors = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
+        for path, value in tensors.items():
+            shape = tuple(value.shape)
+            if shape != shapes[path] and shape[1:] != shapes[path]:
+                raise ValueError(
+                    f"`weights['{path}']` must have shape {shapes[path]}, with or without a batch "
+                    f"axis in front. Received: a tensor of shape {shape}"
+                )
+        return self.target(inputs, weights=tensors, training=training)
+
+    def bake(self, condition: Any = None) -> keras.Model:
+        """Returns a plain Keras model with the weights for a condition.
+
+        Args:
+            condition: One condition: a task id, or a tensor of shape `(dim,)`.
+                None without one.
+
+        Raises:
+            ValueError: If the condition has rows, which are as many models; or
+                if the target cannot be constructed again.
+        """
+        weights = self.generate(condition)
+        slots = dict(zip(self.weight_paths, self.slots, strict=True))
+        for path, value in weights.items():
+            if len(value.shape) > len(slots[path].weight_shape):
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
+                    "or a task id. Received: a condition with a row for each sample."
+                )
+        values = {path: ops.convert_to_numpy(value) for path, value in weights.items()}
+        task = None if not self.state_per_task else int(self.condition.task_ids(condition))
+        values.update(self.target.values(task))
+        model = self.get_target()
+        try:
+            plain = rebuild(model)
+            if not plain.built or len(plain.weights) != len(model.weights):
+                build_target(plain, *self._target_spec())
+        except Exception as error:
+            raise ValueError(
+                f"The target '{model.name}' cannot be baked: constructing {type(model).__name__} "
+                f"again from its `get_config` failed with {type(error).__name__}: {error}"
+            ) from error
+        for old, new in zip(named_weights(model), named_weights(plain), strict=True):
+            new.variable.assign(values[old.path])
+        return plain
+
+    def at(self, condition: Any) -> keras.Model:
+        """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.
+
+        It shares all variables with this one.
+
+        Args:
+            condition: One condition: a task id, or a tensor of shape `(dim,)`.
+        """
+        from keras_hyper.models.at import HypernetworkAt
+
+        return HypernetworkAt(self, condition)
+
+    def end_task(self, task: int | None = None) -> None:
+        """Keeps the weights of a task: the regulariser holds on to them from now on.
+
+        `L = L_task + beta / n sum_t |W(c_t) - W_t|^2`, over the `n` tasks that ended,
+        with the conditions `c_t` and the weights `W_t` of when they did (von Oswald
+        et al., equation 2, without the look-ahead, which has no measurable effect).
+        It enters the loss when the model is called with `training=True`. Compile
+        anew before the next task: an optimizer that goes on would still move the
+        embeddings of tasks before.
+
+        Args:
+            task: The task's id. Defaults to the number of tasks that ended.
+
+        Raises:
+            ValueError: If there is no `output_regularization`, or no such task.
+        """
+        if self.kept is None:
+            raise ValueError(
+                f"Hypernetwork '{self.name}' keeps no weights: make it with output_regularization="
+                "0.01, say, and condition=TaskEmbedding(num_tasks, dim)."
+            )
+        self._check_built("end_task")
+        tasks = self.condition.task_embedding.num_tasks
+        task = self.kept.count() if task is None else task
+        if not isinstance(task, int) or not 0 <= task < tasks:
+            raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
+        vector = self.condition(ops.convert_to_tensor(task))
+        weights = self._weights(vector)
+        self.kept.keep(task, vector, [weights[path] for path in self.weight_paths])
+
+    def save_adapter(self, path: Any) -> None:
+        """Writes all weights but frozen ones of the target: see `load_adapter`.
+
+        Args:
+            path: Where to, with the ending `.npz`. An older file is replaced at
+                the end only.
+        """
+        self._check_built("save_adapter")
+        save_adapter(self, path)
+
+    def load_adapter(self, path: Any) -> None:
+        """Reads what `save_adapter` wrote, into a model of the same configuration.
+
+        Args:
+            path: Where from.
+
+        Raises:
+            ValueError: If the file has other weights than this model. Nothing is
+                changed then.
+        """
+        self._check_built("load_adapter")
+        load_adapter(self, path)
+
+    def _check_built(self, method: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"Hypernetwork '{self.name}' has no weights yet: call it on inputs before "
+                f"`{method}`."
+            )
+
+    def _target_spec(self) -> tuple[Any, Any]:
+        return (self._build_shapes_dict or {}).get("inputs_shape"), self._input_dtypes
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Returns what `build_from_config` needs to create the variables again."""
+        if not self.built:
+            return None
+        shapes = self._build_shapes_dict
+        return {
+            "inputs_shape": shapes["inputs_shape"],
+            "condition_shape": shapes.get("condition_shape"),
+            "input_dtypes": self._input_dtypes,
+        }
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Creates the variables as they were when the model was saved."""
+        if self.built:
+            return
+        self._input_dtypes = config["input_dtypes"]
+        inputs, condition = as_tuples(config["inputs_shape"]), as_tuples(config["condition_shape"])
+        self.build(inputs) if condition is None else self.build(inputs, condition)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to construct this model again."""
+        include = self.include
+        if not _is_text(include):
+            # Types and functions are not for files; what they chose is.
+            if not self.built:
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' has `include` of types or functions, and was not "
+                    "built: which weights that means is not known yet. Call it on inputs first."
+                )
+            include = list(self.weight_paths)
+        generator = self.generator
+        if isinstance(generator, Mapping):
+            generator = {key: serialize_shared(value) for key, value in generator.items()}
+        else:
+            generator = serialize_shared(generator)
+        config = {
+            "target": keras.saving.serialize_keras_object(self.get_target()),
+            "generator": generator,
+            "condition": serialize_shared(self.condition),
+            "include": include,
+            "composition": self.composition,
+            "base_trainable": self.base_trainable,
+            "state_per_task": self.state_per_task,
+            "output_regularization": self.output_regularization,
+        }
+        return {**keras.layers.Layer.get_config(self), **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Hypernetwork":
+        """Returns a model from the arguments that `get_config` returned."""
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            config = {**config, "target": keras.saving.deserialize_keras_object(config["target"])}
+            return cls(**config)
+
+
+def _as_model(target: Any) -> keras.Model:
+    if isinstance(target, keras.Model):
+        model = target
+    elif isinstance(target, keras.layers.Layer):
+        model = keras.Sequential([target], name=target.name)
+    else:
+        raise TypeError(
+            "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
+            f"target={target!r} (of type {type(target).__name__})"
+        )
+    for layer in walk(model):
+        if hasattr(layer, "save_assets"):
+            raise ValueError(
+                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
+                "which would be lost in files. Put it before the hypernetwork."
+            )
+    return model
+
+
+def _as_generators(generator: Any) -> Any:
+    if generator is None:
+        return None
+    if isinstance(generator, Mapping) and "class_name" not in generator:
+        if not generator:
+            raise ValueError("`generator` must not be an empty dict. Received: generator={}")
+        return {str(pattern): as_generator(value) for pattern, value in generator.items()}
+    return as_generator(generator)
+
+
+def _is_text(include: Any) -> bool:
+    items = include if isinstance(include, list | tuple) else [include]
+    return all(isinstance(item, str) for item in items)

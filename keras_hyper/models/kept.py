@@ -1,0 +1,76 @@
+"""What a hypernetwork is to remember of tasks that ended."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class KeptWeights(keras.layers.Layer):
+    r"""Holds conditions and weights of tasks that ended, and measures the drift from them.
+
+    `1 / n sum_t |W(c_t) - W_t|^2` over the `n` tasks that ended, a sum over all
+    generated weights (von Oswald et al., "Continual learning with hypernetworks",
+    ICLR 2020, equation 2).
+
+    All tasks have their place from the start, and those that did not end count
+    with zero: what was compiled for one task is right for the next.
+
+    Args:
+        num_tasks: Integer, number of tasks.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        weights: List of tensors `(num_tasks, *shape)`, generated from `conditions`.
+
+    Output:
+        The drift, a scalar.
+    """
+
+    def __init__(self, num_tasks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_tasks = num_tasks
+        self.conditions: Any = None
+        self.ended: Any = None
+        self.weights_of_tasks: list[Any] = []
+
+    def build(self, condition_dim: int, weight_shapes: Sequence[Sequence[int]]) -> None:
+        """Creates a place for each task."""
+
+        def place(name: str, shape: Sequence[int]) -> Any:
+            full = (self.num_tasks, *shape)
+            return self.add_weight(name=name, shape=full, initializer="zeros", trainable=False)
+
+        self.conditions = place("conditions", (condition_dim,))
+        self.ended = place("ended", ())
+        self.weights_of_tasks = [place(f"weight_{i}", s) for i, s in enumerate(weight_shapes)]
+        self.built = True
+
+    def count(self) -> int:
+        """Returns how many tasks ended."""
+        return int(ops.convert_to_numpy(ops.sum(self.ended)))
+
+    def keep(self, task: int, condition: Any, weights: Sequence[Any]) -> None:
+        """Stores a task.
+
+        Args:
+            task: Integer, its id.
+            condition: Tensor of shape `(dim,)`.
+            weights: List of tensors.
+        """
+        values = [condition, 1.0, *weights]
+        places = [self.conditions, self.ended, *self.weights_of_tasks]
+        for place, value in zip(places, values, strict=True):
+            rows = ops.convert_to_numpy(place).copy()
+            rows[task] = ops.convert_to_numpy(value)
+            place.assign(rows)
+
+    def call(self, weights: Sequence[Any]) -> Any:
+        """Returns the drift."""
+        total: Any = 0.0
+        for now, then in zip(weights, self.weights_of_tasks, strict=True):
+            gap = ops.square(ops.cast(now, then.dtype) - then.value)
+            total = total + ops.sum(ops.reshape(gap, (self.num_tasks, -1)), axis=-1)
+        ended = self.ended.value
+        return ops.sum(total * ended) / ops.maximum(ops.sum(ended), 1.0)

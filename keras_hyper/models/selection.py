@@ -1,0 +1,171 @@
+"""Which weights of a model are generated, from what they start, and by which generator."""
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.generators import Generator
+from keras_hyper.initializers import weight_std
+from keras_hyper.models.graph import NamedWeight, named_weights, walk
+
+# How layers call the initializer of a weight where it is not `<weight>_initializer`.
+_INITIALIZERS = {
+    "kernel": ("depthwise_initializer",),
+    "recurrent_kernel": ("recurrent_initializer",),
+    "depthwise_kernel": ("depthwise_initializer",),
+    "pointwise_kernel": ("pointwise_initializer",),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The weights of a model, by what becomes of them.
+
+    Attributes:
+        included: Those that are to be generated, in the order of the model.
+        ordinary: Those that are not, with the reason.
+        state: What the model changes itself, such as moving averages.
+    """
+
+    included: list[NamedWeight]
+    ordinary: dict[str, tuple[NamedWeight, str]]
+    state: list[NamedWeight]
+
+
+def divide(model: keras.Model, include: Any, composition: str) -> Parts:
+    """Divides the weights of a model.
+
+    Args:
+        model: The model, built.
+        include: See `Hypernetwork`.
+        composition: See `Hypernetwork`. What is frozen is not replaced.
+
+    Raises:
+        ValueError: If a pattern or a layer type matches nothing.
+    """
+    frozen = {id(v) for v in model.weights} - {id(v) for v in model.trainable_weights}
+    thawed = _thawed(model)
+    weights = [w for w in named_weights(model) if id(w.variable) in thawed]
+    state = [w for w in named_weights(model) if id(w.variable) not in thawed]
+    wanted = _wanted(weights, include)
+    included, ordinary = [], {}
+    for weight in weights:
+        if weight.path not in wanted:
+            ordinary[weight.path] = weight, "not included"
+        elif composition == "replace" and id(weight.variable) in frozen:
+            if is_named(weight.path, include):
+                raise ValueError(
+                    f"`include` names '{weight.path}', which is frozen, and composition='replace' "
+                    "would throw its values away. Thaw its layer, or use another composition."
+                )
+            ordinary[weight.path] = weight, "frozen, and would be replaced"
+        else:
+            included.append(weight)
+    return Parts(included, ordinary, state)
+
+
+def is_named(path: str, include: Any) -> bool:
+    """Whether `include` has the path itself, not only a pattern that it matches."""
+    return isinstance(include, str | list | tuple) and path in _list(include)
+
+
+def generator_of(weight: NamedWeight, generator: Any) -> tuple[Generator | None, str]:
+    """Returns the generator of a weight, and the pattern that it belongs to.
+
+    Args:
+        weight: The weight.
+        generator: A generator, or a dict from patterns to generators.
+    """
+    if not isinstance(generator, Mapping):
+        return generator, "*"
+    for pattern, made_by in generator.items():
+        if matches(weight.path, pattern):
+            return made_by, pattern
+    return None, ""
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path is the pattern, lies below it, or matches it as a glob."""
+    return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
+
+
+def start_of(weight: NamedWeight) -> tuple[Any, Any]:
+    """Returns the initializer of a weight, and what it starts at if not at random.
+
+    The second is a number for a weight that starts as a constant, the variable
+    itself for one whose start is not known, and None for one that is drawn.
+    """
+    layer, variable = weight.layers[-1], weight.variable
+    name = variable.name
+    names = (f"{name}_initializer", *_INITIALIZERS.get(name, ()))
+    found = [getattr(layer, n) for n in names if getattr(layer, n, None) is not None]
+    initializer = keras.initializers.get(found[0]) if found else None
+    if initializer is None and len(variable.shape) > 1:
+        # What `add_weight` takes where it is given none.
+        return keras.initializers.GlorotUniform(), None
+    if initializer is not None and weight_std(initializer, variable.shape):
+        return initializer, None
+    constant = _constant(initializer)
+    if name == "bias" and getattr(layer, "unit_forget_bias", False):
+        constant = None
+    return initializer or "zeros", variable if constant is None else constant
+
+
+def _constant(initializer: Any) -> float | None:
+    known = {keras.initializers.Zeros: 0.0, keras.initializers.Ones: 1.0}
+    value = known.get(type(initializer))
+    if isinstance(initializer, keras.initializers.Constant) and isinstance(
+        initializer.value, int | float
+    ):
+        value = float(initializer.value)
+    return value
+
+
+def _wanted(weights: Sequence[NamedWeight], include: Any) -> set[str]:
+    wanted: set[str] = set()
+    for item in _list(include):
+        found = {weight.path for weight in weights if _includes(item, weight)}
+        if not found:
+            raise ValueError(
+                f"`include` has {item!r}, which matches none of the weights of the target: "
+                f"{', '.join(weight.path for weight in weights)}"
+            )
+        wanted |= found
+    return wanted
+
+
+def _list(include: Any) -> list[Any]:
+    return list(include) if isinstance(include, list | tuple | set | frozenset) else [include]
+
+
+def _includes(item: Any, weight: NamedWeight) -> bool:
+    if isinstance(item, str):
+        return matches(weight.path, item)
+    if isinstance(item, type) and issubclass(item, keras.layers.Layer):
+        return any(isinstance(layer, item) for layer in weight.layers)
+    if callable(item):
+        return bool(item(weight.path, weight.variable))
+    raise TypeError(
+        "`include` must be a pattern of paths such as '*kernel', a layer type, a function of path "
+        f"and variable, or a list of these. Received: include={item!r} (of type "
+        f"{type(item).__name__})"
+    )
+
+
+def _thawed(model: keras.Model) -> set[int]:
+    """Returns the ids of the weights that are trained where nothing is frozen."""
+    layers = [(layer, layer.trainable) for layer in walk(model)]
+    variables = [(v, v.trainable) for v in model.weights]
+    model.trainable = True
+    trained = {id(v) for v in model.trainable_weights}
+    # Parents come first: what they freeze, a child may thaw again.
+    for layer, flag in layers:
+        if layer.trainable != flag:
+            layer.trainable = flag
+    for v, flag in variables:
+        if v.trainable != flag:
+            v.trainable = flag
+    return trained

@@ -1,0 +1,148 @@
+"""The slots of a model's generated weights, and generating all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.generators import Generator
+from keras_hyper.kernels import Full
+from keras_hyper.models.graph import NamedWeight
+from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.weights import GeneratedWeight
+
+
+def make_slots(
+    parts: Parts,
+    generator: Any,
+    width: int | None,
+    *,
+    include: Any,
+    composition: str,
+    base_trainable: bool,
+    dtype: Any,
+) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
+    """Returns a built slot for each weight that can be generated, and why not, by path.
+
+    Args:
+        parts: The weights of the model.
+        generator: A generator, or a dict from patterns to generators.
+        width: Width of the condition, None for none.
+        include: See `Hypernetwork`, as all that follows.
+        composition: See there.
+        base_trainable: See there.
+        dtype: Policy of the slots.
+
+    Raises:
+        ValueError: If a weight that is named, or all of them, cannot be generated, or
+            if a pattern of `generator` matches nothing.
+    """
+    reasons = {path: reason for path, (_, reason) in parts.ordinary.items()}
+    used: set[str] = set()
+    slots: dict[str, GeneratedWeight] = {}
+    for weight in parts.included:
+        made_by, pattern = generator_of(weight, generator)
+        used.add(pattern)
+        if made_by is None:
+            reasons[weight.path] = "no pattern of `generator` matches"
+            continue
+        try:
+            slots[weight.path] = _slot(weight, made_by, width, composition, base_trainable, dtype)
+        except ValueError as error:
+            if is_named(weight.path, include) or pattern == weight.path:
+                raise ValueError(
+                    f"Weight '{weight.path}' of shape {tuple(weight.variable.shape)} was named "
+                    f"to be generated, and cannot be: {error}"
+                ) from error
+            reasons[weight.path] = str(error)
+    unused = set(generator) - used if isinstance(generator, Mapping) else set()
+    if unused:
+        raise ValueError(
+            f"`generator` has patterns that no included weight goes by: {sorted(unused)}. The "
+            f"weights are: {[w.path for w in parts.included]}"
+        )
+    if not slots:
+        listed = "\n".join(f"- {path}: {reason}" for path, reason in reasons.items())
+        raise ValueError(f"No weight of the target can be generated:\n{listed}")
+    if not base_trainable:
+        for weight in parts.included:
+            if weight.path in slots and slots[weight.path].base is weight.variable:
+                weight.variable.trainable = False
+    return slots, reasons
+
+
+def _slot(
+    weight: NamedWeight,
+    generator: Generator,
+    width: int | None,
+    composition: str,
+    base_trainable: bool,
+    dtype: Any,
+) -> GeneratedWeight:
+    initializer, start = start_of(weight)
+    base = weight.variable
+    if composition == "replace" and start is not None:
+        composition, base = "add", start
+    name = weight.path.replace("/", "_")
+    if not generator.shape_free:
+        config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
+        generator = type(generator).from_config(config)
+    # A base that is trained is penalised itself.
+    penalised = composition != "replace" and base_trainable and base is weight.variable
+    slot = GeneratedWeight(
+        generator,
+        tuple(weight.variable.shape),
+        initializer,
+        regularizer=None if penalised else weight.variable.regularizer,
+        composition=composition,
+        base_trainable=base_trainable,
+        dtype=dtype,
+        name=name,
+    )
+    if isinstance(base, float):
+        slot.base = base
+    elif composition != "replace":
+        # Always tracked as not trainable, so that files have one order.
+        flag, base.trainable = base.trainable, False
+        slot.base = base
+        base.trainable = flag
+    slot.build(None if width is None else (None, width))
+    return slot
+
+
+def generate(slots: Sequence[GeneratedWeight], vector: Any, training: Any = None) -> list[Any]:
+    """Returns the weights of all slots, those of one generator by one call of it.
+
+    Args:
+        slots: The slots.
+        vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+        training: Boolean.
+    """
+    groups: dict[Any, list[int]] = {}
+    for i, slot in enumerate(slots):
+        # A regularizer of a conditioned weight is added by the slot's own call.
+        together = slot.generator.shape_free and slot.regularizer is None
+        groups.setdefault(id(slot.generator) if together else (i,), []).append(i)
+    weights: dict[int, Any] = {}
+    for group in groups.values():
+        some = [slots[i] for i in group]
+        made = _together(some, vector, training)
+        weights.update(zip(group, made, strict=True))
+    return [weights[i] for i in range(len(slots))]
+
+
+def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Any]:
+    if len(slots) == 1:
+        return [slots[0](vector, training=training).materialize()]
+    generator = slots[0].generator
+    embeddings = [slot.embed(vector) for slot in slots]
+    axis = len(embeddings[0].shape) - 2
+    pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
+    weights, first = [], 0
+    for slot, embedding in zip(slots, embeddings, strict=True):
+        last = first + embedding.shape[axis]
+        own = pieces[:, first:last] if axis else pieces[first:last]
+        kernel = Full(generator.assemble(own, slot.generated_shape), batched=bool(axis))
+        weights.append(slot.finish(kernel, training).materialize())
+        first = last
+    return weights

@@ -1,0 +1,53 @@
+"""Shapes and types of the inputs of a model, and building it from them."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyper.models.graph import walk
+
+
+def input_shapes(model: keras.Model) -> Any:
+    """Returns the shapes of the inputs of a built functional or Sequential model."""
+    if not model.built or getattr(model, "inputs", None) is None:
+        return None
+    if isinstance(model, keras.Sequential):
+        return tuple(model.inputs[0].shape)
+    return keras.tree.map_structure(lambda x: tuple(x.shape), model.input)
+
+
+def build_target(model: keras.Model, shapes: Any, dtypes: Any) -> None:
+    """Builds a model by a symbolic call, which builds all of its layers."""
+    if model.built and all(layer.built for layer in walk(model)):
+        return
+    try:
+        model(_stand_ins(shapes, dtypes))
+    except Exception as error:
+        raise ValueError(
+            f"The target '{model.name}' ({type(model).__name__}) cannot be built for inputs of "
+            f"shape {shapes}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _stand_ins(shapes: Any, dtypes: Any) -> Any:
+    if isinstance(shapes, dict):
+        return {k: _stand_ins(v, (dtypes or {}).get(k)) for k, v in shapes.items()}
+    if shapes and isinstance(shapes[0], list | tuple):
+        dtypes = dtypes or [None] * len(shapes)
+        return [_stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
+    return keras.KerasTensor(tuple(shapes), dtype=dtypes or keras.config.floatx())
+
+
+def dtype_of(x: Any) -> str:
+    """Returns the dtype of a tensor, an array or a number."""
+    return keras.backend.standardize_dtype(getattr(x, "dtype", np.asarray(x).dtype))
+
+
+def as_tuples(shape: Any) -> Any:
+    """Returns shapes as tuples, which files have as lists."""
+    if isinstance(shape, dict):
+        return {key: as_tuples(value) for key, value in shape.items()}
+    if isinstance(shape, list | tuple) and any(isinstance(s, list | tuple | dict) for s in shape):
+        return [as_tuples(s) for s in shape]
+    return None if shape is None else tuple(shape)

@@ -1,0 +1,352 @@
+"""Running a Keras model with weights that it is given, for the batch or for each sample."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.models.graph import NamedWeight, walk
+
+# Layers that a vectorized map is known to handle with weights of each sample's own:
+# compiled and with gradients, on every backend. Others are run one sample at a time.
+_VECTORIZED = (
+    keras.layers.Activation,
+    keras.layers.ActivityRegularization,
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.BatchNormalization,
+    keras.layers.Concatenate,
+    keras.layers.Dense,
+    keras.layers.Dot,
+    keras.layers.Dropout,
+    keras.layers.ELU,
+    keras.layers.EinsumDense,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.InputLayer,
+    keras.layers.LayerNormalization,
+    keras.layers.LeakyReLU,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.MultiHeadAttention,
+    keras.layers.Multiply,
+    keras.layers.PReLU,
+    keras.layers.Permute,
+    keras.layers.RMSNormalization,
+    keras.layers.ReLU,
+    keras.layers.RepeatVector,
+    keras.layers.Rescaling,
+    keras.layers.Reshape,
+    keras.layers.Softmax,
+    keras.layers.Subtract,
+    keras.layers.UnitNormalization,
+    keras.Sequential,
+)
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+
+
+class Opaque:
+    """Keeps a model out of the sight of its parent: untracked, uncounted, unsaved.
+
+    Args:
+        model: The model.
+        places: Its weights that are replaced, by path.
+        ordinary: Its other weights, by path.
+        state: What it changes itself.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        places: Mapping[str, Any] | None = None,
+        ordinary: Mapping[str, Any] | None = None,
+        state: Sequence[Any] = (),
+    ) -> None:
+        self.model = model
+        self.places = dict(places or {})
+        self.ordinary = dict(ordinary or {})
+        self.state = list(state)
+
+
+class Target(keras.layers.Layer):
+    """Runs a model with some of its weights replaced by values.
+
+    It owns what the hypernetwork does not generate: the ordinary weights of the
+    model, its state (moving averages), and its random generators. The model
+    itself it hides, whose other weights are only places for the values.
+
+    It computes in no precision of its own: the model's layers do, and its ordinary
+    weights must reach them as they are.
+
+    Args:
+        model: The model, built.
+        generated: The weights of the model that are replaced.
+        ordinary: Those that are not.
+        state: What the model changes itself.
+        tasks: None, or a number of tasks, each of which has a state of its own.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: What the model takes.
+        weights: Dict from path to tensor, of the shape of the weight, or with a
+            batch axis before it: a weight for each sample.
+        task: Integer tensor of shape `()` or `(batch,)`, with `tasks`.
+        training: Boolean.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        generated: Sequence[NamedWeight],
+        ordinary: Sequence[NamedWeight],
+        state: Sequence[NamedWeight],
+        tasks: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        policy = keras.DTypePolicy(model.variable_dtype)
+        super().__init__(autocast=False, dtype=policy, **kwargs)
+        self.supports_masking = True
+        self.ordinary = [weight.variable for weight in ordinary]
+        self.seed_generators = _seed_generators(model)
+        seeds = {id(generator.state) for generator in self.seed_generators}
+        known = seeds | {id(w.variable) for w in (*generated, *ordinary, *state)}
+        others = [v for v in model.variables if id(v) not in known]
+        own = [weight.variable for weight in state] + others
+        places = {weight.path: weight.variable for weight in generated}
+        others_by_path = {weight.path: weight.variable for weight in ordinary}
+        self._hidden = Opaque(model, places, others_by_path, own)
+        self.tasks = tasks
+        # Tracked, so that it is saved, and updated by every trainer.
+        self.state = own if tasks is None else [self._per_task(v, tasks) for v in own]
+        self.sample_seeds = keras.random.SeedGenerator()
+        self._state_paths = {id(weight.variable): weight.path for weight in state}
+        self.built = True
+
+    def get_model(self) -> keras.Model:
+        """Returns the model. A property would be saved with its parent."""
+        return self._hidden.model
+
+    def _per_task(self, variable: Any, tasks: int) -> Any:
+        def start(shape: Any, dtype: Any = None) -> Any:
+            return ops.broadcast_to(ops.cast(variable.value, dtype), shape)
+
+        return self.add_weight(
+            name=f"{variable.name}_of_tasks",
+            shape=(tasks, *variable.shape),
+            dtype=variable.dtype,
+            initializer=start,
+            trainable=False,
+        )
+
+    def call(
+        self,
+        inputs: Any,
+        weights: Mapping[str, Any],
+        task: Any = None,
+        training: Any = None,
+    ) -> Any:
+        """Returns the outputs of the model."""
+        places = self._hidden.places
+        batched = {
+            path: value
+            for path, value in weights.items()
+            if len(value.shape) > len(places[path].shape)
+        }
+        shared = [(places[k], v) for k, v in weights.items() if k not in batched]
+        shared += [(v, v.value) for v in self.ordinary]
+        if batched:
+            return self._per_sample(inputs, batched, shared, task, training)
+        seeds = [(g.state, g.state.value) for g in self.seed_generators]
+        outputs, changed, losses = self._run(inputs, shared, self._read(task), seeds, training)
+        for v, place in zip(self.state, self._hidden.state, strict=True):
+            if id(place) in changed:
+                self._write(v, changed[id(place)], task)
+        for v, _ in seeds:
+            if id(v) in changed:
+                v.assign(changed[id(v)])
+        self.add_loss(losses)
+        return outputs
+
+    def _run(
+        self, inputs: Any, weights: Any, state: Any, seeds: Any, training: Any
+    ) -> tuple[Any, dict[int, Any], list[Any]]:
+        """Returns outputs, the new values of what changed, by `id`, and losses."""
+        model = self.get_model()
+        arguments = {"training": training} if _takes_training(model) else {}
+        changing = [*zip(self._hidden.state, state, strict=True), *seeds]
+        with keras.StatelessScope([*weights, *changing], collect_losses=True) as scope:
+            before = [scope.get_current_value(v) for v, _ in changing]
+            outputs = model(inputs, **arguments)
+        after = [scope.get_current_value(v) for v, _ in changing]
+        pairs = zip(changing, before, after, strict=True)
+        changed = {id(v): new for (v, _), old, new in pairs if new is not old}
+        return outputs, changed, list(scope.losses)
+
+    def _read(self, task: Any) -> list[Any]:
+        """Returns the values of the state, of a task or of one for each sample."""
+        if self.tasks is None:
+            return [v.value for v in self.state]
+        return [ops.take(v.value, task, axis=0) for v in self.state]
+
+    def _write(self, variable: Any, value: Any, task: Any) -> None:
+        if self.tasks is not None:
+            value = ops.cast(value, variable.dtype)
+            here = ops.equal(ops.arange(self.tasks), ops.cast(task, "int32"))
+            here = ops.reshape(here, (self.tasks, *(1,) * len(value.shape)))
+            value = ops.where(here, value, variable.value)
+        variable.assign(value)
+
+    def _per_sample(self, inputs: Any, batched: Any, shared: Any, task: Any, training: Any) -> Any:
+        """Returns the outputs of each sample's own model, run on a batch of one."""
+        model = self.get_model()
+        _check_per_sample(model, inputs)
+        stochastic = bool(training) and bool(self.seed_generators)
+        batch = ops.shape(keras.tree.flatten(batched)[0])[0]
+        samples: dict[str, Any] = {"inputs": inputs, "weights": batched}
+        own_state = task is not None and self.tasks is not None and len(task.shape) == 1
+        if own_state:
+            samples["state"] = self._read(task)
+        common = None if own_state else self._read(task)
+        if stochastic:
+            # One mask for all samples would be no dropout: each has a seed of its own.
+            samples["seeds"] = keras.random.randint(
+                (batch, len(self.seed_generators)), 0, 2**31 - 1, seed=self.sample_seeds
+            )
+
+        def one(sample: Any) -> Any:
+            weights = [(self._hidden.places[k], v) for k, v in sample["weights"].items()]
+            state = sample["state"] if own_state else common
+            seeds = []
+            for i, generator in enumerate(self.seed_generators):
+                value = generator.state.value
+                if stochastic:
+                    first = ops.cast(sample["seeds"][i], value.dtype)
+                    value = ops.stack([first, ops.zeros_like(first)])
+                seeds.append((generator.state, value))
+            rows = keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), sample["inputs"])
+            outputs, changed, losses = self._run(rows, [*shared, *weights], state, seeds, training)
+            self._check_unchanged(changed)
+            return {
+                "outputs": keras.tree.map_structure(_only_row, outputs),
+                "losses": [ops.convert_to_tensor(loss) for loss in losses],
+            }
+
+        map_over = ops.vectorized_map if _vectorizes(model, stochastic) else ops.map
+        result = map_over(one, samples)
+        self.add_loss([ops.mean(loss) for loss in result["losses"]])
+        return result["outputs"]
+
+    def _check_unchanged(self, changed: Mapping[int, Any]) -> None:
+        for place in self._hidden.state:
+            if id(place) in changed:
+                raise ValueError(
+                    "Weights of each sample's own cannot be combined with state that the target "
+                    f"changes when it is called, '{self._state_paths.get(id(place), place.path)}': "
+                    "statistics of a batch have no meaning for one sample. Freeze the layer "
+                    "(`layer.trainable = False` for a BatchNormalization), use one without state "
+                    "such as LayerNormalization, or pass a condition of shape (dim,), for one set "
+                    "of weights for the batch."
+                )
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Returns None: the model's own layers put masks on the outputs."""
+        return
+
+    def values(self, task: int | None = None) -> dict[str, Any]:
+        """Returns ordinary weights and state, of a task, as arrays by path.
+
+        Args:
+            task: Integer, with `tasks`.
+        """
+        values = {path: ops.convert_to_numpy(v) for path, v in self._hidden.ordinary.items()}
+        for v, place in zip(self.state, self._hidden.state, strict=True):
+            if id(place) in self._state_paths:
+                array = ops.convert_to_numpy(v)
+                values[self._state_paths[id(place)]] = array if task is None else array[task]
+        return values
+
+    def own_values(self) -> list[Any]:
+        """Returns the variables in an order that does not depend on what is frozen."""
+        return [*self.ordinary, *self.state]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the ordinary weights and the state."""
+        for i, variable in enumerate(self.own_values()):
+            store[str(i)] = keras.ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the ordinary weights and the state."""
+        for i, variable in enumerate(self.own_values()):
+            variable.assign(store[str(i)])
+
+
+def _takes_training(model: keras.Model) -> bool:
+    parameters = inspect.signature(model.call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    found = {
+        id(value): value
+        for layer in walk(model)
+        for value in vars(layer).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    }
+    return list(found.values())
+
+
+def _only_row(outputs: Any) -> Any:
+    if not outputs.shape or outputs.shape[0] not in (1, None):
+        raise ValueError(
+            "Weights of each sample's own need a target whose outputs have a row for each sample. "
+            f"Received: an output of shape {tuple(outputs.shape)} for a batch of 1."
+        )
+    return ops.squeeze(outputs, axis=0)
+
+
+def _check_per_sample(model: keras.Model, inputs: Any) -> None:
+    fixed = [x.shape[0] for x in getattr(model, "inputs", None) or [] if x.shape]
+    if any(size not in (1, None) for size in fixed):
+        raise ValueError(
+            f"The target '{model.name}' is made for batches of {fixed}, and with weights of each "
+            "sample's own it is run on one sample at a time. Make it with inputs of any batch "
+            "size, or pass a condition of shape (dim,)."
+        )
+    if any(getattr(x, "_keras_mask", None) is not None for x in keras.tree.flatten(inputs)):
+        raise ValueError(
+            "Weights of each sample's own cannot be combined with inputs that carry a mask. Make "
+            "the layer that masks a part of the target, or pass a condition of shape (dim,)."
+        )
+
+
+def _vectorizes(model: keras.Model, stochastic: bool) -> bool:
+    """Whether a vectorized map handles the model, as compiled code and with gradients."""
+    layers = list(walk(model))
+    if keras.backend.backend() == "jax":
+        # A convolution of each sample's own is slow as one, and cannot be exported.
+        return not any(isinstance(layer, _CONVOLUTIONS) for layer in layers)
+    if stochastic:
+        return False
+    return all(type(layer) in _VECTORIZED or _is_functional(layer) for layer in layers)
+
+
+def _is_functional(layer: keras.layers.Layer) -> bool:
+    # The class has no public name.
+    cls = type(layer)
+    return cls.__name__ == "Functional" and cls.__module__.startswith("keras.")
