@@ -58,6 +58,11 @@ def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
     return keras.saving.serialize_keras_object(layer)
 
 
+def is_config(value: Any) -> bool:
+    """Whether a value is a configuration from `serialize_shared`."""
+    return isinstance(value, dict) and bool({"class_name", "shared_copy_of"} & set(value))
+
+
 def deserialize_shared(config: Any) -> Any:
     """Returns the layer for a configuration from `serialize_shared`.
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_hyper.layers import HyperLayer
+from keras_hyper.models import Hypernetwork
 from keras_hyper.models.graph import walk
 from keras_hyper.weights import GeneratedWeight
 
@@ -68,6 +69,8 @@ class Summary:
         stored: How many parameters the model stores, in all.
         plain: How many it would store if the generated weights were ordinary.
         ratio: `stored / plain`.
+        ordinary: Of a `Hypernetwork`, the weights of its target that are not
+            generated, by path, with the reason.
     """
 
     weights: tuple[WeightSummary, ...]
@@ -76,6 +79,7 @@ class Summary:
     stored: int
     plain: int
     ratio: float
+    ordinary: dict[str, str]
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) -> Summary:
@@ -130,30 +134,35 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
     return figures
 
 
-def _slots(model: keras.layers.Layer) -> list[tuple[str, GeneratedWeight]]:
-    """Returns the slots of a model with the names of their layers."""
-    slots: dict[int, tuple[str, GeneratedWeight]] = {}
+def _slots(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]]:
+    """Returns the slots of a model with the names of their layers and weights."""
+    slots: dict[int, tuple[str, str, GeneratedWeight]] = {}
     for layer in walk(model):
-        if isinstance(layer, HyperLayer):
+        if isinstance(layer, Hypernetwork):
+            for path, slot in zip(layer.weight_paths, layer.slots, strict=True):
+                owner, _, name = path.rpartition("/")
+                slots[id(slot)] = (owner or layer.get_target().name, name, slot)
+        elif isinstance(layer, HyperLayer):
             for slot in (layer.kernel_weight, layer.bias_weight):
                 if slot is not None:
-                    slots[id(slot)] = (layer.name, slot)
+                    slots[id(slot)] = (layer.name, slot.name, slot)
         elif isinstance(layer, GeneratedWeight):
-            slots.setdefault(id(layer), (layer.name, layer))
+            slots.setdefault(id(layer), (layer.name, layer.name, layer))
     return list(slots.values())
 
 
 def _figures(model: keras.layers.Layer) -> Summary:
     weights: list[WeightSummary] = []
     users: dict[int, tuple[Any, list[str]]] = {}
-    for layer, slot in _slots(model):
+    for layer, name, slot in _slots(model):
         generator = slot.generator
         users.setdefault(id(generator), (generator, []))[1].append(layer)
-        base = 0 if slot.base is None else math.prod(slot.weight_shape)
+        stored_base = slot.base is not None and not isinstance(slot.base, float)
+        base = math.prod(slot.weight_shape) if stored_base else 0
         weights.append(
             WeightSummary(
                 layer=layer,
-                weight=slot.name,
+                weight=name,
                 shape=tuple(slot.weight_shape),
                 generated=math.prod(slot.weight_shape),
                 base=base,
@@ -182,6 +191,12 @@ def _figures(model: keras.layers.Layer) -> Summary:
         stored=stored,
         plain=plain,
         ratio=stored / plain if plain else 1.0,
+        ordinary={
+            path: reason
+            for layer in walk(model)
+            if isinstance(layer, Hypernetwork)
+            for path, reason in layer.ordinary_reasons.items()
+        },
     )
 
 
@@ -212,6 +227,7 @@ def _lines(figures: Summary) -> list[str]:
             for w in figures.weights
             for limit in w.limits
         ),
+        *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
         f"generated weights: {figures.generated:,}",
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
         f"embeddings {embeddings:,}{f', bases {bases:,}' if bases else ''})",

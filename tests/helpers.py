@@ -71,27 +71,37 @@ def outputs_and_gradients(function, layer, *tensors):
     `function(*tensors)` returns the loss and anything else. The gradients are by
     the trainable variables of `layer`, then by the tensors.
     """
+    return gradient_program(function, layer)(*tensors)
+
+
+def gradient_program(function, layer):
+    """Returns `outputs_and_gradients` of a function and a layer, compiled once on JAX."""
     backend = keras.backend.backend()
     variables = layer.trainable_variables
-    tensors = [keras.ops.convert_to_tensor(t) for t in tensors]
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            loss, outputs = function(*tensors)
-        grads = tape.gradient(loss, [v.value for v in variables] + tensors)
-    elif backend == "torch":
-        import torch
-
-        tensors = [t.detach().clone().requires_grad_(True) for t in tensors]
-        loss, outputs = function(*tensors)
-        grads = torch.autograd.grad(loss, [v.value for v in variables] + tensors)
-    else:
+    if backend == "jax":
         import jax
 
         # Compiled as a whole, as in `compiled`.
-        pure = jax.jit(jax.grad(_pure(function, variables), argnums=(0, 1), has_aux=True))
-        grads, outputs = pure([v.value for v in variables], tensors, {})
-        grads = [*grads[0], *grads[1]]
-    return to_numpy(outputs), to_numpy(grads)
+        program = jax.jit(jax.grad(_pure(function, variables), argnums=(0, 1), has_aux=True))
+
+    def run(*tensors):
+        tensors = [keras.ops.convert_to_tensor(t) for t in tensors]
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                loss, outputs = function(*tensors)
+            grads = tape.gradient(loss, [v.value for v in variables] + tensors)
+        elif backend == "torch":
+            import torch
+
+            tensors = [t.detach().clone().requires_grad_(True) for t in tensors]
+            loss, outputs = function(*tensors)
+            grads = torch.autograd.grad(loss, [v.value for v in variables] + tensors)
+        else:
+            grads, outputs = program([v.value for v in variables], tensors, {})
+            grads = [*grads[0], *grads[1]]
+        return to_numpy(outputs), to_numpy(grads)
+
+    return run

@@ -68,6 +68,15 @@ class LowRankGenerator(LinearGenerator):
         super().__init__(embedding_dim, normalize_condition=normalize_condition, **kwargs)
         self.rank = positive_int("rank", rank)
 
+    def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
+        """Returns `(1, embedding_dim)`: a weight is one piece."""
+        if not weight_shape:
+            raise ValueError(
+                f"LowRankGenerator '{self.name}' makes weights with one axis or more. Received: "
+                "weight_shape=()"
+            )
+        return super().embedding_shape(weight_shape)
+
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight; for a batch of embeddings, as its two factors."""
         fan_in, fan_out = math.prod(weight_shape[:-1]), weight_shape[-1]

@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.models.graph import named_weights
-
 
 def save_adapter(model: keras.Model, path: Any) -> None:
     """Writes the weights of a hypernetwork that are not frozen weights of its target.
@@ -58,15 +56,21 @@ def load_adapter(model: keras.Model, path: Any) -> None:
 
 
 def _small_part(model: Any) -> dict[str, Any]:
-    """Returns the variables of the small part by name."""
-    bases = {id(slot.base) for slot in model.slots if slot.base is not None}
-    frozen = {id(v) for v in model.target.ordinary if not v.trainable}
-    return {
-        weight.path: weight.variable
-        for weight in named_weights(model)
-        if id(weight.variable) not in frozen
-        and (id(weight.variable) not in bases or model.base_trainable)
-    }
+    """Returns the variables of the small part, by names that no counter has numbered."""
+    left_out = {id(v) for v in model.target.ordinary if not v.trainable}
+    if not model.base_trainable:
+        left_out |= {id(slot.base) for slot in model.slots}
+    slots = dict(zip(model.weight_paths, model.slots, strict=True))
+    parts = {path: slot.weights for path, slot in slots.items()}
+    parts["condition"] = [] if model.condition is None else model.condition.weights
+    parts["target"] = model.target.own_values()
+    small: dict[str, Any] = {}
+    for name, variables in parts.items():
+        for i, variable in enumerate(variables):
+            if id(variable) not in left_out:
+                small[f"{name}/{i}/{variable.name}"] = variable
+                left_out.add(id(variable))  # A shared generator is written once.
+    return small
 
 
 def _checked(path: Any) -> pathlib.Path:

@@ -18,7 +18,7 @@ from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target
-from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
 from keras_hyper.weights import COMPOSITIONS, GeneratedWeight, as_generator
 
 
@@ -135,6 +135,7 @@ class Hypernetwork(keras.Model):
         self.ordinary_reasons: dict[str, str] = {}
         self.target: Any = None
         self.kept: Any = None
+        self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
 
@@ -175,6 +176,7 @@ class Hypernetwork(keras.Model):
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Builds the target, and makes a slot for each generated weight."""
+        self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.get_target()
         build_target(model, inputs_shape, self._input_dtypes)
         width = None
@@ -236,9 +238,9 @@ class Hypernetwork(keras.Model):
             vector = self.condition(condition, inputs=inputs, training=training)
         weights = self._weights(vector, training)
         if self.kept is not None and training:
-            again = self._weights(self.kept.conditions, training)
-            loss = self.kept([again[path] for path in self.weight_paths])
-            self.add_loss(self.output_regularization * loss)
+            conditions = ops.convert_to_tensor(self.kept.conditions)
+            drift = self.kept(generate(self.slots, conditions, training))
+            self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
         return self.target(inputs, weights=weights, task=task, training=training)
 
@@ -276,9 +278,10 @@ class Hypernetwork(keras.Model):
                     "use `hyper.at(condition)`."
                 )
             return
+        self.condition.check(condition)
         rows = self.condition.rows(condition)
         batches = {x.shape[0] for x in keras.tree.flatten(inputs) if len(x.shape)}
-        if rows is not None and None not in batches and batches != {rows}:
+        if rows is not None and batches and None not in batches and batches != {rows}:
             raise ValueError(
                 f"Hypernetwork '{self.name}' needs one condition for each sample, or one for all. "
                 f"Received: conditions for {rows} samples, and inputs of batch size "
@@ -287,7 +290,8 @@ class Hypernetwork(keras.Model):
 
     def _weights(self, vector: Any, training: Any = None) -> dict[str, Any]:
         """Returns the generated weights, by path."""
-        return dict(zip(self.weight_paths, generate(self.slots, vector, training), strict=True))
+        made = generate(self.slots, vector, training, penalise=True)
+        return dict(zip(self.weight_paths, made, strict=True))
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the generated weights for a condition, as a dict from path to tensor.
@@ -366,7 +370,7 @@ class Hypernetwork(keras.Model):
         try:
             plain = rebuild(model)
             if not plain.built or len(plain.weights) != len(model.weights):
-                build_target(plain, *self._target_spec())
+                build_target(plain, self._shapes["inputs_shape"], self._input_dtypes)
         except Exception as error:
             raise ValueError(
                 f"The target '{model.name}' cannot be baked: constructing {type(model).__name__} "
@@ -415,8 +419,7 @@ class Hypernetwork(keras.Model):
         if not isinstance(task, int) or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
-        weights = self._weights(vector)
-        self.kept.keep(task, vector, [weights[path] for path in self.weight_paths])
+        self.kept.keep(task, vector, generate(self.slots, vector))
 
     def save_adapter(self, path: Any) -> None:
         """Writes all weights but frozen ones of the target: see `load_adapter`.
@@ -448,19 +451,11 @@ class Hypernetwork(keras.Model):
                 f"`{method}`."
             )
 
-    def _target_spec(self) -> tuple[Any, Any]:
-        return (self._build_shapes_dict or {}).get("inputs_shape"), self._input_dtypes
-
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what `build_from_config` needs to create the variables again."""
         if not self.built:
             return None
-        shapes = self._build_shapes_dict
-        return {
-            "inputs_shape": shapes["inputs_shape"],
-            "condition_shape": shapes.get("condition_shape"),
-            "input_dtypes": self._input_dtypes,
-        }
+        return {**self._shapes, "input_dtypes": self._input_dtypes}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Creates the variables as they were when the model was saved."""
@@ -522,13 +517,19 @@ def _as_model(target: Any) -> keras.Model:
                 f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
                 "which would be lost in files. Put it before the hypernetwork."
             )
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with stateful=True. "
+                "Its states are variables that Keras does not count, and would not be kept from "
+                "one call to the next. Use return_state and initial_state."
+            )
     return model
 
 
 def _as_generators(generator: Any) -> Any:
     if generator is None:
         return None
-    if isinstance(generator, Mapping) and "class_name" not in generator:
+    if isinstance(generator, Mapping) and not is_config(generator):
         if not generator:
             raise ValueError("`generator` must not be an empty dict. Received: generator={}")
         return {str(pattern): as_generator(value) for pattern, value in generator.items()}

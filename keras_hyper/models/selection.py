@@ -55,6 +55,8 @@ def divide(model: keras.Model, include: Any, composition: str) -> Parts:
     for weight in weights:
         if weight.path not in wanted:
             ordinary[weight.path] = weight, "not included"
+        elif not keras.backend.is_float_dtype(weight.variable.dtype):
+            ordinary[weight.path] = weight, f"of dtype {weight.variable.dtype}"
         elif composition == "replace" and id(weight.variable) in frozen:
             if is_named(weight.path, include):
                 raise ValueError(
@@ -159,6 +161,8 @@ def _thawed(model: keras.Model) -> set[int]:
     """Returns the ids of the weights that are trained where nothing is frozen."""
     layers = [(layer, layer.trainable) for layer in walk(model)]
     variables = [(v, v.trainable) for v in model.weights]
+    # An assignment that changes nothing may reach no sublayer, so change it.
+    model.trainable = False
     model.trainable = True
     trained = {id(v) for v in model.trainable_weights}
     # Parents come first: what they freeze, a child may thaw again.

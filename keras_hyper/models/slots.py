@@ -110,30 +110,40 @@ def _slot(
     return slot
 
 
-def generate(slots: Sequence[GeneratedWeight], vector: Any, training: Any = None) -> list[Any]:
+def generate(
+    slots: Sequence[GeneratedWeight], vector: Any, training: Any = None, penalise: bool = False
+) -> list[Any]:
     """Returns the weights of all slots, those of one generator by one call of it.
 
     Args:
         slots: The slots.
         vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         training: Boolean.
+        penalise: Whether regularizers of conditioned weights add their losses.
     """
     groups: dict[Any, list[int]] = {}
     for i, slot in enumerate(slots):
-        # A regularizer of a conditioned weight is added by the slot's own call.
-        together = slot.generator.shape_free and slot.regularizer is None
-        groups.setdefault(id(slot.generator) if together else (i,), []).append(i)
+        alone = not slot.generator.shape_free or (penalise and slot.regularizer is not None)
+        groups.setdefault((i,) if alone else id(slot.generator), []).append(i)
     weights: dict[int, Any] = {}
     for group in groups.values():
         some = [slots[i] for i in group]
-        made = _together(some, vector, training)
+        if len(group) == 1 and penalise:
+            made = [some[0](vector, training=training).materialize()]
+        elif len(group) == 1:
+            made = [_alone(some[0], vector, training)]
+        else:
+            made = _together(some, vector, training)
         weights.update(zip(group, made, strict=True))
     return [weights[i] for i in range(len(slots))]
 
 
+def _alone(slot: GeneratedWeight, vector: Any, training: Any) -> Any:
+    kernel = slot.generator.kernel(slot.embed(vector), slot.generated_shape)
+    return slot.finish(kernel, training).materialize()
+
+
 def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Any]:
-    if len(slots) == 1:
-        return [slots[0](vector, training=training).materialize()]
     generator = slots[0].generator
     embeddings = [slot.embed(vector) for slot in slots]
     axis = len(embeddings[0].shape) - 2

@@ -36,12 +36,13 @@ def _stand_ins(shapes: Any, dtypes: Any) -> Any:
     if shapes and isinstance(shapes[0], list | tuple):
         dtypes = dtypes or [None] * len(shapes)
         return [_stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-    return keras.KerasTensor(tuple(shapes), dtype=dtypes or keras.config.floatx())
+    # Built for the batch size of its first call, a model would take no other.
+    return keras.KerasTensor((None, *shapes[1:]), dtype=dtypes or keras.config.floatx())
 
 
 def dtype_of(x: Any) -> str:
     """Returns the dtype of a tensor, an array or a number."""
-    return keras.backend.standardize_dtype(getattr(x, "dtype", np.asarray(x).dtype))
+    return keras.backend.standardize_dtype(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
 
 
 def as_tuples(shape: Any) -> Any:

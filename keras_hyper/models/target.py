@@ -144,7 +144,7 @@ class Target(keras.layers.Layer):
 
     def _per_task(self, variable: Any, tasks: int) -> Any:
         def start(shape: Any, dtype: Any = None) -> Any:
-            return ops.broadcast_to(ops.cast(variable.value, dtype), shape)
+            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
 
         return self.add_weight(
             name=f"{variable.name}_of_tasks",
@@ -160,6 +160,7 @@ class Target(keras.layers.Layer):
         weights: Mapping[str, Any],
         task: Any = None,
         training: Any = None,
+        inputs_mask: Any = None,
     ) -> Any:
         """Returns the outputs of the model."""
         places = self._hidden.places
@@ -171,6 +172,7 @@ class Target(keras.layers.Layer):
         shared = [(places[k], v) for k, v in weights.items() if k not in batched]
         shared += [(v, v.value) for v in self.ordinary]
         if batched:
+            _check_per_sample(self.get_model(), inputs, batched, inputs_mask)
             return self._per_sample(inputs, batched, shared, task, training)
         seeds = [(g.state, g.state.value) for g in self.seed_generators]
         outputs, changed, losses = self._run(inputs, shared, self._read(task), seeds, training)
@@ -215,7 +217,6 @@ class Target(keras.layers.Layer):
     def _per_sample(self, inputs: Any, batched: Any, shared: Any, task: Any, training: Any) -> Any:
         """Returns the outputs of each sample's own model, run on a batch of one."""
         model = self.get_model()
-        _check_per_sample(model, inputs)
         stochastic = bool(training) and bool(self.seed_generators)
         batch = ops.shape(keras.tree.flatten(batched)[0])[0]
         samples: dict[str, Any] = {"inputs": inputs, "weights": batched}
@@ -320,7 +321,7 @@ def _only_row(outputs: Any) -> Any:
     return ops.squeeze(outputs, axis=0)
 
 
-def _check_per_sample(model: keras.Model, inputs: Any) -> None:
+def _check_per_sample(model: keras.Model, inputs: Any, batched: Any, mask: Any) -> None:
     fixed = [x.shape[0] for x in getattr(model, "inputs", None) or [] if x.shape]
     if any(size not in (1, None) for size in fixed):
         raise ValueError(
@@ -328,7 +329,13 @@ def _check_per_sample(model: keras.Model, inputs: Any) -> None:
             "sample's own it is run on one sample at a time. Make it with inputs of any batch "
             "size, or pass a condition of shape (dim,)."
         )
-    if any(getattr(x, "_keras_mask", None) is not None for x in keras.tree.flatten(inputs)):
+    sizes = {x.shape[0] for x in keras.tree.flatten((inputs, batched))} - {None}
+    if len(sizes) > 1:
+        raise ValueError(
+            "There must be weights for each sample. Received: batch sizes of inputs and weights "
+            f"of {sorted(sizes)}"
+        )
+    if any(m is not None for m in keras.tree.flatten(mask)):
         raise ValueError(
             "Weights of each sample's own cannot be combined with inputs that carry a mask. Make "
             "the layer that masks a part of the target, or pass a condition of shape (dim,)."

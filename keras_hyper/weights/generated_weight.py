@@ -308,6 +308,8 @@ class GeneratedWeight(keras.layers.Layer):
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:
     """Returns `unit_axes` counted from the front, or raises if the weight lacks one."""
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    if rank == 0:
+        return ()  # A single number has no axes, and is a unit itself.
     if not axes or not all(isinstance(axis, int) and -rank <= axis < rank for axis in axes):
         raise ValueError(
             f"`unit_axes` must name one or more of the {rank} axes of the weight. Received: "

@@ -1,0 +1,343 @@
+"""What a `Hypernetwork` is asked for: what is included, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import to_numpy
+from keras_hyper import (
+    ChunkedGenerator,
+    Hypernetwork,
+    LinearGenerator,
+    LowRankGenerator,
+    NoiseCondition,
+    TaskEmbedding,
+    TemplateGenerator,
+    TiledKernelGenerator,
+    bake,
+    summary,
+)
+from models.targets import make_conv, make_dense, make_lstm, make_normalized
+
+DENSE = ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+
+
+def chunks(size=5):
+    return ChunkedGenerator(size, hidden_units=(4,), embedding_dim=3, activation="tanh")
+
+
+@pytest.mark.parametrize(
+    ("include", "paths"),
+    [
+        ("*", DENSE),
+        ("*kernel", ["a/kernel", "b/kernel"]),
+        ("a", ["a/kernel", "a/bias"]),
+        (["a/bias", "b"], ["a/bias", "b/kernel", "b/bias"]),
+        (layers.Dense, DENSE),
+        (lambda path, variable: len(variable.shape) == 2, ["a/kernel", "b/kernel"]),
+    ],
+    ids=["all", "glob", "layer", "list", "type", "function"],
+)
+def test_include(include, paths, rng, tmp_path):
+    hyper = Hypernetwork(make_dense(), generator=chunks(), include=include)
+    assert hyper.weight_paths == paths
+    assert list(hyper.ordinary_reasons) == [p for p in DENSE if p not in paths]
+    assert set(hyper.ordinary_reasons.values()) <= {"not included"}
+    # Those that are not generated are trained, too.
+    x = rng.normal(size=(4, 5)).astype("float32")
+    hyper.compile("sgd", "mse")
+    before = [to_numpy(v.value).copy() for v in hyper.target.ordinary]
+    hyper.fit(x, np.ones((4, 3)), verbose=0)
+    for v, old in zip(hyper.target.ordinary, before, strict=True):
+        assert np.abs(to_numpy(v.value) - old).max() > 0
+    hyper.save(tmp_path / "hyper.keras")
+    again = keras.saving.load_model(tmp_path / "hyper.keras")
+    assert again.weight_paths == paths
+    np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
+
+
+def test_a_layer_type_means_what_is_inside_of_it():
+    hyper = Hypernetwork(make_lstm(), generator=chunks(), include=[layers.LSTM])
+    prefix = "lstm/lstm_cell"
+    assert hyper.weight_paths == [f"{prefix}/{n}" for n in ("kernel", "recurrent_kernel", "bias")]
+
+
+def test_weights_that_a_generator_cannot_make_stay_ordinary():
+    tiles = TiledKernelGenerator(tile=(3, 3, 2, 3), embedding_dim=4)
+    hyper = Hypernetwork(make_conv(), generator=tiles)
+    assert hyper.weight_paths == ["conv/kernel", "depthwise/kernel", "separable/depthwise_kernel"]
+    assert "(3, 3, 'any', 'any')" in hyper.ordinary_reasons["transpose/kernel"]
+    with pytest.raises(ValueError, match=r"'transpose/kernel'.*was named.*cannot be"):
+        Hypernetwork(make_conv(), generator=tiles, include=["conv", "transpose/kernel"])
+
+
+def test_a_generator_for_each_pattern():
+    generators = {"a/kernel": LowRankGenerator(2), "*kernel": chunks()}
+    hyper = Hypernetwork(make_dense(), generator=generators)
+    assert [type(slot.generator) for slot in hyper.slots] == [LowRankGenerator, ChunkedGenerator]
+    assert hyper.ordinary_reasons == dict.fromkeys(
+        ["a/bias", "b/bias"], "no pattern of `generator` matches"
+    )
+
+
+@pytest.mark.parametrize("condition", [None, TaskEmbedding(4, 3)])
+@pytest.mark.parametrize("make", [make_dense, make_conv, make_lstm])
+def test_the_default_stores_less_than_it_generates(make, condition):
+    if condition is not None and make is not make_lstm:
+        make = lambda: keras.Sequential([keras.Input((32,)), layers.Dense(32)])  # noqa: E731
+    hyper = Hypernetwork(make(), condition=condition)
+    generated = sum(np.prod(slot.weight_shape) for slot in hyper.slots)
+    assert not hyper.ordinary_reasons
+    assert hyper.count_params() < generated
+
+
+def test_weights_that_start_as_constants_start_there(rng):
+    hyper = Hypernetwork(make_normalized(), generator=chunks(), condition=2)
+    weights = hyper.generate(rng.normal(size=2).astype("float32"))
+    for path, value in {"a/bias": 0, "norm/gamma": 1, "norm/beta": 0}.items():
+        np.testing.assert_array_equal(to_numpy(weights[path]), value)
+    lstm = Hypernetwork(make_lstm(), generator=chunks())
+    np.testing.assert_array_equal(
+        to_numpy(lstm.generate()["lstm/lstm_cell/bias"]), np.repeat([0, 1, 0, 0], 4)
+    )
+
+
+def test_kernels_start_with_the_deviation_of_their_initializer():
+    target = keras.Sequential(
+        [
+            keras.Input((40,)),
+            layers.Dense(60, kernel_initializer="he_normal", name="a"),
+            layers.Dense(50, name="b"),
+        ]
+    )
+    stds = []
+    for seed in range(20):
+        keras.utils.set_random_seed(seed)
+        hyper = Hypernetwork(target, generator=chunks(20), include="*kernel", condition=4)
+        weights = hyper.generate(np.random.default_rng(seed).normal(size=4).astype("float32"))
+        stds.append([np.square(to_numpy(w)).mean() for w in weights.values()])
+    expected = np.sqrt([2 / 40, 2 / 110])
+    np.testing.assert_allclose(np.sqrt(np.mean(stds, axis=0)), expected, rtol=0.1)
+
+
+def test_frozen_weights_are_changed_but_never_replaced():
+    target = make_dense()
+    target.get_layer("a").trainable = False
+    hyper = Hypernetwork(target, generator=chunks())
+    assert hyper.weight_paths == ["b/kernel", "b/bias"]
+    assert set(hyper.ordinary_reasons.values()) == {"frozen, and would be replaced"}
+    assert not any(v.trainable for v in hyper.target.ordinary)
+    assert not target.get_layer("a").trainable
+    with pytest.raises(ValueError, match="names 'a/kernel', which is frozen"):
+        Hypernetwork(target, generator=chunks(), include=["a/kernel"])
+    target = make_dense()
+    target.trainable = False
+    assert Hypernetwork(target, generator=chunks(), composition="add").weight_paths == DENSE
+    assert not target.trainable
+
+
+@pytest.mark.parametrize("base_trainable", [False, True])
+def test_the_base_is_trained_if_asked_for(base_trainable, rng):
+    target = make_dense()
+    hyper = Hypernetwork(
+        target, generator=chunks(), composition="add", base_trainable=base_trainable
+    )
+    before = to_numpy(target.get_layer("a").kernel.value).copy()
+    hyper.compile("sgd", "mse")
+    hyper.fit(rng.normal(size=(4, 5)).astype("float32"), np.ones((4, 3)), verbose=0)
+    moved = np.abs(to_numpy(target.get_layer("a").kernel.value) - before).max()
+    assert (moved > 0) == base_trainable
+
+
+def test_the_summary_shows_the_split(capsys):
+    tiles = TiledKernelGenerator(tile=(4, 4), embedding_dim=2, name="tiles")
+    hyper = Hypernetwork(make_dense(), generator=tiles, include="*kernel")
+    figures = summary(hyper)
+    assert [(w.layer, w.weight) for w in figures.weights] == [("a", "kernel"), ("b", "kernel")]
+    assert figures.ordinary == {"a/bias": "not included", "b/bias": "not included"}
+    assert figures.generated == 48
+    assert figures.stored == hyper.count_params()
+    assert figures.plain == make_dense().count_params()
+    assert "a/bias stays ordinary: not included" in capsys.readouterr().out
+
+
+X = np.ones((4, 5), "float32")
+
+
+def one(**kwargs):
+    return Hypernetwork(make_dense(), **{"generator": chunks(), **kwargs})
+
+
+def fixed():
+    return keras.Sequential([keras.Input(batch_shape=(4, 5)), layers.Dense(3)])
+
+
+def stateful():
+    return keras.Sequential([keras.Input(batch_shape=(4, 3, 2)), layers.LSTM(3, stateful=True)])
+
+
+class Unbuildable(keras.Model):
+    def call(self, inputs):
+        raise RuntimeError("no way")
+
+
+REFUSED = {
+    "target": (lambda: Hypernetwork("resnet"), TypeError, "must be a Keras model or layer"),
+    "stateful": (lambda: Hypernetwork(stateful()), ValueError, "stateful=True"),
+    "vocabulary": (
+        lambda: Hypernetwork(keras.Sequential([layers.Hashing(3), layers.StringLookup()])),
+        ValueError,
+        "vocabulary",
+    ),
+    "unbuildable": (lambda: Hypernetwork(Unbuildable())(X), ValueError, "cannot be built.*no way"),
+    "generator": (lambda: one(generator="tiles"), TypeError, "must be a keras_hyper Generator"),
+    "no generators": (lambda: one(generator={}), ValueError, "empty dict"),
+    "unused pattern": (
+        lambda: one(generator={"*": chunks(), "c/*": chunks()}),
+        ValueError,
+        r"no included weight goes by: \['c/\*'\]",
+    ),
+    "pattern": (lambda: one(include="*conv*"), ValueError, "matches none.*a/kernel, a/bias"),
+    "type": (lambda: one(include=layers.Conv2D), ValueError, "matches none"),
+    "include": (lambda: one(include=3), TypeError, "must be a pattern"),
+    "composition": (lambda: one(composition="mul"), ValueError, "`composition` must be one of"),
+    "nothing": (
+        lambda: one(generator=TiledKernelGenerator((3, 3, 4, 4))),
+        ValueError,
+        "No weight of the target can be generated:\n- a/kernel: Tiled",
+    ),
+    "condition": (lambda: one(condition="tasks"), TypeError, "`condition` must be None, the width"),
+    "width 0": (lambda: one(condition=0), ValueError, "positive integer"),
+    "no parts": (lambda: one(condition=[]), ValueError, "at least one part"),
+    "missing": (
+        lambda: one(condition=3)(X),
+        ValueError,
+        r"needs a `condition`: a tensor of width 3",
+    ),
+    "unwanted": (
+        lambda: one()(X, condition=np.ones(3)),
+        ValueError,
+        "was made without a condition",
+    ),
+    "width": (
+        lambda: one(condition=3)(X, condition=np.ones(2, "float32")),
+        ValueError,
+        r"must have shape \(batch, 3\).*Received: `condition` of shape \(2,\)",
+    ),
+    "rank": (
+        lambda: one(condition=3)(X, condition=np.ones((1, 4, 3), "float32")),
+        ValueError,
+        "must have shape",
+    ),
+    "integers": (
+        lambda: one(condition=3)(X, condition=np.ones(3, "int32")),
+        TypeError,
+        "must be floating point",
+    ),
+    "rows": (
+        lambda: one(condition=3)(X, condition=np.ones((3, 3), "float32")),
+        ValueError,
+        r"conditions for 3 samples, and inputs of batch size \[4\]",
+    ),
+    "task": (
+        lambda: one(condition=TaskEmbedding(3, 2))(X, condition=3),
+        ValueError,
+        r"`ids` must be in \[0, 2\]",
+    ),
+    "task at": (
+        lambda: one(condition=TaskEmbedding(3, 2)).at(3),
+        ValueError,
+        r"`ids` must be in \[0, 2\]",
+    ),
+    "number of values": (
+        lambda: one(condition=[3, 2])(X, condition=np.ones(3, "float32")),
+        ValueError,
+        "a list of 2 values",
+    ),
+    "fixed batch": (
+        lambda: Hypernetwork(fixed(), chunks(), condition=2)(
+            X, condition=np.ones((4, 2), "float32")
+        ),
+        ValueError,
+        r"batches of \[4\]",
+    ),
+    "at nothing": (lambda: one().at(1), ValueError, "takes no condition"),
+    "at rows": (
+        lambda: one(condition=TaskEmbedding(3, 2)).at([0, 1]),
+        ValueError,
+        "must be one condition",
+    ),
+    "bake rows": (
+        lambda: one(condition=TaskEmbedding(3, 2)).bake([0, 1]),
+        ValueError,
+        "row for each sample",
+    ),
+    "bake without": (lambda: bake(one(condition=3)), ValueError, "needs a `condition`"),
+    "bake a part": (
+        lambda: bake(keras.Sequential([keras.Input((5,)), one(), layers.Dense(2)])),
+        ValueError,
+        "by itself only",
+    ),
+    "state": (
+        lambda: one(condition=3, state_per_task=True),
+        ValueError,
+        "`state_per_task=True` needs tasks",
+    ),
+    "strength": (
+        lambda: one(condition=TaskEmbedding(2, 2), output_regularization=-1),
+        ValueError,
+        "at least 0",
+    ),
+    "kept": (lambda: one(condition=3, output_regularization=1), ValueError, "needs condition="),
+    "end": (lambda: one(condition=3).end_task(), ValueError, "keeps no weights"),
+    "end unknown": (
+        lambda: one(condition=TaskEmbedding(2, 2), output_regularization=1).end_task(2),
+        ValueError,
+        r"must be in \[0, 1\]",
+    ),
+    "apply": (
+        lambda: one().apply({"a/kernel": np.ones((5, 6)), "c": 1}, X),
+        ValueError,
+        r"Missing: \['a/bias', 'b/bias', 'b/kernel'\]. Unknown: \['c'\]",
+    ),
+    "apply shape": (
+        lambda: one(include="a/bias").apply({"a/bias": np.ones(5)}, X),
+        ValueError,
+        r"must have shape \(6,\)",
+    ),
+    "unbuilt": (
+        lambda: Hypernetwork(keras.Sequential([layers.Dense(2)])).generate(),
+        ValueError,
+        "call it on inputs before `generate`",
+    ),
+    "unsaved function": (
+        lambda: Hypernetwork(layers.Dense(2), include=lambda path, v: True).get_config(),
+        ValueError,
+        "was not built",
+    ),
+    "scalar": (
+        lambda: Hypernetwork(make_dense(), LowRankGenerator(2), condition=NoiseCondition(2)).apply(
+            {}, X
+        ),
+        ValueError,
+        "Missing",
+    ),
+    "native": (
+        lambda: Hypernetwork(make_dense(), TemplateGenerator(2), include=["a/kernel"]).at(0),
+        ValueError,
+        "takes no condition",
+    ),
+    "linear": (
+        lambda: Hypernetwork(make_dense(), LinearGenerator(1), condition=3, include=["a/kernel"]),
+        ValueError,
+        "was named to be generated, and cannot be: An embedding of one number",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_refused(case):
+    attempt, error, message = case
+    with pytest.raises(error, match=f"(?s){message}"):
+        attempt()

@@ -1,0 +1,172 @@
+"""Files of hypernetworks: adapters, pretrained targets, copies, SavedModels."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import JIT, to_numpy
+from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding, clone
+from models.targets import Residual, make_dense, make_lstm, make_normalized
+
+
+def adapter(target, **kwargs):
+    return Hypernetwork(
+        target,
+        generator=LowRankGenerator(2, 3),
+        condition=TaskEmbedding(3, 4),
+        include="*kernel",
+        composition="add",
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def pretrained(rng, tmp_path):
+    """Returns a model that was trained, and the path of its file."""
+    model = make_normalized()
+    model.compile("sgd", "mse")
+    model.fit(rng.normal(size=(8, 5)), rng.normal(size=(8, 3)), epochs=2, verbose=0)
+    model.save(tmp_path / "base.keras")
+    return model, tmp_path / "base.keras"
+
+
+def test_an_adapter_over_a_model_from_a_file(pretrained, rng, tmp_path):
+    base, path = pretrained
+    x, y = rng.normal(size=(8, 5)).astype("float32"), rng.normal(size=(8, 3))
+    target = keras.saving.load_model(path)
+    target.trainable = False
+    hyper = adapter(target)
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=2)), to_numpy(base(x)), rtol=1e-6)
+    model = hyper.at(2)
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=JIT)
+    model.fit(x, y, epochs=3, verbose=0)
+    tuned = to_numpy(hyper(x, condition=2))
+    assert np.abs(tuned - to_numpy(base(x))).max() > 1e-4
+    np.testing.assert_array_equal(
+        to_numpy(target.get_layer("a").kernel.value), to_numpy(base.get_layer("a").kernel.value)
+    )
+
+    hyper.save_adapter(tmp_path / "small.npz")
+    small = sum(a.size for a in np.load(tmp_path / "small.npz").values())
+    # Statistics move, and belong to it; 69 numbers of the target are frozen.
+    assert small == hyper.count_params() - 69
+    again = keras.saving.load_model(path)
+    again.trainable = False
+    again = adapter(again)
+    assert np.abs(to_numpy(again(x, condition=2)) - tuned).max() > 1e-4
+    again.load_adapter(tmp_path / "small.npz")
+    np.testing.assert_allclose(to_numpy(again(x, condition=2)), tuned, rtol=1e-6)
+
+    # The file of the whole has the base, too.
+    hyper.save(tmp_path / "whole.keras")
+    whole = keras.saving.load_model(tmp_path / "whole.keras")
+    np.testing.assert_allclose(to_numpy(whole(x, condition=2)), tuned, rtol=1e-6)
+    assert not any(slot.base.trainable for slot in whole.slots)
+
+
+def test_an_adapter_takes_ordinary_weights_that_are_trained_along(pretrained, tmp_path):
+    hyper = adapter(pretrained[0])
+    hyper.save_adapter(tmp_path / "small.npz")
+    names = list(np.load(tmp_path / "small.npz"))
+    frozen = sum(np.prod(slot.weight_shape) for slot in hyper.slots)
+    assert sum(np.load(tmp_path / "small.npz")[n].size for n in names) == (
+        hyper.count_params() - frozen
+    )
+
+
+def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
+    hyper, other = adapter(make_dense()), adapter(make_normalized())
+    other.save_adapter(tmp_path / "small.npz")
+    before = [to_numpy(v.value).copy() for v in hyper.variables]
+    with pytest.raises(ValueError, match=r"adapter of another model. Missing.*Unknown.*gamma"):
+        hyper.load_adapter(tmp_path / "small.npz")
+    for v, old in zip(hyper.variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(v.value), old)
+    with pytest.raises(ValueError, match="must end in '.npz'"):
+        hyper.save_adapter(tmp_path / "small.keras")
+    # A failed write leaves the older file, and nothing beside it.
+    hyper.save_adapter(tmp_path / "small.npz")
+    content = (tmp_path / "small.npz").read_bytes()
+    hyper.slots[0].gate.assign(float("nan"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "savez", lambda file, **arrays: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            hyper.save_adapter(tmp_path / "small.npz")
+    assert (tmp_path / "small.npz").read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir()] == ["small.npz"]
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, clone, keras.models.clone_model])
+def test_copies(how, rng):
+    x = rng.normal(size=(4, 5)).astype("float32")
+    generator = ChunkedGenerator(5, hidden_units=(4,), embedding_dim=3)
+    hyper = Hypernetwork(make_dense(), generator=generator, condition=TaskEmbedding(3, 4))
+    twin = how(hyper)
+    assert twin.count_params() == hyper.count_params()
+    assert not {id(v) for v in twin.variables} & {id(v) for v in hyper.variables}
+    for a, b in zip(twin.variables, hyper.variables, strict=True):
+        a.assign(b.value)
+    np.testing.assert_allclose(
+        to_numpy(twin(x, condition=1)), to_numpy(hyper(x, condition=1)), rtol=1e-6
+    )
+
+
+def test_a_subclassed_target_is_built_from_its_file_alone(rng, tmp_path):
+    hyper = Hypernetwork(Residual(), generator=ChunkedGenerator(5), condition=2)
+    x, c = rng.normal(size=(4, 5)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
+    hyper.compile("sgd", "mse", jit_compile=JIT)
+    hyper.fit({"inputs": x, "condition": c}, np.zeros((4, 5)), verbose=0)  # Built by `fit`.
+    hyper.save(tmp_path / "hyper.keras")
+    again = keras.saving.load_model(tmp_path / "hyper.keras")
+    assert again.built
+    np.testing.assert_allclose(
+        to_numpy(again(x, condition=c)), to_numpy(hyper(x, condition=c)), rtol=1e-5, atol=1e-6
+    )
+    weights = tmp_path / "hyper.weights.h5"
+    hyper.save_weights(weights)
+    hyper.slots[0].embedding.assign(hyper.slots[0].embedding * 2)
+    hyper.load_weights(weights)
+    np.testing.assert_allclose(
+        to_numpy(again(x, condition=c)), to_numpy(hyper(x, condition=c)), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras cannot export it")
+@pytest.mark.parametrize("make", [make_dense, make_normalized, make_lstm])
+@pytest.mark.parametrize("how", ["static", "at", "one", "per sample"])
+def test_a_saved_model_serves_any_batch_size(make, how, rng, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    generator = ChunkedGenerator(5, hidden_units=(4,), embedding_dim=3)
+    condition = {"static": None, "at": TaskEmbedding(3, 2)}.get(how, 2)
+    hyper = Hypernetwork(make(), generator=generator, condition=condition)
+    x = rng.normal(size=(4, *hyper.get_target().input_shape[1:])).astype("float32")
+    model, data = hyper, [x]
+    if how == "at":
+        model = hyper.at(1)
+    elif how == "one":
+        inputs = keras.Input(x.shape[1:])
+        model = keras.Model(inputs, hyper(inputs, condition=np.ones(2, "float32")))
+    elif how == "per sample":
+        data = [x, rng.normal(size=(4, 2)).astype("float32")]
+    expected = to_numpy(model(*data))
+    model.export(str(tmp_path / "saved"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(saved.serve(*data).numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        saved.serve(*[d[:3] for d in data]).numpy(), expected[:3], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_hyper_layers_can_be_targets(rng):
+    """The generator of a generator: a target whose own weights are generated."""
+    from keras_hyper import HyperDense
+
+    target = keras.Sequential([keras.Input((8,)), HyperDense(8), layers.Dense(2)])
+    hyper = Hypernetwork(target, generator=ChunkedGenerator(6), condition=2)
+    x, c = rng.normal(size=(4, 8)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
+    assert any("embedding" in path for path in hyper.weight_paths)
+    one = to_numpy(hyper(x[:1], condition=c[0]))
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c))[:1], one, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,85 @@
+"""Generators proposed for a budget."""
+
+import keras
+import pytest
+from keras import layers
+
+from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TiledKernelGenerator, plan
+from models.targets import make_dense, make_lstm
+
+CLASSES = {
+    "chunked": ChunkedGenerator,
+    "tiled": TiledKernelGenerator,
+    "low_rank": LowRankGenerator,
+}
+
+
+def make():
+    return keras.Sequential(
+        [
+            keras.Input((60,)),
+            layers.Dense(100, name="a"),
+            layers.Dense(80, name="b"),
+            layers.Dense(10, name="c"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("condition", [None, 5])
+@pytest.mark.parametrize("composition", ["replace", "add", "scale"])
+@pytest.mark.parametrize("budget", [9_000, 5_200])
+def test_what_is_planned_is_what_is_stored(kind, condition, composition, budget):
+    target = make()
+    include = "*kernel"
+    chosen = plan(target, budget, include, condition, kind, composition)
+    assert type(chosen.generator) is CLASSES[kind]
+    hyper = Hypernetwork(target, chosen.generator, condition, include, composition)
+    stored = hyper.count_params() - 190
+    if composition != "replace":
+        stored -= 14_800
+    assert chosen.stored == stored <= budget
+    assert chosen.generated == 14_800
+    assert chosen.weights == 3
+    assert f"{chosen.stored:,}, within {budget:,}" in str(chosen)
+
+
+def test_gates_of_weights_that_start_as_constants_are_counted():
+    target = make_lstm()
+    chosen = plan(target, 100)
+    hyper = Hypernetwork(target, chosen.generator)
+    # The LSTM's bias starts at ones and zeros, which are stored: they are the target's.
+    assert hyper.count_params() - 16 == chosen.stored
+
+
+def test_a_larger_budget_makes_kernels_of_higher_rank():
+    ranks = [plan(make(), b, "*kernel", kind="low_rank").generator.rank for b in (2_000, 9_000)]
+    assert ranks[0] < ranks[1]
+    widths = [plan(make(), b).generator.hidden_units[0] for b in (2_000, 9_000)]
+    assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_impossible_budget_is_refused_with_the_smallest_possible(kind):
+    with pytest.raises(ValueError, match="smallest possible budget is") as error:
+        plan(make(), 10, "*kernel", kind=kind)
+    least = int(str(error.value).split("budget is ")[1].strip(".").replace(",", ""))
+    assert plan(make(), least, "*kernel", kind=kind).stored == least
+    with pytest.raises(ValueError, match="smallest possible"):
+        plan(make(), least - 1, "*kernel", kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((make_dense, 0), ValueError, "`budget` must be a positive integer"),
+        ((make_dense, 50, "*bias", None, "tiled"), ValueError, "kind='tiled' is for kernels"),
+        ((make_dense, 50, "*", None, "rank"), ValueError, "`kind` must be one of"),
+        ((lambda: keras.Sequential([layers.Dense(2)]), 50), ValueError, "that is built"),
+        ((make_dense, 50, "*conv"), ValueError, "matches none"),
+    ],
+)
+def test_refused(arguments, error, message):
+    target, *others = arguments
+    with pytest.raises(error, match=message):
+        plan(target(), *others)
