@@ -8,15 +8,15 @@ written to the file at once; the same command goes on from there.
 
 import argparse
 import bisect
-import json
 import pathlib
 import statistics
 import sys
 import time
-from importlib import metadata
 from typing import Any
 
 import numpy as np
+
+from experiments.report import load, save, spread
 
 HYPER = {"hyper_units": 32, "embedding_dim": 4}
 MODELS: dict[str, dict[str, Any]] = {
@@ -56,7 +56,7 @@ def main() -> int:
         name: value for name, value in vars(arguments).items() if name not in ("out", "models")
     }
     setting = {**setting, "text": arguments.text.name if arguments.text else "pydoc_data.topics"}
-    report = load(arguments.out, {"setting": setting, "versions": versions(), "runs": []})
+    report = load(arguments.out, setting)
     for name in arguments.models:
         for rate in arguments.rates:
             run(report, arguments, text, name, rate, seed=0)
@@ -216,36 +216,6 @@ def ranks(model: Any, text: Text) -> dict[str, Any]:
     return {"effective_rank": statistics.mean(found)}
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of what computes."""
-    found = {}
-    for package in ("keras", "tensorflow", "tensorflow-cpu", "jax", "numpy"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def load(path: pathlib.Path, report: dict[str, Any]) -> dict[str, Any]:
-    """Returns what an earlier run with the same setting left, or a new report."""
-    if not path.exists():
-        return report
-    earlier = json.loads(path.read_text())
-    if earlier["setting"] != report["setting"]:
-        raise SystemExit(
-            f"{path} is of another setting: {earlier['setting']}. Name another file with --out."
-        )
-    return earlier
-
-
-def save(path: pathlib.Path, report: dict[str, Any]) -> None:
-    """Writes a report to a temporary name and renames it."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.replace(path)
-
-
 def table(report: dict[str, Any]) -> list[str]:
     """Returns the results in Markdown: of each model at its best rate, over the seeds."""
     lines = [
@@ -263,12 +233,6 @@ def table(report: dict[str, Any]) -> list[str]:
         cells.append(spread(found, 2) if found else "")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Returns the mean and the standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 if __name__ == "__main__":
