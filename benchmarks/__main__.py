@@ -21,6 +21,10 @@ CASES = (
     "recurrent_length",
     "recurrent_compile",
     "recurrent_products",
+    "target",
+    "target_shared",
+    "generation",
+    "mobilenet",
 )
 
 

@@ -25,6 +25,7 @@ PACKAGES = (
     "torch",
     "hypnettorch",
     "labml-nn",
+    "hyper-nn",
     "numpy",
 )
 

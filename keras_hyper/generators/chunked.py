@@ -23,7 +23,9 @@ class ChunkedGenerator(MLPGenerator):
     for each chunk and the perceptron of `MLPGenerator`; the weight is all
     chunks laid out in a row, the last one cut. It serves every shape, so that a
     whole network can share one (von Oswald et al., "Continual learning with
-    hypernetworks", ICLR 2020).
+    hypernetworks", ICLR 2020). In the row the weights of one unit (a column of a
+    dense kernel, a filter) lie together: a chunk is best about as long as one, or
+    a whole part of one.
 
     A condition shifts the embeddings of all chunks of a weight alike,
     `e_j + P c`, as it does beside the chunk's embedding at the input of the
@@ -124,7 +126,12 @@ class ChunkedGenerator(MLPGenerator):
         lead = ops.shape(pieces)[:-2]
         count, size = pieces.shape[-2] * self.chunk_size, math.prod(weight_shape)
         flat = ops.reshape(pieces, (*lead, count))
-        return ops.reshape(flat if count == size else flat[..., :size], (*lead, *weight_shape))
+        flat = flat if count == size else flat[..., :size]
+        if len(weight_shape) < 2:
+            return ops.reshape(flat, (*lead, *weight_shape))
+        # Unit after unit, not input after input: see the class.
+        *inputs, units = weight_shape
+        return ops.moveaxis(ops.reshape(flat, (*lead, units, *inputs)), len(lead), -1)
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight, written out."""

@@ -148,7 +148,7 @@ def test_every_chunk_has_the_variance_asked_for_not_twice_that(activation):
     generator = ChunkedGenerator(500, (32,), activation)
     slot = GeneratedWeight(generator, (100, 50), "lecun_normal")
     slot.build(None)
-    chunks = to_numpy(slot().materialize()).reshape(10, 500)
+    chunks = to_numpy(slot().materialize()).T.reshape(10, 500)
     np.testing.assert_allclose(np.mean(chunks**2, axis=1), 1 / 100, rtol=1e-3)
 
 

@@ -65,9 +65,13 @@ def dense(x, kernel, bias=0.0):
 
 
 def chunked_weight(embeddings, layers, head, activation, shape):
-    """`H n(h(e_j)) + beta` for each chunk `j`, in a row, cut to size."""
+    """`H n(h(e_j)) + beta` for each chunk `j`, in a row, cut to size, unit after unit."""
     chunks = [mlp_features(e, layers, activation) @ head[0] + head[1] for e in embeddings]
-    return np.concatenate(chunks)[: math.prod(shape)].reshape(shape)
+    numbers = np.concatenate(chunks)[: math.prod(shape)]
+    weight = np.empty(shape)
+    for unit, own in enumerate(numbers.reshape(shape[-1], -1)):
+        weight[..., unit] = own.reshape(shape[:-1])
+    return weight
 
 
 def low_rank_weight(e, head, rank, shape):

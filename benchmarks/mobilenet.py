@@ -1,0 +1,36 @@
+"""(o) A training step of MobileNetV2 for 32 x 32 images, all its kernels generated."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.compare import Candidate
+from benchmarks.steps import normal
+
+SIZES = {"plain": False, "xla": True}
+REFERENCE = "plain kernels"
+BATCH = 8
+
+
+def step_of(generated: bool) -> Callable[[bool], Callable[[], Any]]:
+    """Returns what makes a training step."""
+
+    def make(jit: bool) -> Callable[[], Any]:
+        import keras
+        import numpy as np
+
+        from keras_hyper import Hypernetwork
+
+        model = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=10)
+        if generated:
+            model = Hypernetwork(model, include="*kernel")
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=jit)
+        x, y = normal(BATCH, 32, 32, 3), np.arange(BATCH) % 10
+        return lambda: model.train_on_batch(x, y)
+
+    return make
+
+
+CANDIDATES = {
+    "generated kernels": Candidate("tensorflow", step_of(True)),
+    REFERENCE: Candidate("tensorflow", step_of(False)),
+}
