@@ -74,7 +74,7 @@ def compiled(hyper: Any, jit: bool) -> Callable[[], Any]:
 
 
 def hypnettorch(chunk: int) -> Callable[[], Any]:
-    """hypnettorch's chunked hypernetwork."""
+    """Hypnettorch's chunked hypernetwork."""
     import numpy as np
     import torch
 

@@ -53,7 +53,7 @@ def ours(jit: bool = False) -> Callable[[Any], Callable[[], Any]]:
 
 
 def hypnettorch_vmap(size: Any) -> Callable[[], Any]:
-    """hypnettorch's target, mapped over the samples, which its documentation does not say."""
+    """Hypnettorch's target, mapped over the samples, which its documentation does not say."""
     import numpy as np
     import torch
 

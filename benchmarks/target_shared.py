@@ -50,7 +50,7 @@ def torch_call(size: Any) -> Callable[[], Any]:
 
 
 def hypnettorch(size: Any) -> Callable[[], Any]:
-    """hypnettorch's target with the weights of its linear hypernetwork."""
+    """Hypnettorch's target with the weights of its linear hypernetwork."""
     import numpy as np
     import torch
 

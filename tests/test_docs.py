@@ -32,6 +32,20 @@ def test_the_readme_has_code_and_the_two_commands():
         assert f"\npython3 -m pip install tox && tox run -e {environment}\n" in text
 
 
+def test_the_example_of_keras_own_guide_is_short_and_learns():
+    text = (ROOT / "docs" / "any_model.md").read_text()
+    first, *_ = blocks(ROOT / "docs" / "any_model.md")
+    recipe = re.search(
+        r"## The hypernetwork of Keras's guide.*?```python\n(.*?)```", text, re.DOTALL
+    )
+    lines = [line for line in recipe[1].splitlines() if line.strip()]
+    assert len(lines) <= 20
+    namespace = {}
+    exec(first + recipe[1], namespace)
+    losses = namespace["history"].history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
 def test_every_public_name_is_documented():
     api = (ROOT / "docs" / "api.md").read_text()
     for name in keras_hyper.__all__:

@@ -237,7 +237,7 @@ class Hypernetwork(keras.Model):
         if self.condition is not None:
             vector = self.condition(condition, inputs=inputs, training=training)
         weights = self._weights(vector, training)
-        if self.kept is not None and training:
+        if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
             drift = self.kept(generate(self.slots, conditions, training))
             self.add_loss(self.output_regularization * drift)

@@ -1,5 +1,6 @@
 """The slots of a model's generated weights, and generating all of them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,11 +149,10 @@ def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> l
     embeddings = [slot.embed(vector) for slot in slots]
     axis = len(embeddings[0].shape) - 2
     pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
-    weights, first = [], 0
-    for slot, embedding in zip(slots, embeddings, strict=True):
-        last = first + embedding.shape[axis]
-        own = pieces[:, first:last] if axis else pieces[first:last]
+    # The gradient of a split is one concatenation, that of slices a sum of padded ones.
+    ends = list(itertools.accumulate(embedding.shape[axis] for embedding in embeddings))
+    weights = []
+    for slot, own in zip(slots, ops.split(pieces, ends[:-1], axis=axis), strict=True):
         kernel = Full(generator.assemble(own, slot.generated_shape), batched=bool(axis))
         weights.append(slot.finish(kernel, training).materialize())
-        first = last
     return weights

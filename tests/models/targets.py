@@ -14,9 +14,10 @@ from keras import layers, ops
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of target."""
+    """A kind of target, with a few words for the table in the guide."""
 
     name: str
+    text: str
     make: Callable[[], keras.layers.Layer]
     inputs: Callable[[np.random.Generator, int], object]
     reference: Callable[[dict, object], object]
@@ -213,23 +214,46 @@ def reference_nested(w, x):
 BATCH_STATISTICS = "state that the target changes"
 
 KINDS = [
-    Kind("dense", make_dense, normal(5), reference_dense),
-    Kind("conv", make_conv, normal(6, 6, 2), reference_conv),
-    Kind("conv1d-conv3d", make_conv1d_3d, normal(3, 3, 3, 2), reference_conv1d_3d),
-    Kind("batchnorm", make_normalized, normal(5), reference_normalized, BATCH_STATISTICS),
+    Kind("dense", "Dense", make_dense, normal(5), reference_dense),
+    Kind(
+        "conv",
+        "Conv2D, DepthwiseConv2D, Conv2DTranspose, SeparableConv2D",
+        make_conv,
+        normal(6, 6, 2),
+        reference_conv,
+    ),
+    Kind(
+        "conv1d-conv3d", "Conv1D, Conv3D", make_conv1d_3d, normal(3, 3, 3, 2), reference_conv1d_3d
+    ),
+    Kind(
+        "batchnorm",
+        "BatchNormalization",
+        make_normalized,
+        normal(5),
+        reference_normalized,
+        BATCH_STATISTICS,
+    ),
     Kind(
         "embedding",
+        "Embedding",
         make_embedding,
         lambda rng, batch: rng.integers(0, 7, (batch, 4)).astype("int32"),
         reference_embedding,
     ),
-    Kind("lstm", make_lstm, normal(3, 2), reference_lstm),
-    Kind("attention", make_attention, normal(4, 6), reference_attention),
-    Kind("several", make_several, several_inputs, reference_several),
-    Kind("subclassed", Residual, normal(5), reference_residual),
-    Kind("nested", make_nested, normal(5), reference_nested),
+    Kind("lstm", "LSTM", make_lstm, normal(3, 2), reference_lstm),
+    Kind(
+        "attention",
+        "MultiHeadAttention, LayerNormalization",
+        make_attention,
+        normal(4, 6),
+        reference_attention,
+    ),
+    Kind("several", "several inputs and outputs", make_several, several_inputs, reference_several),
+    Kind("subclassed", "subclassed model", Residual, normal(5), reference_residual),
+    Kind("nested", "nested models, a layer called twice", make_nested, normal(5), reference_nested),
     Kind(
         "layer",
+        "a single layer",
         lambda: layers.Dense(3, name="only"),
         normal(5),
         lambda w, x: dense(w, "only", x),
