@@ -110,17 +110,18 @@ def test_mnist_from_the_files_of_its_authors(mnist):
 
 def test_split_mnist_runs_and_goes_on(mnist, tmp_path, monkeypatch, capsys):
     out = tmp_path / "report.json"
-    command = f"split_mnist --data {mnist} --updates 4 --batch 8 --seeds 1 --out {out}"
-    monkeypatch.setattr(sys, "argv", [*command.split(), "--strengths", "0.01"])
+    command = f"split_mnist --data {mnist} --updates 2 --batch 8 --strengths 0 --out {out}"
+    monkeypatch.setattr(split_mnist, "TASKS", split_mnist.TASKS[:2])
+    monkeypatch.setattr(sys, "argv", [*command.split(), "--seeds", "1"])
     assert split_mnist.main() == 0
     (first,) = json.loads(out.read_text())["runs"]
     assert first["parameters"] <= 88_542 < first["generated"] == 88_802
-    assert len(first["final"]) == 5
-    monkeypatch.setattr(sys, "argv", [*command.split(), "--strengths", "0.01", "0"])
+    assert len(first["final"]) == 2
+    monkeypatch.setattr(sys, "argv", [*command.split(), "--seeds", "2"])
     assert split_mnist.main() == 0
     report = json.loads(out.read_text())
     assert report["runs"][0] == first
-    assert [r["strength"] for r in report["runs"]] == [0.01, 0.0]
+    assert [r["seed"] for r in report["runs"]] == [0, 1]
     assert "0 (off)" in capsys.readouterr().out
 
 
