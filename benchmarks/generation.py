@@ -86,16 +86,16 @@ def hypnettorch(chunk: int) -> Callable[[], Any]:
     hyper = ChunkedHMLP(
         shapes,
         chunk,
-        chunk_emb_size=EMBEDDING,
+        chunk_emb_size=EMBEDDING - 8,
         layers=(HIDDEN,),
-        cond_in_size=0,
-        num_cond_embs=0,
+        cond_in_size=8,  # It does not work without a condition.
+        num_cond_embs=1,
         verbose=False,
     )
 
     def step() -> Any:
         with torch.no_grad():
-            return hyper.forward()
+            return hyper.forward(cond_id=0)
 
     return step
 

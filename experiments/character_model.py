@@ -140,9 +140,13 @@ def trained(model: Any) -> int:
 
 def units_for(number: int, characters: int, setting: dict[str, Any]) -> int:
     """Returns the width at which a model has that many parameters, or just fewer."""
+    # No wider than need be: Keras initialises what was built here in the end.
+    most = 1
+    while parameters(characters, most, setting) <= number:
+        most *= 2
     # `parameters` grows with the width.
     units = bisect.bisect_right(
-        range(1, 10_000), number, key=lambda units: parameters(characters, units, setting)
+        range(1, most), number, key=lambda units: parameters(characters, units, setting)
     )
     if not units:
         least = parameters(characters, 1, setting)
