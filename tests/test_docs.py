@@ -68,6 +68,18 @@ def test_the_tables_of_benchmarks_are_those_of_their_run(runs):
     assert tables in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
+@pytest.mark.parametrize("run", ["split_mnist", "split_mnist_hypnettorch", "split_mnist_peer_rate"])
+def test_the_tables_of_results_are_those_of_their_run(run):
+    code = (
+        "import json, sys; from experiments.split_mnist import table; "
+        f"print('\\n'.join(table(json.load(open('docs/{run}.json')))))"
+    )
+    command = [sys.executable, "-c", code]
+    rows = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert rows.count("|") > 20
+    assert rows in (ROOT / "docs" / "results.md").read_text()
+
+
 def test_a_star_import_does_not_hide_keras():
     namespace = {}
     exec("from keras_hyper import *", namespace)
