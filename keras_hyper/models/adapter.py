@@ -8,6 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
+
+from keras_hyper.models.target import finish_loading
+from keras_hyper.ops import at_least_float32
 
 
 def save_adapter(model: keras.Model, path: Any) -> None:
@@ -18,7 +22,8 @@ def save_adapter(model: keras.Model, path: Any) -> None:
         path: Where to, with the ending `.npz`.
     """
     path = _checked(path)
-    arrays = {name: keras.ops.convert_to_numpy(v) for name, v in _small_part(model).items()}
+    # NumPy's files have no bfloat16.
+    arrays = {name: ops.convert_to_numpy(_wide(v)) for name, v in _small_part(model).items()}
     # Renamed when it is whole: a file that was there is not lost to a full disk.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -53,6 +58,7 @@ def load_adapter(model: keras.Model, path: Any) -> None:
         )
     for name, place in places.items():
         place.assign(arrays[name])
+    finish_loading(model.get_target())
 
 
 def _small_part(model: Any) -> dict[str, Any]:
@@ -71,6 +77,12 @@ def _small_part(model: Any) -> dict[str, Any]:
                 small[f"{name}/{i}/{variable.name}"] = variable
                 left_out.add(id(variable))  # A shared generator is written once.
     return small
+
+
+def _wide(variable: Any) -> Any:
+    if keras.backend.is_float_dtype(variable.dtype):
+        return ops.cast(variable, at_least_float32(variable.dtype))
+    return variable
 
 
 def _checked(path: Any) -> pathlib.Path:

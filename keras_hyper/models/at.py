@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.saving import serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 
 
 @serializable
@@ -40,11 +40,7 @@ class HypernetworkAt(keras.Model):
 
     def __init__(self, hypernetwork: Any, condition: Any, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.hypernetwork = (
-            keras.saving.deserialize_keras_object(hypernetwork)
-            if isinstance(hypernetwork, dict)
-            else hypernetwork
-        )
+        self.hypernetwork = deserialize_shared(hypernetwork)
         self.supports_masking = True
         joined = self.hypernetwork.condition
         if joined is None or not joined.takes_values:
@@ -86,6 +82,10 @@ class HypernetworkAt(keras.Model):
     def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
         """Returns the outputs of the target, symbolically."""
         return self.hypernetwork.get_target().compute_output_spec(inputs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Returns None: the target's own layers put masks on the outputs."""
+        return
 
     def bake(self) -> keras.Model:
         """Returns a plain Keras model with the weights for the condition."""

@@ -1,6 +1,7 @@
 """A hypernetwork over any Keras model."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -17,7 +18,7 @@ from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
-from keras_hyper.models.target import Opaque, Target
+from keras_hyper.models.target import Opaque, Target, finish_loading
 from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
 from keras_hyper.weights import COMPOSITIONS, GeneratedWeight, as_generator
 
@@ -114,8 +115,11 @@ class Hypernetwork(keras.Model):
         output_regularization: float | None = None,
         **kwargs: Any,
     ) -> None:
+        # From a file: what is generated does not depend on what was frozen since.
+        paths_of_file = kwargs.pop("weight_paths", None)
         # The target's layers cast what they take; ids must not be cast.
         super().__init__(autocast=False, **kwargs)
+        self._paths_of_file = paths_of_file
         self.supports_masking = True
         self._given = Opaque(_as_model(deserialize_shared(target)))
         self.generator = _as_generators(generator)
@@ -188,7 +192,7 @@ class Hypernetwork(keras.Model):
                 )
             self.condition.build(condition_shape)
             width = self.condition.width(condition_shape)
-        parts = divide(model, self.include, self.composition)
+        parts = divide(model, self.include, self.composition, self._paths_of_file)
         generator = self.generator
         if generator is None:
             generator = default_for(parts.included, self.composition, width, self.dtype_policy)
@@ -239,7 +243,7 @@ class Hypernetwork(keras.Model):
         weights = self._weights(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
-            drift = self.kept(generate(self.slots, conditions, training))
+            drift = self.kept(generate(self.slots, conditions))
             self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
         return self.target(inputs, weights=weights, task=task, training=training)
@@ -249,6 +253,10 @@ class Hypernetwork(keras.Model):
         inputs, condition = self._unpack(inputs, condition)
         self._check_condition(inputs, condition)
         return self.get_target().compute_output_spec(inputs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Returns None: the target's own layers put masks on the outputs."""
+        return
 
     def _unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
         """Takes inputs and condition out of the one dict that `fit` can pass."""
@@ -312,7 +320,9 @@ class Hypernetwork(keras.Model):
         self._check_condition((), condition)
         return self._weights(self.condition(condition, inputs=ops.zeros((1, 1))))
 
-    def apply(self, weights: Mapping[str, Any], inputs: Any, training: Any = None) -> Any:
+    def apply(
+        self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
+    ) -> Any:
         """Returns what the target makes of inputs with given weights.
 
         Args:
@@ -320,12 +330,16 @@ class Hypernetwork(keras.Model):
                 each of `weight_paths`, with a batch axis for weights of each
                 sample's own.
             inputs: What the target takes.
+            task: With `state_per_task`, the id of the task whose state is used.
             training: Boolean.
 
         Raises:
-            ValueError: If a weight is missing, unknown, or of another shape.
+            ValueError: If a weight is missing, unknown, or of another shape, or if
+                a task is missing.
         """
         self._check_built("apply")
+        if self.state_per_task and task is None:
+            raise ValueError("With state_per_task=True `apply` needs a `task`. Received: task=None")
         missing = sorted(set(self.weight_paths) - set(weights))
         unknown = sorted(set(weights) - set(self.weight_paths))
         if missing or unknown:
@@ -342,7 +356,8 @@ class Hypernetwork(keras.Model):
                     f"`weights['{path}']` must have shape {shapes[path]}, with or without a batch "
                     f"axis in front. Received: a tensor of shape {shape}"
                 )
-        return self.target(inputs, weights=tensors, training=training)
+        task = None if not self.state_per_task else ops.convert_to_tensor(task)
+        return self.target(inputs, weights=tensors, task=task, training=training)
 
     def bake(self, condition: Any = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.
@@ -378,6 +393,7 @@ class Hypernetwork(keras.Model):
             ) from error
         for old, new in zip(named_weights(model), named_weights(plain), strict=True):
             new.variable.assign(values[old.path])
+        finish_loading(plain)
         return plain
 
     def at(self, condition: Any) -> keras.Model:
@@ -482,7 +498,7 @@ class Hypernetwork(keras.Model):
         else:
             generator = serialize_shared(generator)
         config = {
-            "target": keras.saving.serialize_keras_object(self.get_target()),
+            "target": serialize_shared(self.get_target()),
             "generator": generator,
             "condition": serialize_shared(self.condition),
             "include": include,
@@ -490,14 +506,18 @@ class Hypernetwork(keras.Model):
             "base_trainable": self.base_trainable,
             "state_per_task": self.state_per_task,
             "output_regularization": self.output_regularization,
+            "weight_paths": list(self.weight_paths) if self.built else None,
         }
         return {**keras.layers.Layer.get_config(self), **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Hypernetwork":
         """Returns a model from the arguments that `get_config` returned."""
-        with keras.saving.custom_object_scope(custom_objects or {}):
-            config = {**config, "target": keras.saving.deserialize_keras_object(config["target"])}
+        # A scope of its own would hide one that is open.
+        scope = (
+            keras.saving.custom_object_scope(custom_objects) if custom_objects else nullcontext()
+        )
+        with scope:
             return cls(**config)
 
 

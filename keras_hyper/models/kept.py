@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.ops import at_least_float32
+
 
 class KeptWeights(keras.layers.Layer):
     r"""Holds conditions and weights of tasks that ended, and measures the drift from them.
@@ -19,6 +21,7 @@ class KeptWeights(keras.layers.Layer):
 
     Args:
         num_tasks: Integer, number of tasks.
+        dtype: Policy of the hypernetwork.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -28,8 +31,10 @@ class KeptWeights(keras.layers.Layer):
         The drift, a scalar.
     """
 
-    def __init__(self, num_tasks: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, num_tasks: int, dtype: Any = None, **kwargs: Any) -> None:
+        # In half precision the drift from weights would be mostly rounding.
+        wide = at_least_float32(keras.dtype_policies.get(dtype).variable_dtype)
+        super().__init__(autocast=False, dtype=wide, **kwargs)
         self.num_tasks = num_tasks
         self.conditions: Any = None
         self.ended: Any = None
@@ -63,7 +68,7 @@ class KeptWeights(keras.layers.Layer):
         places = [self.conditions, self.ended, *self.weights_of_tasks]
         for place, value in zip(places, values, strict=True):
             rows = ops.convert_to_numpy(place).copy()
-            rows[task] = ops.convert_to_numpy(value)
+            rows[task] = ops.convert_to_numpy(ops.cast(value, place.dtype))
             place.assign(rows)
 
     def call(self, weights: Sequence[Any]) -> Any:

@@ -20,6 +20,9 @@ from keras_hyper.models.selection import divide, start_of
 from keras_hyper.weights import COMPOSITIONS
 
 _KINDS = ("chunked", "tiled", "low_rank")
+# The widest hidden layer of a generator that was not asked for. Each number that is
+# generated costs as many multiplications.
+_HIDDEN = 128
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
 
 
@@ -125,6 +128,8 @@ def plan(
             "on inputs first."
         )
     weights = divide(target, include, composition).included
+    if not weights:
+        raise ValueError(f"All weights of '{target.name}' are frozen, and none can be replaced.")
     choices = list(_choices(kind, weights, composition, condition_dim))
     best = _best(choices, budget)
     if best is None:
@@ -150,7 +155,11 @@ def default_for(
     """
     if not weights:
         return None
-    choices = list(_choices("chunked", weights, composition, condition_dim))
+    choices = [
+        choice
+        for choice in _choices("chunked", weights, composition, condition_dim)
+        if choice.arguments["hidden_units"][0] <= _HIDDEN
+    ]
     best = _best(choices, _size(weights) // 2)
     best = best or min(choices, key=lambda choice: choice.stored)
     return best.make(dtype=dtype, name="generator")

@@ -35,13 +35,16 @@ class Parts:
     state: list[NamedWeight]
 
 
-def divide(model: keras.Model, include: Any, composition: str) -> Parts:
+def divide(
+    model: keras.Model, include: Any, composition: str, paths: Sequence[str] | None = None
+) -> Parts:
     """Divides the weights of a model.
 
     Args:
         model: The model, built.
         include: See `Hypernetwork`.
         composition: See `Hypernetwork`. What is frozen is not replaced.
+        paths: What is included, if that was decided before.
 
     Raises:
         ValueError: If a pattern or a layer type matches nothing.
@@ -50,13 +53,17 @@ def divide(model: keras.Model, include: Any, composition: str) -> Parts:
     thawed = _thawed(model)
     weights = [w for w in named_weights(model) if id(w.variable) in thawed]
     state = [w for w in named_weights(model) if id(w.variable) not in thawed]
-    wanted = _wanted(weights, include)
+    wanted = _wanted(weights, include) if paths is None else set(paths)
     included, ordinary = [], {}
     for weight in weights:
         if weight.path not in wanted:
             ordinary[weight.path] = weight, "not included"
         elif not keras.backend.is_float_dtype(weight.variable.dtype):
             ordinary[weight.path] = weight, f"of dtype {weight.variable.dtype}"
+        elif paths is not None:
+            included.append(weight)
+        elif weight.variable.constraint is not None:
+            ordinary[weight.path] = weight, "has a constraint, which needs a stored weight"
         elif composition == "replace" and id(weight.variable) in frozen:
             if is_named(weight.path, include):
                 raise ValueError(

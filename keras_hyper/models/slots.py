@@ -103,8 +103,8 @@ def _slot(
     if isinstance(base, float):
         slot.base = base
     elif composition != "replace":
-        # Always tracked as not trainable, so that files have one order.
-        flag, base.trainable = base.trainable, False
+        # Tracked by what was asked for, whatever is frozen now: files have one order then.
+        flag, base.trainable = base.trainable, base_trainable
         slot.base = base
         base.trainable = flag
     slot.build(None if width is None else (None, width))

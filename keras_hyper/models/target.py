@@ -84,6 +84,20 @@ class Opaque:
         self.state = list(state)
 
 
+class _NoMask(keras.layers.Layer):
+    """Refuses outputs with a mask, of which only a layer is told."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Returns the inputs."""
+        if any(m is not None for m in keras.tree.flatten(mask)):
+            raise ValueError(
+                "Weights of each sample's own cannot be combined with outputs that carry a mask, "
+                "which would be lost. End the target with a layer that uses the mask up, such as "
+                "an LSTM, or pass a condition of shape (dim,)."
+            )
+        return inputs
+
+
 class Target(keras.layers.Layer):
     """Runs a model with some of its weights replaced by values.
 
@@ -134,6 +148,7 @@ class Target(keras.layers.Layer):
         self.tasks = tasks
         # Tracked, so that it is saved, and updated by every trainer.
         self.state = own if tasks is None else [self._per_task(v, tasks) for v in own]
+        self.no_mask = _NoMask(autocast=False, dtype=policy, name="no_mask")
         self.sample_seeds = keras.random.SeedGenerator()
         self._state_paths = {id(weight.variable): weight.path for weight in state}
         self.built = True
@@ -179,9 +194,15 @@ class Target(keras.layers.Layer):
         for v, place in zip(self.state, self._hidden.state, strict=True):
             if id(place) in changed:
                 self._write(v, changed[id(place)], task)
-        for v, _ in seeds:
+        for v in [*self.ordinary, *(v for v, _ in seeds)]:
             if id(v) in changed:
                 v.assign(changed[id(v)])
+        for path, place in places.items():
+            if id(place) in changed:
+                raise ValueError(
+                    f"The target assigns to its weight '{path}' when it is called, and that weight "
+                    "is generated. Leave it out with `include`."
+                )
         self.add_loss(losses)
         return outputs
 
@@ -191,12 +212,12 @@ class Target(keras.layers.Layer):
         """Returns outputs, the new values of what changed, by `id`, and losses."""
         model = self.get_model()
         arguments = {"training": training} if _takes_training(model) else {}
-        changing = [*zip(self._hidden.state, state, strict=True), *seeds]
-        with keras.StatelessScope([*weights, *changing], collect_losses=True) as scope:
-            before = [scope.get_current_value(v) for v, _ in changing]
+        values = [*weights, *zip(self._hidden.state, state, strict=True), *seeds]
+        with keras.StatelessScope(values, collect_losses=True) as scope:
+            before = [scope.get_current_value(v) for v, _ in values]
             outputs = model(inputs, **arguments)
-        after = [scope.get_current_value(v) for v, _ in changing]
-        pairs = zip(changing, before, after, strict=True)
+        after = [scope.get_current_value(v) for v, _ in values]
+        pairs = zip(values, before, after, strict=True)
         changed = {id(v): new for (v, _), old, new in pairs if new is not old}
         return outputs, changed, list(scope.losses)
 
@@ -244,7 +265,7 @@ class Target(keras.layers.Layer):
             outputs, changed, losses = self._run(rows, [*shared, *weights], state, seeds, training)
             self._check_unchanged(changed)
             return {
-                "outputs": keras.tree.map_structure(_only_row, outputs),
+                "outputs": keras.tree.map_structure(_only_row, self.no_mask(outputs)),
                 "losses": [ops.convert_to_tensor(loss) for loss in losses],
             }
 
@@ -254,11 +275,16 @@ class Target(keras.layers.Layer):
         return result["outputs"]
 
     def _check_unchanged(self, changed: Mapping[int, Any]) -> None:
-        for place in self._hidden.state:
-            if id(place) in changed:
+        seeds = {id(generator.state) for generator in self.seed_generators}
+        paths = {
+            id(v): path for path, v in {**self._hidden.places, **self._hidden.ordinary}.items()
+        }
+        paths.update(self._state_paths)
+        for place in changed:
+            if place not in seeds:
                 raise ValueError(
                     "Weights of each sample's own cannot be combined with state that the target "
-                    f"changes when it is called, '{self._state_paths.get(id(place), place.path)}': "
+                    f"changes when it is called, '{paths.get(place, 'a variable')}': "
                     "statistics of a batch have no meaning for one sample. Freeze the layer "
                     "(`layer.trainable = False` for a BatchNormalization), use one without state "
                     "such as LayerNormalization, or pass a condition of shape (dim,), for one set "
@@ -295,6 +321,17 @@ class Target(keras.layers.Layer):
         """Loads the ordinary weights and the state."""
         for i, variable in enumerate(self.own_values()):
             variable.assign(store[str(i)])
+        finish_loading(self.get_model())
+
+
+def finish_loading(model: keras.Model) -> None:
+    """Lets layers take over what was assigned to their variables.
+
+    `Normalization` computes with constants that it makes of its variables.
+    """
+    for layer in walk(model):
+        if layer.built and hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _takes_training(model: keras.Model) -> bool:

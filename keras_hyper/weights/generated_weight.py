@@ -196,7 +196,7 @@ class GeneratedWeight(keras.layers.Layer):
         pieces, width = self.embedding.shape
         # A tensor, where TensorFlow would hand the variable itself on: a quantized
         # generator has a custom gradient, which must not meet a variable.
-        embedding = ops.reshape(self.embedding, (pieces, width))
+        embedding = ops.cast(ops.reshape(self.embedding, (pieces, width)), self.compute_dtype)
         if condition is None:
             return embedding
         rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
