@@ -67,7 +67,9 @@ class Summary:
         generators: One entry for each generator.
         generated: How many weights are generated, in all.
         stored: How many parameters the model stores, in all.
-        plain: How many it would store if the generated weights were ordinary.
+        kept: How many numbers are kept of tasks that ended, by the hypernetworks in it.
+        plain: How many it would store if the generated weights were ordinary, and
+            nothing were kept.
         ratio: `stored / plain`.
         ordinary: Of a `Hypernetwork`, the weights of its target that are not
             generated, by path, with the reason.
@@ -77,6 +79,7 @@ class Summary:
     generators: tuple[GeneratorSummary, ...]
     generated: int
     stored: int
+    kept: int
     plain: int
     ratio: float
     ordinary: dict[str, str]
@@ -183,19 +186,19 @@ def _figures(model: keras.layers.Layer) -> Summary:
     )
     generated, stored = sum(w.generated for w in weights), model.count_params()
     hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
-    plain = stored - hyper + generated
+    over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
+    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    plain = stored - hyper - kept + generated
     return Summary(
         weights=tuple(weights),
         generators=generators,
         generated=generated,
         stored=stored,
+        kept=kept,
         plain=plain,
         ratio=stored / plain if plain else 1.0,
         ordinary={
-            path: reason
-            for layer in walk(model)
-            if isinstance(layer, Hypernetwork)
-            for path, reason in layer.ordinary_reasons.items()
+            path: reason for layer in over for path, reason in layer.ordinary_reasons.items()
         },
     )
 
@@ -218,7 +221,9 @@ def _lines(figures: Summary) -> list[str]:
     embeddings = sum(w.stored for w in figures.weights)
     held = sum(g.stored for g in figures.generators)
     bases = sum(w.base for w in figures.weights)
-    ordinary = figures.stored - embeddings - held - bases
+    ordinary = figures.stored - embeddings - held - bases - figures.kept
+    more = [(bases, "bases"), (figures.kept, "kept of tasks")]
+    others = "".join(f", {name} {number:,}" for number, name in more if number)
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), slots, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
@@ -230,7 +235,7 @@ def _lines(figures: Summary) -> list[str]:
         *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
         f"generated weights: {figures.generated:,}",
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
-        f"embeddings {embeddings:,}{f', bases {bases:,}' if bases else ''})",
+        f"embeddings {embeddings:,}{others})",
         f"the same model with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
         "stored)",
     ]

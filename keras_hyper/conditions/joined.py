@@ -113,6 +113,11 @@ class JoinedCondition(keras.layers.Layer):
             if value is not None
             and len(value.shape) > (0 if isinstance(part, TaskEmbedding) else 1)
         }
+        if len(rows - {None}) > 1:
+            raise ValueError(
+                "The parts of `condition` must be for equally many samples. Received: parts for "
+                f"{sorted(rows - {None})} samples"
+            )
         return rows.pop() if len(rows) == 1 else None
 
     def check(self, values: Any) -> None:
@@ -169,6 +174,11 @@ class JoinedCondition(keras.layers.Layer):
             listed = list(values)
         elif not takers and values is None:
             listed = []
+        elif not takers:
+            raise ValueError(
+                "`condition` is noise alone here, and takes no value. Received: "
+                f"condition={values!r}"
+            )
         else:
             raise ValueError(
                 f"`condition` must be a list of {len(takers)} values, one for each part but noise: "

@@ -1,17 +1,18 @@
 """A hypernetwork over any Keras model."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyper.checks import one_of
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.models.adapter import load_adapter, save_adapter
-from keras_hyper.models.graph import named_weights, walk
+from keras_hyper.models.arguments import as_generators, as_model, check_tasks, is_text
+from keras_hyper.models.graph import named_weights
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
@@ -19,8 +20,8 @@ from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
-from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
-from keras_hyper.weights import COMPOSITIONS, GeneratedWeight, as_generator
+from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.weights import COMPOSITIONS, GeneratedWeight
 
 
 @serializable
@@ -121,8 +122,8 @@ class Hypernetwork(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self._paths_of_file = paths_of_file
         self.supports_masking = True
-        self._given = Opaque(_as_model(deserialize_shared(target)))
-        self.generator = _as_generators(generator)
+        self._given = Opaque(as_model(deserialize_shared(target)))
+        self.generator = as_generators(generator)
         self.condition: Any = None
         if condition is not None:
             part = deserialize_shared(condition)
@@ -133,7 +134,7 @@ class Hypernetwork(keras.Model):
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
         self.output_regularization = output_regularization
-        self._check_tasks()
+        check_tasks(self.condition, self.state_per_task, output_regularization)
         self.slots: list[GeneratedWeight] = []
         self.weight_paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
@@ -142,27 +143,6 @@ class Hypernetwork(keras.Model):
         self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
-
-    def _check_tasks(self) -> None:
-        tasks = self.condition is not None and self.condition.task_embedding is not None
-        if self.state_per_task and not tasks:
-            raise ValueError(
-                "`state_per_task=True` needs tasks: condition=keras_hyper.TaskEmbedding(num_tasks, "
-                f"dim), or a list with one. Received: condition={self.condition}"
-            )
-        strength = self.output_regularization
-        if strength is None:
-            return
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or strength < 0:
-            raise ValueError(
-                "`output_regularization` must be None or a number of at least 0. Received: "
-                f"output_regularization={strength!r}"
-            )
-        if not tasks or len(self.condition.parts) > 1:
-            raise ValueError(
-                "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
-                f"alone. Received: condition={self.condition}"
-            )
 
     def get_target(self) -> keras.Model:
         """Returns the target. A property would be saved as a part of this model."""
@@ -419,7 +399,7 @@ class Hypernetwork(keras.Model):
         embeddings of tasks before.
 
         Args:
-            task: The task's id. Defaults to the number of tasks that ended.
+            task: The task's id. Defaults to the first that did not end.
 
         Raises:
             ValueError: If there is no `output_regularization`, or no such task.
@@ -431,8 +411,8 @@ class Hypernetwork(keras.Model):
             )
         self._check_built("end_task")
         tasks = self.condition.task_embedding.num_tasks
-        task = self.kept.count() if task is None else task
-        if not isinstance(task, int) or not 0 <= task < tasks:
+        task = self.kept.next() if task is None else task
+        if not isinstance(task, int | np.integer) or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
         self.kept.keep(task, vector, generate(self.slots, vector))
@@ -484,7 +464,7 @@ class Hypernetwork(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this model again."""
         include = self.include
-        if not _is_text(include):
+        if not is_text(include):
             # Types and functions are not for files; what they chose is.
             if not self.built:
                 raise ValueError(
@@ -514,48 +494,7 @@ class Hypernetwork(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Hypernetwork":
         """Returns a model from the arguments that `get_config` returned."""
         # A scope of its own would hide one that is open.
-        scope = (
-            keras.saving.custom_object_scope(custom_objects) if custom_objects else nullcontext()
-        )
-        with scope:
+        if not custom_objects:
             return cls(**config)
-
-
-def _as_model(target: Any) -> keras.Model:
-    if isinstance(target, keras.Model):
-        model = target
-    elif isinstance(target, keras.layers.Layer):
-        model = keras.Sequential([target], name=target.name)
-    else:
-        raise TypeError(
-            "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
-            f"target={target!r} (of type {type(target).__name__})"
-        )
-    for layer in walk(model):
-        if hasattr(layer, "save_assets"):
-            raise ValueError(
-                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
-                "which would be lost in files. Put it before the hypernetwork."
-            )
-        if getattr(layer, "stateful", False):
-            raise ValueError(
-                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with stateful=True. "
-                "Its states are variables that Keras does not count, and would not be kept from "
-                "one call to the next. Use return_state and initial_state."
-            )
-    return model
-
-
-def _as_generators(generator: Any) -> Any:
-    if generator is None:
-        return None
-    if isinstance(generator, Mapping) and not is_config(generator):
-        if not generator:
-            raise ValueError("`generator` must not be an empty dict. Received: generator={}")
-        return {str(pattern): as_generator(value) for pattern, value in generator.items()}
-    return as_generator(generator)
-
-
-def _is_text(include: Any) -> bool:
-    items = include if isinstance(include, list | tuple) else [include]
-    return all(isinstance(item, str) for item in items)
+        with keras.saving.custom_object_scope(custom_objects):
+            return cls(**config)

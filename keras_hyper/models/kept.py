@@ -52,9 +52,10 @@ class KeptWeights(keras.layers.Layer):
         self.weights_of_tasks = [place(f"weight_{i}", s) for i, s in enumerate(weight_shapes)]
         self.built = True
 
-    def count(self) -> int:
-        """Returns how many tasks ended."""
-        return int(ops.convert_to_numpy(ops.sum(self.ended)))
+    def next(self) -> int:
+        """Returns the first task that did not end, or the number of tasks."""
+        ended = ops.convert_to_numpy(self.ended)
+        return next((task for task in range(self.num_tasks) if not ended[task]), self.num_tasks)
 
     def keep(self, task: int, condition: Any, weights: Sequence[Any]) -> None:
         """Stores a task.

@@ -20,6 +20,8 @@ from keras_hyper.models.selection import divide, start_of
 from keras_hyper.weights import COMPOSITIONS
 
 _KINDS = ("chunked", "tiled", "low_rank")
+# A perceptron does not make chunks of the rank of its hidden layer from one number each.
+_ENOUGH = 8
 # The widest hidden layer of a generator that was not asked for. Each number that is
 # generated costs as many multiplications.
 _HIDDEN = 128
@@ -88,7 +90,8 @@ def plan(
     Of the generators that fit, those are taken that can make weights of the
     highest rank; of these, those with the widest embeddings; of these, the one
     that stores least. For chunks that is the rank of the matrix of all chunks,
-    for tiles and low rank that of the kernels.
+    for tiles and low rank that of the kernels. Embeddings of chunks are 8 wide if that
+    fits at all.
 
     Args:
         target: A built Keras model.
@@ -116,13 +119,14 @@ def plan(
         ... ])
         >>> chosen = plan(target, budget=2_000)
         >>> print(chosen)
-        ChunkedGenerator(chunk_size=64, hidden_units=(12,), embedding_dim=8) makes 8,320 ...
+        ChunkedGenerator(chunk_size=74, hidden_units=(12,), embedding_dim=8) makes 8,320
+        numbers of 4 weights from 1,984, within 2,000
         >>> hyper = Hypernetwork(target, generator=chosen.generator)
     """
     budget = positive_int("budget", budget)
     kind = one_of("kind", kind, _KINDS)
     one_of("composition", composition, COMPOSITIONS)
-    if not isinstance(target, keras.layers.Layer) or not target.built:
+    if not isinstance(target, keras.Model) or not target.built:
         raise ValueError(
             f"`target` must be a Keras model that is built. Received: target={target!r}. Call it "
             "on inputs first."
@@ -167,8 +171,12 @@ def default_for(
 
 def _best(choices: Sequence[_Choice], budget: int) -> _Choice | None:
     fitting = [choice for choice in choices if choice.stored <= budget]
-    key = lambda choice: (-choice.rank, -choice.embedding_dim, choice.stored)  # noqa: E731
-    return min(fitting, key=key, default=None)
+
+    def cost(choice: _Choice) -> tuple[float, ...]:
+        enough = min(choice.embedding_dim, _ENOUGH) if choice.kind == "chunked" else 0
+        return -enough, -choice.rank, -choice.embedding_dim, choice.stored
+
+    return min(fitting, key=cost, default=None)
 
 
 def _size(weights: Sequence[NamedWeight]) -> int:

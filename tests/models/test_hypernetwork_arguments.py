@@ -162,6 +162,15 @@ def test_the_summary_shows_the_split(capsys):
     assert "a/bias stays ordinary: not included" in capsys.readouterr().out
 
 
+def test_the_summary_tells_kept_weights_apart(capsys):
+    target, tasks = make_dense(), TaskEmbedding(3, 2)
+    hyper = Hypernetwork(target, generator=chunks(), condition=tasks, output_regularization=0.1)
+    figures = summary(hyper)
+    assert figures.kept == 3 * (57 + 2 + 1)
+    assert figures.plain == 57 + 6  # The target's weights, and the embeddings of the tasks.
+    assert f"kept of tasks {figures.kept})" in capsys.readouterr().out
+
+
 X = np.ones((4, 5), "float32")
 
 
@@ -254,6 +263,18 @@ REFUSED = {
         lambda: one(condition=[3, 2])(X, condition=np.ones(3, "float32")),
         ValueError,
         "a list of 2 values",
+    ),
+    "unequal parts": (
+        lambda: one(condition=[TaskEmbedding(3, 2), 2])(
+            X, condition=[[0, 1, 2], np.ones((4, 2), "float32")]
+        ),
+        ValueError,
+        r"equally many samples. Received: parts for \[3, 4\]",
+    ),
+    "noise": (
+        lambda: one(condition=NoiseCondition(2, shared=True))(X, condition=3),
+        ValueError,
+        "noise alone here, and takes no value",
     ),
     "fixed batch": (
         lambda: Hypernetwork(fixed(), chunks(), condition=2)(

@@ -53,6 +53,8 @@ def test_an_adapted_normalization_is_kept(rng, tmp_path):
     np.testing.assert_allclose(to_numpy(again(x)), expected, rtol=1e-5, atol=1e-6)
 
 
+# Keras says so of its own Sequential models, and hands the mask on all the same.
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 @pytest.mark.parametrize("at", [False, True])
 def test_a_mask_of_the_inputs_is_not_that_of_the_outputs(at, rng):
     hyper = hyper_of(make_lstm(), condition=2)

@@ -164,7 +164,16 @@ def test_a_frozen_base_stays_frozen_in_files_and_copies(tmp_path):
     assert isinstance(keras_hyper.bake(model).layers[0], keras.layers.Dense)
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((3, 4), (2,)), ((3, 4), ()), ((), (-1,))])
+@pytest.mark.parametrize(("shape", "axes"), [((3, 4), (2,)), ((3, 4), ())])
 def test_unit_axes_are_axes_of_the_weight(shape, axes):
     with pytest.raises(ValueError, match="`unit_axes` must name one or more of"):
         GeneratedWeight(LinearGenerator(), shape, composition="scale", unit_axes=axes)
+
+
+def test_one_number_can_be_scaled():
+    slot = GeneratedWeight(LinearGenerator(2), (), "ones", composition="scale")
+    slot.build(None)
+    assert float(slot().materialize()) == 1
+    slot.gate.assign(0.5)
+    generated = float(slot.generator(slot.embed())[0, 0]) * slot.scale
+    np.testing.assert_allclose(float(slot().materialize()), 1 + 0.5 * generated, rtol=1e-6)

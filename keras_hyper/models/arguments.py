@@ -1,0 +1,75 @@
+"""Checks of the arguments of a `Hypernetwork`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_hyper.models.graph import walk
+from keras_hyper.saving import is_config
+from keras_hyper.weights import as_generator
+
+
+def as_model(target: Any) -> keras.Model:
+    """Returns a target as a model, or raises if its weights cannot be generated."""
+    if isinstance(target, keras.Model):
+        model = target
+    elif isinstance(target, keras.layers.Layer):
+        model = keras.Sequential([target], name=target.name)
+    else:
+        raise TypeError(
+            "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
+            f"target={target!r} (of type {type(target).__name__})"
+        )
+    for layer in walk(model):
+        if hasattr(layer, "save_assets"):
+            raise ValueError(
+                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
+                "which would be lost in files. Put it before the hypernetwork."
+            )
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with stateful=True. "
+                "Its states are variables that Keras does not count, and would not be kept from "
+                "one call to the next. Use return_state and initial_state."
+            )
+    return model
+
+
+def as_generators(generator: Any) -> Any:
+    """Returns a generator, or a dict from patterns to generators, from itself or its config."""
+    if generator is None:
+        return None
+    if isinstance(generator, Mapping) and not is_config(generator):
+        if not generator:
+            raise ValueError("`generator` must not be an empty dict. Received: generator={}")
+        return {str(pattern): as_generator(value) for pattern, value in generator.items()}
+    return as_generator(generator)
+
+
+def is_text(include: Any) -> bool:
+    """Whether `include` is made of patterns alone, which a file can hold."""
+    items = include if isinstance(include, list | tuple) else [include]
+    return all(isinstance(item, str) for item in items)
+
+
+def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
+    """Raises if what is for tasks is asked for without any, or the strength is none."""
+    tasks = condition is not None and condition.task_embedding is not None
+    if state_per_task and not tasks:
+        raise ValueError(
+            "`state_per_task=True` needs tasks: condition=keras_hyper.TaskEmbedding(num_tasks, "
+            f"dim), or a list with one. Received: condition={condition}"
+        )
+    if strength is None:
+        return
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or strength < 0:
+        raise ValueError(
+            "`output_regularization` must be None or a number of at least 0. Received: "
+            f"output_regularization={strength!r}"
+        )
+    if not tasks or len(condition.parts) > 1:
+        raise ValueError(
+            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
+            f"alone. Received: condition={condition}"
+        )
