@@ -238,15 +238,15 @@ class Target(keras.layers.Layer):
     def _per_sample(self, inputs: Any, batched: Any, shared: Any, task: Any, training: Any) -> Any:
         """Returns the outputs of each sample's own model, run on a batch of one."""
         model = self.get_model()
-        stochastic = bool(training) and bool(self.seed_generators)
         batch = ops.shape(keras.tree.flatten(batched)[0])[0]
         samples: dict[str, Any] = {"inputs": inputs, "weights": batched}
         own_state = task is not None and self.tasks is not None and len(task.shape) == 1
         if own_state:
             samples["state"] = self._read(task)
         common = None if own_state else self._read(task)
-        if stochastic:
-            # One mask for all samples would be no dropout: each has a seed of its own.
+        if self.seed_generators:
+            # One mask for all samples would be no dropout: each has a seed of its own. In
+            # inference, too: some call their dropout with `training=True` there.
             samples["seeds"] = keras.random.randint(
                 (batch, len(self.seed_generators)), 0, 2**31 - 1, seed=self.sample_seeds
             )
@@ -256,11 +256,8 @@ class Target(keras.layers.Layer):
             state = sample["state"] if own_state else common
             seeds = []
             for i, generator in enumerate(self.seed_generators):
-                value = generator.state.value
-                if stochastic:
-                    first = ops.cast(sample["seeds"][i], value.dtype)
-                    value = ops.stack([first, ops.zeros_like(first)])
-                seeds.append((generator.state, value))
+                first = ops.cast(sample["seeds"][i], generator.state.dtype)
+                seeds.append((generator.state, ops.stack([first, ops.zeros_like(first)])))
             rows = keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), sample["inputs"])
             outputs, changed, losses = self._run(rows, [*shared, *weights], state, seeds, training)
             self._check_unchanged(changed)
@@ -269,6 +266,9 @@ class Target(keras.layers.Layer):
                 "losses": [ops.convert_to_tensor(loss) for loss in losses],
             }
 
+        # PyTorch's vectorized map refuses random numbers, wherever they are drawn.
+        drawn = bool(training) or keras.backend.backend() == "torch"
+        stochastic = drawn and bool(self.seed_generators)
         map_over = ops.vectorized_map if _vectorizes(model, stochastic) else ops.map
         result = map_over(one, samples)
         self.add_loss([ops.mean(loss) for loss in result["losses"]])
@@ -315,7 +315,7 @@ class Target(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         """Saves the ordinary weights and the state."""
         for i, variable in enumerate(self.own_values()):
-            store[str(i)] = keras.ops.convert_to_numpy(variable)
+            store[str(i)] = variable
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the ordinary weights and the state."""

@@ -35,6 +35,12 @@ def test_half_precision_everywhere(policy, rng, tmp_path):
         model.fit(x, np.zeros((4, 3)), verbose=0)
         hyper.save_adapter(tmp_path / "small.npz")
         hyper.load_adapter(tmp_path / "small.npz")
+        named = hyper_of(make_normalized(), include="*kernel")
+        named.save(tmp_path / "hyper.keras")
+        again = keras.saving.load_model(tmp_path / "hyper.keras")
+        np.testing.assert_array_equal(
+            to_numpy(ops.cast(again(x), "float32")), to_numpy(ops.cast(named(x), "float32"))
+        )
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -77,6 +77,16 @@ def test_dropout_is_fresh_for_every_sample_and_call(per_sample, rng):
     assert not (to_numpy(hyper(x, condition=c)) == 0).any()
 
 
+def test_dropout_in_inference_is_fresh_for_every_sample(rng):
+    inputs = keras.Input((2,))
+    dropped = layers.Dropout(0.5, seed=3)(layers.Dense(300, name="a")(inputs), training=True)
+    hyper = hyper_of(keras.Model(inputs, dropped), condition=2, include="*kernel")
+    c = np.repeat(rng.normal(size=(1, 2)), 4, axis=0).astype("float32")
+    y = [to_numpy(hyper(np.ones((4, 2), "float32"), condition=c)) == 0 for _ in range(2)]
+    for a, b in ((y[0][0], y[0][1]), (y[0][0], y[1][0])):
+        assert 0.3 < np.mean(a == b) < 0.7
+
+
 def test_dropout_is_fresh_at_every_step_of_fit(rng):
     target = keras.Sequential([keras.Input((2,)), layers.Dense(300), layers.Dropout(0.5, seed=3)])
     hyper = hyper_of(target)
