@@ -387,6 +387,9 @@ def _vectorizes(model: keras.Model, stochastic: bool) -> bool:
         return not any(isinstance(layer, _CONVOLUTIONS) for layer in layers)
     if stochastic:
         return False
+    attention = any(isinstance(layer, keras.layers.MultiHeadAttention) for layer in layers)
+    if attention and keras.backend.backend() == "torch":
+        return False  # PyTorch has no vectorized attention, and says so in a warning.
     return all(type(layer) in _VECTORIZED or _is_functional(layer) for layer in layers)
 
 
