@@ -98,38 +98,24 @@ def torch_bmm(size: Any) -> Callable[[], Any]:
     return torch_step(function, x, list(head.parameters()))
 
 
-def torch_vmap(size: Any) -> Callable[[], Any]:
-    """`torch.func.functional_call` of a module, mapped over the samples."""
+def torch_module(widths: Any) -> Any:
+    """Returns the target as a module."""
     import torch
 
-    x, condition, head, shapes = torch_parts(size)
     layers: list[Any] = []
-    for fan_in, units in itertools.pairwise(size[0]):
+    for fan_in, units in itertools.pairwise(widths):
         layers += [torch.nn.Linear(fan_in, units), torch.nn.ReLU()]
-    target = torch.nn.Sequential(*layers[:-1])
-    names = [name for name, _ in target.named_parameters()]
-
-    def one(weights: Any, x: Any) -> Any:
-        return torch.func.functional_call(target, weights, (x,))
-
-    def function(x: Any) -> Any:
-        weights = dict(zip(names, split(head(condition), shapes), strict=True))
-        return torch.func.vmap(one)(weights, x)
-
-    return torch_step(function, x, list(head.parameters()))
+    return torch.nn.Sequential(*layers[:-1])
 
 
-def hypnettorch_loop(size: Any) -> Callable[[], Any]:
-    """As its documentation says: the weights of all samples, then a loop over them."""
+def hypnettorch_parts(widths: Any) -> tuple[Any, Any]:
+    """Returns hypnettorch's target, and its linear hypernetwork."""
     import numpy as np
-    import torch
 
     np.int = int  # Gone from NumPy since this package was written.
     from hypnettorch.hnets import HMLP
     from hypnettorch.mnets import MLP
 
-    widths, _ = size
-    x, condition, _, _ = torch_parts(size)
     target = MLP(
         n_in=widths[0],
         n_out=widths[-1],
@@ -145,6 +131,33 @@ def hypnettorch_loop(size: Any) -> Callable[[], Any]:
         num_cond_embs=0,
         verbose=False,
     )
+    return target, hyper
+
+
+def torch_vmap(size: Any) -> Callable[[], Any]:
+    """`torch.func.functional_call` of a module, mapped over the samples."""
+    import torch
+
+    x, condition, head, shapes = torch_parts(size)
+    target = torch_module(size[0])
+    names = [name for name, _ in target.named_parameters()]
+
+    def one(weights: Any, x: Any) -> Any:
+        return torch.func.functional_call(target, weights, (x,))
+
+    def function(x: Any) -> Any:
+        weights = dict(zip(names, split(head(condition), shapes), strict=True))
+        return torch.func.vmap(one)(weights, x)
+
+    return torch_step(function, x, list(head.parameters()))
+
+
+def hypnettorch_loop(size: Any) -> Callable[[], Any]:
+    """As its documentation says: the weights of all samples, then a loop over them."""
+    import torch
+
+    x, condition, _, _ = torch_parts(size)
+    target, hyper = hypnettorch_parts(size[0])
 
     def function(x: Any) -> Any:
         weights = hyper(uncond_input=condition)

@@ -14,8 +14,10 @@ from benchmarks.dense import (
     SIZES,
     data,
     hypnettorch_loop,
+    hypnettorch_parts,
     jax_vmap,
     split,
+    torch_module,
     torch_parts,
     torch_vmap,
 )
@@ -54,21 +56,10 @@ def ours(jit: bool = False) -> Callable[[Any], Callable[[], Any]]:
 
 def hypnettorch_vmap(size: Any) -> Callable[[], Any]:
     """Hypnettorch's target, mapped over the samples, which its documentation does not say."""
-    import numpy as np
     import torch
 
-    np.int = int  # Gone from NumPy since this package was written.
-    from hypnettorch.mnets import MLP
-
-    widths, _ = size
     x, condition, head, _ = torch_parts(size)
-    target = MLP(
-        n_in=widths[0],
-        n_out=widths[-1],
-        hidden_layers=list(widths[1:-1]),
-        no_weights=True,
-        verbose=False,
-    )
+    target, _ = hypnettorch_parts(size[0])
 
     def one(weights: Any, x: Any) -> Any:
         return target(x.unsqueeze(0), weights=list(weights))[0]
@@ -81,16 +72,11 @@ def hypnettorch_vmap(size: Any) -> Callable[[], Any]:
 
 def hyper_nn_vmap(size: Any) -> Callable[[], Any]:
     """hyper-nn's functional target, mapped over the samples."""
-    import itertools
-
     import torch
     from hypernn.torch import TorchHyperNetwork
 
     x, condition, head, _ = torch_parts(size)
-    layers: list[Any] = []
-    for fan_in, units in itertools.pairwise(size[0]):
-        layers += [torch.nn.Linear(fan_in, units), torch.nn.ReLU()]
-    hyper = TorchHyperNetwork(torch.nn.Sequential(*layers[:-1]))
+    hyper = TorchHyperNetwork(torch_module(size[0]))
 
     def one(weights: Any, x: Any) -> Any:
         return hyper.target_forward(x.unsqueeze(0), generated_params=weights)[0]

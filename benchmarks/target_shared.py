@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.compare import Candidate
-from benchmarks.dense import CONDITION, SIZES, shapes_of, split, torch_parts
+from benchmarks.dense import (
+    CONDITION,
+    SIZES,
+    hypnettorch_parts,
+    shapes_of,
+    split,
+    torch_module,
+    torch_parts,
+)
 from benchmarks.steps import gradient_step, normal, torch_step
 from benchmarks.target import perceptron
 
@@ -31,15 +39,10 @@ def ours(jit: bool = False) -> Callable[[Any], Callable[[], Any]]:
 
 def torch_call(size: Any) -> Callable[[], Any]:
     """`torch.func.functional_call` of a module."""
-    import itertools
-
     import torch
 
     x, condition, head, shapes = torch_parts(size)
-    layers: list[Any] = []
-    for fan_in, units in itertools.pairwise(size[0]):
-        layers += [torch.nn.Linear(fan_in, units), torch.nn.ReLU()]
-    target = torch.nn.Sequential(*layers[:-1])
+    target = torch_module(size[0])
     names = [name for name, _ in target.named_parameters()]
 
     def function(x: Any) -> Any:
@@ -51,27 +54,10 @@ def torch_call(size: Any) -> Callable[[], Any]:
 
 def hypnettorch(size: Any) -> Callable[[], Any]:
     """Hypnettorch's target with the weights of its linear hypernetwork."""
-    import numpy as np
-    import torch
-
-    np.int = int  # Gone from NumPy since this package was written.
-    from hypnettorch.hnets import HMLP
-    from hypnettorch.mnets import MLP
-
-    widths, _ = size
     x, condition, _, _ = torch_parts(size)
-    options = {"n_in": widths[0], "n_out": widths[-1], "hidden_layers": list(widths[1:-1])}
-    target = MLP(**options, no_weights=True, verbose=False)
-    hyper = HMLP(
-        target.param_shapes,
-        uncond_in_size=CONDITION,
-        cond_in_size=0,
-        layers=(),
-        num_cond_embs=0,
-        verbose=False,
-    )
+    target, hyper = hypnettorch_parts(size[0])
 
-    def function(x: torch.Tensor) -> Any:
+    def function(x: Any) -> Any:
         return target(x, weights=hyper(uncond_input=condition[:1]))
 
     return torch_step(function, x, list(hyper.parameters()))

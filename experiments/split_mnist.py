@@ -13,6 +13,7 @@ import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,32 @@ TASKS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 
 def main() -> int:
     """Runs what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.split_mnist")
+    parser = command_line("split_mnist", rate=1e-3)
+    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=False)
+    return run_all(parser.parse_args(), ("updates", "batch", "rate", "jit"), run)
+
+
+def command_line(name: str, rate: float) -> argparse.ArgumentParser:
+    """Returns what the command lines of ours and of the peer have in common."""
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}")
     parser.add_argument("--data", type=pathlib.Path, help="directory of MNIST; else TFDS")
     parser.add_argument("--strengths", nargs="+", type=float, default=[0.01, 0.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=1001, help="of each task")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=False)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("split_mnist.json"))
-    arguments = parser.parse_args()
-    names = ("updates", "batch", "rate", "jit")
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(f"{name}.json"))
+    return parser
+
+
+def run_all(arguments: Any, names: Sequence[str], run: Callable[..., None]) -> int:
+    """Makes every run that the report does not have, and prints the table.
+
+    Args:
+        arguments: The command line.
+        names: Those of the arguments that a report is of.
+        run: Makes one run.
+    """
     report = load(arguments.out, {name: getattr(arguments, name) for name in names})
     data = mnist.load(arguments.data)
     for strength in arguments.strengths:

@@ -4,8 +4,6 @@
 beside `experiments.split_mnist`: the same data, batches and updates. Needs hypnettorch 0.0.4.
 """
 
-import argparse
-import pathlib
 import statistics
 import sys
 import time
@@ -13,30 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import mnist
-from experiments.report import load, save
-from experiments.split_mnist import TASKS, batches, digits, table
+from experiments.report import save
+from experiments.split_mnist import TASKS, batches, command_line, digits, run_all
 
 
 def main() -> int:
     """Runs what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.split_mnist_hypnettorch")
-    parser.add_argument("--data", type=pathlib.Path, help="directory of MNIST; else TFDS")
-    parser.add_argument("--strengths", nargs="+", type=float, default=[0.01, 0.0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=1001, help="of each task")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("hypnettorch.json"))
-    arguments = parser.parse_args()
-    names = ("updates", "batch", "rate")
-    report = load(arguments.out, {name: getattr(arguments, name) for name in names})
-    data = mnist.load(arguments.data)
-    for strength in arguments.strengths:
-        for seed in range(arguments.seeds):
-            run(report, arguments, data, strength, seed)
-    print("\n".join(table(report)))
-    return 0
+    parser = command_line("split_mnist_hypnettorch", rate=1e-4)
+    return run_all(parser.parse_args(), ("updates", "batch", "rate"), run)
 
 
 def run(report: dict[str, Any], arguments: Any, data: Any, strength: float, seed: int) -> None:

@@ -12,6 +12,7 @@ from keras_hyper.conditions import JoinedCondition
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import as_generators, as_model, check_tasks, is_text
+from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.graph import named_weights
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
@@ -127,8 +128,7 @@ class Hypernetwork(keras.Model):
         self.condition: Any = None
         if condition is not None:
             part = deserialize_shared(condition)
-            joined = part if isinstance(part, JoinedCondition) else JoinedCondition(part)
-            self.condition = joined
+            self.condition = part if isinstance(part, JoinedCondition) else JoinedCondition(part)
         self.include = include
         self.composition = one_of("composition", composition, COMPOSITIONS)
         self.base_trainable = bool(base_trainable)
@@ -190,7 +190,7 @@ class Hypernetwork(keras.Model):
         self.target = Target(
             model,
             generated=[w for w in parts.included if w.path in made],
-            ordinary=[w for w in named_weights(model) if w.path in self.ordinary_reasons],
+            ordinary=[w for w in parts.weights if w.path not in made],
             state=parts.state,
             tasks=tasks,
             name="target",
@@ -205,9 +205,7 @@ class Hypernetwork(keras.Model):
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the target with generated weights; builds what is not built yet."""
         inputs, condition = self._unpack(inputs, condition)
-        if self.condition is not None and condition is not None:
-            condition = self.condition.tensors(condition)
-        self._check_condition(inputs, condition)
+        condition = self._as_tensors(inputs, condition)
         if not self.built:
             self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
         if condition is not None:
@@ -248,6 +246,13 @@ class Hypernetwork(keras.Model):
         ):
             return inputs["inputs"], inputs["condition"]
         return inputs, condition
+
+    def _as_tensors(self, inputs: Any, condition: Any) -> Any:
+        """Returns the condition as tensors, or raises if it does not fit."""
+        if self.condition is not None and condition is not None:
+            condition = self.condition.tensors(condition)
+        self._check_condition(inputs, condition)
+        return condition
 
     def _check_condition(self, inputs: Any, condition: Any) -> None:
         if self.condition is None:
@@ -292,12 +297,9 @@ class Hypernetwork(keras.Model):
             ValueError: If the model is not built, or the condition does not fit.
         """
         self._check_built("generate")
+        condition = self._as_tensors((), condition)
         if self.condition is None:
-            self._check_condition((), condition)
             return self._weights(None)
-        if condition is not None:
-            condition = self.condition.tensors(condition)
-        self._check_condition((), condition)
         return self._weights(self.condition(condition, inputs=ops.zeros((1, 1))))
 
     def apply(
@@ -327,7 +329,7 @@ class Hypernetwork(keras.Model):
                 "`weights` must have a tensor for each of `weight_paths`. Missing: "
                 f"{missing}. Unknown: {unknown}"
             )
-        shapes = dict(zip(self.weight_paths, [s.weight_shape for s in self.slots], strict=True))
+        shapes = self._weight_shapes()
         tensors = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
         for path, value in tensors.items():
             shape = tuple(value.shape)
@@ -351,9 +353,9 @@ class Hypernetwork(keras.Model):
                 if the target cannot be constructed again.
         """
         weights = self.generate(condition)
-        slots = dict(zip(self.weight_paths, self.slots, strict=True))
+        shapes = self._weight_shapes()
         for path, value in weights.items():
-            if len(value.shape) > len(slots[path].weight_shape):
+            if len(value.shape) > len(shapes[path]):
                 raise ValueError(
                     f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
                     "or a task id. Received: a condition with a row for each sample."
@@ -384,8 +386,6 @@ class Hypernetwork(keras.Model):
         Args:
             condition: One condition: a task id, or a tensor of shape `(dim,)`.
         """
-        from keras_hyper.models.at import HypernetworkAt
-
         return HypernetworkAt(self, condition)
 
     def end_task(self, task: int | None = None) -> None:
@@ -439,6 +439,10 @@ class Hypernetwork(keras.Model):
         """
         self._check_built("load_adapter")
         load_adapter(self, path)
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = [slot.weight_shape for slot in self.slots]
+        return dict(zip(self.weight_paths, shapes, strict=True))
 
     def _check_built(self, method: str) -> None:
         if not self.built:

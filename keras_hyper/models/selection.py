@@ -25,13 +25,15 @@ class Parts:
     """The weights of a model, by what becomes of them.
 
     Attributes:
-        included: Those that are to be generated, in the order of the model.
-        ordinary: Those that are not, with the reason.
+        weights: All of them but `state`, in the order of the model.
+        included: Those that are to be generated.
+        reasons: Why the others are not, by path.
         state: What the model changes itself, such as moving averages.
     """
 
+    weights: list[NamedWeight]
     included: list[NamedWeight]
-    ordinary: dict[str, tuple[NamedWeight, str]]
+    reasons: dict[str, str]
     state: list[NamedWeight]
 
 
@@ -51,29 +53,31 @@ def divide(
     """
     frozen = {id(v) for v in model.weights} - {id(v) for v in model.trainable_weights}
     thawed = _thawed(model)
-    weights = [w for w in named_weights(model) if id(w.variable) in thawed]
-    state = [w for w in named_weights(model) if id(w.variable) not in thawed]
+    named = named_weights(model)
+    weights = [w for w in named if id(w.variable) in thawed]
+    state = [w for w in named if id(w.variable) not in thawed]
     wanted = _wanted(weights, include) if paths is None else set(paths)
-    included, ordinary = [], {}
+    included: list[NamedWeight] = []
+    reasons: dict[str, str] = {}
     for weight in weights:
         if weight.path not in wanted:
-            ordinary[weight.path] = weight, "not included"
+            reasons[weight.path] = "not included"
         elif not keras.backend.is_float_dtype(weight.variable.dtype):
-            ordinary[weight.path] = weight, f"of dtype {weight.variable.dtype}"
+            reasons[weight.path] = f"of dtype {weight.variable.dtype}"
         elif paths is not None:
             included.append(weight)
         elif weight.variable.constraint is not None:
-            ordinary[weight.path] = weight, "has a constraint, which needs a stored weight"
+            reasons[weight.path] = "has a constraint, which needs a stored weight"
         elif composition == "replace" and id(weight.variable) in frozen:
             if is_named(weight.path, include):
                 raise ValueError(
                     f"`include` names '{weight.path}', which is frozen, and composition='replace' "
                     "would throw its values away. Thaw its layer, or use another composition."
                 )
-            ordinary[weight.path] = weight, "frozen, and would be replaced"
+            reasons[weight.path] = "frozen, and would be replaced"
         else:
             included.append(weight)
-    return Parts(included, ordinary, state)
+    return Parts(weights, included, reasons, state)
 
 
 def is_named(path: str, include: Any) -> bool:

@@ -38,7 +38,7 @@ def make_slots(
         ValueError: If a weight that is named, or all of them, cannot be generated, or
             if a pattern of `generator` matches nothing.
     """
-    reasons = {path: reason for path, (_, reason) in parts.ordinary.items()}
+    reasons = dict(parts.reasons)
     used: set[str] = set()
     slots: dict[str, GeneratedWeight] = {}
     for weight in parts.included:

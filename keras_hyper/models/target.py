@@ -151,6 +151,9 @@ class Target(keras.layers.Layer):
         self.no_mask = _NoMask(autocast=False, dtype=policy, name="no_mask")
         self.sample_seeds = keras.random.SeedGenerator()
         self._state_paths = {id(weight.variable): weight.path for weight in state}
+        # Looked up once, and not at every call.
+        self._takes_training = _takes_training(model)
+        self._vectorizes = _vectorizes(model)
         self.built = True
 
     def get_model(self) -> keras.Model:
@@ -211,7 +214,7 @@ class Target(keras.layers.Layer):
     ) -> tuple[Any, dict[int, Any], list[Any]]:
         """Returns outputs, the new values of what changed, by `id`, and losses."""
         model = self.get_model()
-        arguments = {"training": training} if _takes_training(model) else {}
+        arguments = {"training": training} if self._takes_training else {}
         values = [*weights, *zip(self._hidden.state, state, strict=True), *seeds]
         with keras.StatelessScope(values, collect_losses=True) as scope:
             before = [scope.get_current_value(v) for v, _ in values]
@@ -237,7 +240,6 @@ class Target(keras.layers.Layer):
 
     def _per_sample(self, inputs: Any, batched: Any, shared: Any, task: Any, training: Any) -> Any:
         """Returns the outputs of each sample's own model, run on a batch of one."""
-        model = self.get_model()
         batch = ops.shape(keras.tree.flatten(batched)[0])[0]
         samples: dict[str, Any] = {"inputs": inputs, "weights": batched}
         own_state = task is not None and self.tasks is not None and len(task.shape) == 1
@@ -268,20 +270,19 @@ class Target(keras.layers.Layer):
 
         # PyTorch's vectorized map refuses random numbers, wherever they are drawn.
         drawn = bool(training) or keras.backend.backend() == "torch"
-        stochastic = drawn and bool(self.seed_generators)
-        map_over = ops.vectorized_map if _vectorizes(model, stochastic) else ops.map
+        jax = keras.backend.backend() == "jax"
+        stochastic = drawn and bool(self.seed_generators) and not jax
+        map_over = ops.vectorized_map if self._vectorizes and not stochastic else ops.map
         result = map_over(one, samples)
         self.add_loss([ops.mean(loss) for loss in result["losses"]])
         return result["outputs"]
 
     def _check_unchanged(self, changed: Mapping[int, Any]) -> None:
         seeds = {id(generator.state) for generator in self.seed_generators}
-        paths = {
-            id(v): path for path, v in {**self._hidden.places, **self._hidden.ordinary}.items()
-        }
-        paths.update(self._state_paths)
         for place in changed:
             if place not in seeds:
+                named = {**self._hidden.places, **self._hidden.ordinary}
+                paths = {id(v): path for path, v in named.items()} | self._state_paths
                 raise ValueError(
                     "Weights of each sample's own cannot be combined with state that the target "
                     f"changes when it is called, '{paths.get(place, 'a variable')}': "
@@ -379,14 +380,12 @@ def _check_per_sample(model: keras.Model, inputs: Any, batched: Any, mask: Any) 
         )
 
 
-def _vectorizes(model: keras.Model, stochastic: bool) -> bool:
+def _vectorizes(model: keras.Model) -> bool:
     """Whether a vectorized map handles the model, as compiled code and with gradients."""
     layers = list(walk(model))
     if keras.backend.backend() == "jax":
         # A convolution of each sample's own is slow as one, and cannot be exported.
         return not any(isinstance(layer, _CONVOLUTIONS) for layer in layers)
-    if stochastic:
-        return False
     attention = any(isinstance(layer, keras.layers.MultiHeadAttention) for layer in layers)
     if attention and keras.backend.backend() == "torch":
         return False  # PyTorch has no vectorized attention, and says so in a warning.
