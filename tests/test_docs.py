@@ -58,6 +58,7 @@ def test_every_public_name_is_documented():
     [
         ["benchmarks.json", "benchmarks_baked.json"],
         ["benchmarks_recurrent.json", "benchmarks_recurrent_threads.json"],
+        ["benchmarks_target.json"],
     ],
     ids=lambda runs: runs[0],
 )

@@ -28,6 +28,7 @@ class JoinedCondition(keras.layers.Layer):
         values: What the parts are given: one value, or a list of one for each
             part but noise.
         inputs: The inputs of the target, of which noise takes the batch size.
+            None: noise is drawn once for each row of the other parts, or once.
 
     Output shape:
         `(dim,)`, if no part has a row for each sample, otherwise `(batch, dim)`.
@@ -52,6 +53,8 @@ class JoinedCondition(keras.layers.Layer):
         if not listed:
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
         self.parts = [_part(part) for part in listed]
+        # Of values with a row for each sample, for the layers.
+        self._ranks = [2] * len(listed)
 
     @property
     def takes_values(self) -> bool:
@@ -95,9 +98,12 @@ class JoinedCondition(keras.layers.Layer):
 
     def build(self, values_shape: Any = None, inputs_shape: Any = None) -> None:
         """Builds the parts."""
-        for part, shape in self._pairs(values_shape, shapes=True):
-            if isinstance(part, keras.layers.Layer) and not part.built:
-                part.build(shape)
+        for i, (part, shape) in enumerate(self._pairs(values_shape, shapes=True)):
+            if isinstance(part, keras.layers.Layer):
+                shape = _with_rows(part, shape)
+                self._ranks[i] = 2 if shape is None else len(shape)
+                if not part.built:
+                    part.build(shape)
 
     def tensors(self, values: Any) -> Any:
         """Returns the values as tensors, out of plain integers and lists of ids too."""
@@ -109,9 +115,8 @@ class JoinedCondition(keras.layers.Layer):
         """Returns for how many samples there are values, None for one or an unknown number."""
         rows = {
             value.shape[0]
-            for part, value in self._pairs(values)
-            if value is not None
-            and len(value.shape) > (0 if isinstance(part, TaskEmbedding) else 1)
+            for i, (_, value) in enumerate(self._pairs(values))
+            if value is not None and not self._is_one(i, value)
         }
         if len(rows - {None}) > 1:
             raise ValueError(
@@ -119,6 +124,15 @@ class JoinedCondition(keras.layers.Layer):
                 f"{sorted(rows - {None})} samples"
             )
         return rows.pop() if len(rows) == 1 else None
+
+    def _is_one(self, i: int, value: Any) -> bool:
+        """Whether a part is given one value, rather than a row for each sample."""
+        part = self.parts[i]
+        if isinstance(part, TaskEmbedding):
+            return len(value.shape) == 0
+        if isinstance(part, int):
+            return len(value.shape) == 1
+        return len(value.shape) < len(_with_rows(part, None) or range(self._ranks[i]))
 
     def check(self, values: Any) -> None:
         """Raises if the values have the wrong shape or type.
@@ -143,15 +157,24 @@ class JoinedCondition(keras.layers.Layer):
 
     def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
         """Returns the parts, side by side."""
-        rows = []
-        for part, value in self._pairs(values):
+        made: dict[int, Any] = {}
+        noise: dict[int, NoiseCondition] = {}
+        for i, (part, value) in enumerate(self._pairs(values)):
             if isinstance(part, int):
-                rows.append(_checked(part, value))
+                made[i] = _checked(part, value)
             elif isinstance(part, NoiseCondition):
-                rows.append(part(keras.tree.flatten(inputs)[0]))
+                noise[i] = part
+            elif isinstance(part, TaskEmbedding) or not self._is_one(i, value):
+                made[i] = part(value)
             else:
-                rows.append(part(value))
-        rows = [ops.cast(row, self.compute_dtype) for row in rows]
+                made[i] = ops.squeeze(part(ops.expand_dims(value, 0)), axis=0)
+        batched = [row for row in made.values() if len(row.shape) == 2]
+        like = batched if inputs is None else keras.tree.flatten(inputs)
+        for i, part in noise.items():
+            made[i] = part(like[0]) if like else part(ops.zeros((1, 1)))
+            if not like and not part.shared:
+                made[i] = ops.squeeze(made[i], axis=0)
+        rows = [ops.cast(made[i], self.compute_dtype) for i in range(len(self.parts))]
         if len(rows) == 1:
             return rows[0]
         batched = [row for row in rows if len(row.shape) == 2]
@@ -226,11 +249,21 @@ def _width(part: Any, shape: Any) -> int | None:
         return part
     if isinstance(part, NoiseCondition | TaskEmbedding):
         return part.dim
-    if shape is None:
-        if not part.built or not isinstance(part, keras.Model):
-            return None
-        shape = getattr(part, "input_shape", None)
-    return None if shape is None else int(part.compute_output_shape(tuple(shape))[-1])
+    shape = _with_rows(part, shape)
+    return None if shape is None else int(part.compute_output_shape(shape)[-1])
+
+
+def _with_rows(part: keras.layers.Layer, shape: Any) -> tuple[int | None, ...] | None:
+    """Returns the shape of values of a layer with a row for each sample, if it is known.
+
+    Args:
+        part: The layer.
+        shape: Shape of its value in a call, if there is one.
+    """
+    own = getattr(part, "input_shape", None) if part.built else None
+    if own is not None or shape is None:
+        return own
+    return (None, *shape) if len(shape) < 2 else tuple(shape)
 
 
 def _describe(part: Any) -> str:

@@ -63,9 +63,11 @@ def load_adapter(model: keras.Model, path: Any) -> None:
 
 def _small_part(model: Any) -> dict[str, Any]:
     """Returns the variables of the small part, by names that no counter has numbered."""
-    left_out = {id(v) for v in model.target.ordinary if not v.trainable}
-    if not model.base_trainable:
-        left_out |= {id(slot.base) for slot in model.slots}
+    of_target = {id(v) for v in model.get_target().weights}
+    bases = [slot.base for slot in model.slots if id(slot.base) in of_target]
+    frozen = [*model.target.frozen, *([] if model.base_trainable else bases)]
+    # What was thawed since is trained; what was frozen since may have been.
+    left_out = {id(v) for v in frozen if not v.trainable}
     slots = dict(zip(model.weight_paths, model.slots, strict=True))
     parts = {path: slot.weights for path, slot in slots.items()}
     parts["condition"] = [] if model.condition is None else model.condition.weights

@@ -52,7 +52,8 @@ def bake(model: keras.Model) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
     if isinstance(model, Hypernetwork | HypernetworkAt):
-        return model.bake()
+        # The target may have hyper layers itself.
+        return bake(model.bake())
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built, so it has no weights to bake. Call it on inputs "

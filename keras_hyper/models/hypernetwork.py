@@ -61,6 +61,8 @@ class Hypernetwork(keras.Model):
             generated numbers times a learned gate that starts at zero. `"add"`,
             `"multiply"`, `"scale"`: the generated numbers change the target's own
             weight (see `GeneratedWeight`), from which training starts exactly.
+            Factors of what starts at zero would do nothing: such weights stay
+            ordinary.
         base_trainable: Whether the target's own weights are trained below
             the generated ones. They are frozen, in the target too, if not.
         state_per_task: Whether moving averages and other state of the target are
@@ -173,12 +175,12 @@ class Hypernetwork(keras.Model):
             self.condition.build(condition_shape)
             width = self.condition.width(condition_shape)
         parts = divide(model, self.include, self.composition, self._paths_of_file)
-        generator = self.generator
-        if generator is None:
-            generator = default_for(parts.included, self.composition, width, self.dtype_policy)
+        if self.generator is None:
+            # Kept, for files: another version may choose another.
+            self.generator = default_for(parts.included, self.composition, width, self.dtype_policy)
         made, self.ordinary_reasons = make_slots(
             parts,
-            generator,
+            self.generator,
             width,
             include=self.include,
             composition=self.composition,
@@ -231,6 +233,10 @@ class Hypernetwork(keras.Model):
         inputs, condition = self._unpack(inputs, condition)
         self._check_condition(inputs, condition)
         return self.get_target().compute_output_spec(inputs)
+
+    def compute_output_shape(self, inputs_shape: Any, condition_shape: Any = None) -> Any:
+        """Returns the shapes of the outputs of the target."""
+        return self.get_target().compute_output_shape(inputs_shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns None: the target's own layers put masks on the outputs."""
@@ -291,7 +297,7 @@ class Hypernetwork(keras.Model):
 
         Args:
             condition: As in a call. With a row for each sample, every tensor has
-                a batch axis in front.
+                a batch axis in front. Noise is drawn once for each row, or once.
 
         Raises:
             ValueError: If the model is not built, or the condition does not fit.
@@ -300,7 +306,7 @@ class Hypernetwork(keras.Model):
         condition = self._as_tensors((), condition)
         if self.condition is None:
             return self._weights(None)
-        return self._weights(self.condition(condition, inputs=ops.zeros((1, 1))))
+        return self._weights(self.condition(condition))
 
     def apply(
         self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
@@ -346,7 +352,7 @@ class Hypernetwork(keras.Model):
 
         Args:
             condition: One condition: a task id, or a tensor of shape `(dim,)`.
-                None without one.
+                None without one, or with noise alone: one network of many.
 
         Raises:
             ValueError: If the condition has rows, which are as many models; or
@@ -418,7 +424,7 @@ class Hypernetwork(keras.Model):
         self.kept.keep(task, vector, generate(self.slots, vector))
 
     def save_adapter(self, path: Any) -> None:
-        """Writes all weights but frozen ones of the target: see `load_adapter`.
+        """Writes all weights but those of the target that were frozen from the start.
 
         Args:
             path: Where to, with the ending `.npz`. An older file is replaced at

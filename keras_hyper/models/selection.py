@@ -2,10 +2,12 @@
 
 import dataclasses
 import fnmatch
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
@@ -75,6 +77,14 @@ def divide(
                     "would throw its values away. Thaw its layer, or use another composition."
                 )
             reasons[weight.path] = "frozen, and would be replaced"
+        elif composition in ("multiply", "scale") and _starts_at_zero(weight):
+            if is_named(weight.path, include):
+                raise ValueError(
+                    f"`include` names '{weight.path}', which starts at zero, and "
+                    f"composition={composition!r} is a factor, which cannot change it. Leave it "
+                    "out, and it is trained itself; or use composition='add'."
+                )
+            reasons[weight.path] = "starts at zero, which no factor changes"
         else:
             included.append(weight)
     return Parts(weights, included, reasons, state)
@@ -108,8 +118,9 @@ def matches(path: str, pattern: str) -> bool:
 def start_of(weight: NamedWeight) -> tuple[Any, Any]:
     """Returns the initializer of a weight, and what it starts at if not at random.
 
-    The second is a number for a weight that starts as a constant, the variable
-    itself for one whose start is not known, and None for one that is drawn.
+    The second is a number for a weight that starts as a constant, a function of
+    shape and dtype for one of two constants, the variable itself for one whose start
+    is not known, and None for one that is drawn.
     """
     layer, variable = weight.layers[-1], weight.variable
     name = variable.name
@@ -121,10 +132,22 @@ def start_of(weight: NamedWeight) -> tuple[Any, Any]:
         return keras.initializers.GlorotUniform(), None
     if initializer is not None and weight_std(initializer, variable.shape):
         return initializer, None
-    constant = _constant(initializer)
-    if name == "bias" and getattr(layer, "unit_forget_bias", False):
-        constant = None
-    return initializer or "zeros", variable if constant is None else constant
+    start: Any = _constant(initializer)
+    if start is not None and name == "bias" and getattr(layer, "unit_forget_bias", False):
+        start = functools.partial(_forget_bias, start)
+    return initializer or "zeros", variable if start is None else start
+
+
+def _forget_bias(constant: float, shape: Sequence[int], dtype: Any = None) -> Any:
+    """Returns the bias of an LSTM, whose forget gate starts open."""
+    rows = ops.full((4, shape[0] // 4), constant, dtype=dtype)
+    open_gate = ops.reshape(ops.arange(4) == 1, (4, 1))
+    return ops.reshape(ops.where(open_gate, ops.ones_like(rows), rows), shape)
+
+
+def _starts_at_zero(weight: NamedWeight) -> bool:
+    start = start_of(weight)[1]
+    return isinstance(start, float) and start == 0.0
 
 
 def _constant(initializer: Any) -> float | None:

@@ -81,32 +81,36 @@ def _slot(
     dtype: Any,
 ) -> GeneratedWeight:
     initializer, start = start_of(weight)
-    base = weight.variable
-    if composition == "replace" and start is not None:
-        composition, base = "add", start
+    variable, replaced = weight.variable, composition == "replace"
+    if replaced and start is not None:
+        composition = "add"
     name = weight.path.replace("/", "_")
     if not generator.shape_free:
         config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
         generator = type(generator).from_config(config)
     # A base that is trained is penalised itself.
-    penalised = composition != "replace" and base_trainable and base is weight.variable
+    penalised = base_trainable and not replaced
     slot = GeneratedWeight(
         generator,
-        tuple(weight.variable.shape),
+        tuple(variable.shape),
         initializer,
-        regularizer=None if penalised else weight.variable.regularizer,
+        regularizer=None if penalised else variable.regularizer,
         composition=composition,
         base_trainable=base_trainable,
         dtype=dtype,
         name=name,
     )
-    if isinstance(base, float):
-        slot.base = base
-    elif composition != "replace":
+    if not replaced or start is variable:
         # Tracked by what was asked for, whatever is frozen now: files have one order then.
-        flag, base.trainable = base.trainable, base_trainable
-        slot.base = base
-        base.trainable = flag
+        flag, variable.trainable = variable.trainable, base_trainable
+        slot.base = variable
+        variable.trainable = flag
+    elif isinstance(start, float):
+        slot.base = start
+    elif start is not None:
+        slot.base = slot.add_weight(
+            name="base", shape=variable.shape, initializer=start, trainable=base_trainable
+        )
     slot.build(None if width is None else (None, width))
     return slot
 

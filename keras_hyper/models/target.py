@@ -137,6 +137,7 @@ class Target(keras.layers.Layer):
         super().__init__(autocast=False, dtype=policy, **kwargs)
         self.supports_masking = True
         self.ordinary = [weight.variable for weight in ordinary]
+        self.frozen = [v for v in self.ordinary if not v.trainable]
         self.seed_generators = _seed_generators(model)
         seeds = {id(generator.state) for generator in self.seed_generators}
         known = seeds | {id(w.variable) for w in (*generated, *ordinary, *state)}
@@ -351,7 +352,7 @@ def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
 
 
 def _only_row(outputs: Any) -> Any:
-    if not outputs.shape or outputs.shape[0] not in (1, None):
+    if len(outputs.shape) == 0 or outputs.shape[0] not in (1, None):
         raise ValueError(
             "Weights of each sample's own need a target whose outputs have a row for each sample. "
             f"Received: an output of shape {tuple(outputs.shape)} for a batch of 1."

@@ -101,6 +101,25 @@ def test_weights_that_start_as_constants_start_there(rng):
     np.testing.assert_array_equal(
         to_numpy(lstm.generate()["lstm/lstm_cell/bias"]), np.repeat([0, 1, 0, 0], 4)
     )
+    # What is replaced is left as it was.
+    assert all(v.trainable for v in lstm.get_target().weights)
+    lstm.get_target().get_layer("lstm").cell.bias.assign(np.ones(16))
+    np.testing.assert_array_equal(
+        to_numpy(lstm.generate()["lstm/lstm_cell/bias"]), np.repeat([0, 1, 0, 0], 4)
+    )
+
+
+@pytest.mark.parametrize("composition", ["multiply", "scale"])
+def test_weights_that_start_at_zero_get_no_factor(composition, rng):
+    target = make_normalized()
+    hyper = Hypernetwork(target, generator=chunks(), composition=composition)
+    assert hyper.weight_paths == ["a/kernel", "norm/gamma", "b/kernel"]
+    assert hyper.ordinary_reasons["norm/beta"] == "starts at zero, which no factor changes"
+    hyper.compile("sgd", "mse")
+    hyper.fit(rng.normal(size=(4, 5)).astype("float32"), np.ones((4, 3)), verbose=0)
+    assert np.abs(to_numpy(target.get_layer("b").bias.value)).max() > 0
+    with pytest.raises(ValueError, match=r"names 'b/bias', which starts at zero.*'add'"):
+        Hypernetwork(target, generator=chunks(), composition=composition, include=["b/bias"])
 
 
 def test_kernels_start_with_the_deviation_of_their_initializer():

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from helpers import JIT, to_numpy
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding, clone
-from models.targets import make_dense, make_lstm, make_normalized
+from models.targets import make_dense, make_lstm, make_normalized, make_several
 
 
 def hyper_of(target, **kwargs):
@@ -152,6 +152,13 @@ def test_weights_are_applied_with_the_state_of_a_task(rng):
 def test_a_model_at_a_condition_is_cloned():
     model = hyper_of(make_dense(), condition=TaskEmbedding(2, 3)).at(1)
     assert clone(model).count_params() == model.count_params()
+
+
+def test_shapes_of_outputs_are_known_without_a_call():
+    hyper = hyper_of(make_several(), condition=TaskEmbedding(2, 3))
+    shapes = {"a": (None, 3), "b": (None, 4)}
+    for model in (hyper, hyper.at(1)):
+        assert model.compute_output_shape(shapes) == {"p": (None, 2), "q": (None, 3)}
 
 
 class Counting(layers.Layer):

@@ -93,6 +93,46 @@ def test_a_network_can_make_the_condition(rng, x):
     assert any(v is context.weights[0] for v in hyper.trainable_variables)
 
 
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: layers.Dense(3), (6,)),
+        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), (2, 3)),
+        (lambda: keras.Sequential([keras.Input((2, 3)), layers.Flatten()]), (2, 3)),
+    ],
+    ids=["layer", "model", "built model"],
+)
+def test_a_network_takes_one_value_without_a_batch(make, shape, rng, x, tmp_path):
+    hyper = hyper_of(condition=make())
+    values = rng.normal(size=(4, *shape)).astype("float32")
+    own = to_numpy(hyper(x, condition=values))
+    hyper.save(tmp_path / "hyper.keras")
+    for model in (hyper, keras.saving.load_model(tmp_path / "hyper.keras")):
+        for i, value in enumerate(values):
+            for one in (model.at(value), model.bake(value)):
+                np.testing.assert_allclose(to_numpy(one(x))[i], own[i], rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_makes_the_condition_from_one_value_at_the_first_call(x):
+    hyper = hyper_of(condition=layers.Dense(3))
+    assert hyper(x, condition=np.ones(6, "float32")).shape == (4, 3)
+    assert hyper(x, condition=np.ones((4, 6), "float32")).shape == (4, 3)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_noise_is_drawn_once_for_what_is_generated_without_inputs(shared, x):
+    noise = NoiseCondition(2, shared=shared)
+    hyper = hyper_of(condition=[TaskEmbedding(3, 4), noise])
+    assert hyper.generate(1)["b/kernel"].shape == (6, 3)
+    rows = hyper.generate([1, 2, 2])["b/kernel"]
+    assert rows.shape == (3, 6, 3)
+    spread = np.abs(to_numpy(rows[1]) - to_numpy(rows[2])).max()
+    assert spread < 1e-6 if shared else spread > 1e-3
+    alone = hyper_of(condition=NoiseCondition(2, shared=shared))
+    drawn = [to_numpy(alone.bake()(x)) for _ in range(2)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
+
+
 @pytest.mark.parametrize("condition", [np.array([0, 1, 1, 0], "int32"), None], ids=["rows", "none"])
 def test_fit_evaluate_and_predict_take_one_dict(condition, rng, x):
     hyper = hyper_of(condition=None if condition is None else TaskEmbedding(2, 3))

@@ -8,7 +8,14 @@ import pytest
 from keras import layers
 
 from helpers import JIT, to_numpy
-from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding, clone
+from keras_hyper import (
+    ChunkedGenerator,
+    Hypernetwork,
+    LowRankGenerator,
+    TaskEmbedding,
+    bake,
+    clone,
+)
 from models.targets import Residual, make_dense, make_lstm, make_normalized
 
 
@@ -75,6 +82,31 @@ def test_an_adapter_takes_ordinary_weights_that_are_trained_along(pretrained, tm
     assert sum(np.load(tmp_path / "small.npz")[n].size for n in names) == (
         hyper.count_params() - frozen
     )
+
+
+def test_an_adapter_does_not_depend_on_what_was_frozen_since(pretrained, tmp_path):
+    hyper = adapter(pretrained[0])
+    hyper.save_adapter(tmp_path / "before.npz")
+    hyper.trainable = False
+    hyper.save_adapter(tmp_path / "frozen.npz")
+    names = list(np.load(tmp_path / "before.npz"))
+    assert list(np.load(tmp_path / "frozen.npz")) == names
+    # A base that is thawed is trained, and would be lost.
+    hyper.trainable = True
+    hyper.get_target().get_layer("a").kernel.trainable = True
+    hyper.save_adapter(tmp_path / "thawed.npz")
+    more = set(np.load(tmp_path / "thawed.npz")) - set(names)
+    assert [name.split("/")[:2] for name in more] == [["a", "kernel"]]
+
+
+def test_the_generator_that_was_chosen_is_in_the_file(rng, tmp_path, monkeypatch):
+    hyper = Hypernetwork(make_dense())
+    x = rng.normal(size=(4, 5)).astype("float32")
+    hyper.save(tmp_path / "hyper.keras")
+    # Another version may choose another.
+    monkeypatch.setattr("keras_hyper.models.hypernetwork.default_for", None)
+    again = keras.saving.load_model(tmp_path / "hyper.keras")
+    np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
 
 
 def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
@@ -170,3 +202,7 @@ def test_hyper_layers_can_be_targets(rng):
     assert any("embedding" in path for path in hyper.weight_paths)
     one = to_numpy(hyper(x[:1], condition=c[0]))
     np.testing.assert_allclose(to_numpy(hyper(x, condition=c))[:1], one, rtol=1e-4, atol=1e-5)
+    alone = Hypernetwork(target, generator=ChunkedGenerator(6))
+    plain = bake(alone)
+    assert [type(layer) for layer in plain.layers] == [layers.Dense, layers.Dense]
+    np.testing.assert_allclose(to_numpy(plain(x)), to_numpy(alone(x)), rtol=1e-5, atol=1e-6)
