@@ -3,6 +3,7 @@
 from keras_hyper.conditions import MagnitudeInvariantEncoding as MagnitudeInvariantEncoding
 from keras_hyper.conditions import NoiseCondition as NoiseCondition
 from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
+from keras_hyper.export import export_saved_model as export_saved_model
 from keras_hyper.generators import ChunkedGenerator as ChunkedGenerator
 from keras_hyper.generators import Generator as Generator
 from keras_hyper.generators import LinearGenerator as LinearGenerator
@@ -66,6 +67,7 @@ __all__ = [
     "TiledKernelGenerator",
     "bake",
     "clone",
+    "export_saved_model",
     "plan",
     "summary",
 ]

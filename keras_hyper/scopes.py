@@ -1,18 +1,22 @@
-"""What our classes do while a model is constructed a second time.
+"""What our classes do while a model is constructed a second time, or exported.
 
 `clone` and `bake` both construct a model again from its configuration
 (`keras_hyper.models.rebuild`). What differs is what our own classes do
-meanwhile, and that is what the two scopes here tell them.
+meanwhile, and that is what two of the scopes here tell them. The third gives
+generated weights to what would generate them.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 
 _baking: ContextVar[bool] = ContextVar("keras_hyper_baking", default=False)
 _cloning: ContextVar["SharedCopies | None"] = ContextVar("keras_hyper_cloning", default=None)
+
+_given: ContextVar[Mapping[int, Any] | None] = ContextVar("keras_hyper_given", default=None)
 
 
 class SharedCopies:
@@ -64,3 +68,23 @@ def bake_scope() -> Iterator[None]:
         yield
     finally:
         _baking.reset(token)
+
+
+def given(owner: Any) -> Any:
+    """Returns the weights that `owner` is to use, None if it is to generate them."""
+    return (_given.get() or {}).get(id(owner))
+
+
+@contextlib.contextmanager
+def weights_scope(weights: Mapping[int, Any]) -> Iterator[None]:
+    """Within it, slots and hypernetworks use weights that are given.
+
+    Args:
+        weights: By the `id` of the slot a kernel, by that of the hypernetwork a
+            dict from path to tensor. Who is not in it generates.
+    """
+    token = _given.set(weights)
+    try:
+        yield
+    finally:
+        _given.reset(token)

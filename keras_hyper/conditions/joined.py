@@ -53,8 +53,8 @@ class JoinedCondition(keras.layers.Layer):
         if not listed:
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
         self.parts = [_part(part) for part in listed]
-        # Of values with a row for each sample, for the layers.
-        self._ranks = [2] * len(listed)
+        # Shapes of values with a row for each sample, of the parts that are built.
+        self._shapes: list[Any] = [None] * len(listed)
 
     @property
     def takes_values(self) -> bool:
@@ -100,8 +100,7 @@ class JoinedCondition(keras.layers.Layer):
         """Builds the parts."""
         for i, (part, shape) in enumerate(self._pairs(values_shape, shapes=True)):
             if isinstance(part, keras.layers.Layer):
-                shape = _with_rows(part, shape)
-                self._ranks[i] = 2 if shape is None else len(shape)
+                self._shapes[i] = shape = _with_rows(part, shape)
                 if not part.built:
                     part.build(shape)
 
@@ -132,7 +131,22 @@ class JoinedCondition(keras.layers.Layer):
             return len(value.shape) == 0
         if isinstance(part, int):
             return len(value.shape) == 1
-        return len(value.shape) < len(_with_rows(part, None) or range(self._ranks[i]))
+        shape = _with_rows(part, self._shapes[i])
+        return len(value.shape) < (2 if shape is None else len(shape))
+
+    def value_specs(self) -> list[keras.KerasTensor]:
+        """Returns shape and dtype of the values of a call with a row for each sample."""
+        specs = []
+        for i, part in enumerate(self.parts):
+            if isinstance(part, int):
+                specs.append(keras.KerasTensor((None, part), dtype=keras.config.floatx()))
+            elif isinstance(part, TaskEmbedding):
+                specs.append(keras.KerasTensor((None,), dtype="int32"))
+            elif not isinstance(part, NoiseCondition):
+                shape = (None, *(_with_rows(part, self._shapes[i]) or (None,))[1:])
+                dtype = part.inputs[0].dtype if hasattr(part, "inputs") else keras.config.floatx()
+                specs.append(keras.KerasTensor(shape, dtype=dtype))
+        return specs
 
     def check(self, values: Any) -> None:
         """Raises if the values have the wrong shape or type.

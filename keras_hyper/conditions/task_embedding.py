@@ -34,8 +34,9 @@ class TaskEmbedding(keras.layers.Layer):
     Raises:
         TypeError: If the ids are not integers.
         ValueError: If an id is negative or too large. Inside compiled code the
-            values are not known; there such an id, or one that is no whole
-            number, gives a row of NaN, so that it cannot pass unnoticed.
+            values are not known. There TensorFlow raises an
+            `InvalidArgumentError`, for an id that is no whole number, too; XLA,
+            JAX and PyTorch give a row of NaN.
 
     Examples:
         >>> import keras
@@ -74,6 +75,8 @@ class TaskEmbedding(keras.layers.Layer):
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
         if keras.backend.is_float_dtype(keras.backend.standardize_dtype(ids.dtype)):
             known = ops.logical_and(known, ops.equal(ids, ops.floor(ids)))
+        if keras.backend.backend() == "tensorflow":
+            _assert_known(known, ids, self)
         places = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
         rows = ops.cast(ops.take(self.embeddings, places, axis=0), self.compute_dtype)
         missing = ops.full_like(rows, float("nan"))
@@ -120,3 +123,14 @@ class TaskEmbedding(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
         return {**super().get_config(), "num_tasks": self.num_tasks, "dim": self.dim}
+
+
+def _assert_known(known: Any, ids: Any, layer: TaskEmbedding) -> None:
+    """Raises when a graph of TensorFlow's is run, where a NaN may get lost.
+
+    Its fused kernels make zeros of NaN in a ReLU. XLA leaves the assertion out.
+    """
+    import tensorflow as tf
+
+    message = f"`ids` must be in [0, {layer.num_tasks - 1}], tasks of TaskEmbedding '{layer.name}':"
+    tf.debugging.Assert(tf.reduce_all(known), [message, ids])

@@ -1,15 +1,14 @@
 """The small part of a hypernetwork in a file of its own."""
 
-import contextlib
-import os
 import pathlib
-import tempfile
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_hyper.files import replacing
+from keras_hyper.models.graph import variable_name
 from keras_hyper.models.target import finish_loading
 from keras_hyper.ops import at_least_float32
 
@@ -24,16 +23,8 @@ def save_adapter(model: keras.Model, path: Any) -> None:
     path = _checked(path)
     # NumPy's files have no bfloat16.
     arrays = {name: ops.convert_to_numpy(_wide(v)) for name, v in _small_part(model).items()}
-    # Renamed when it is whole: a file that was there is not lost to a full disk.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_adapter(model: keras.Model, path: Any) -> None:
@@ -76,7 +67,7 @@ def _small_part(model: Any) -> dict[str, Any]:
     for name, variables in parts.items():
         for i, variable in enumerate(variables):
             if id(variable) not in left_out:
-                small[f"{name}/{i}/{variable.name}"] = variable
+                small[f"{name}/{i}/{variable_name(variable)}"] = variable
                 left_out.add(id(variable))  # A shared generator is written once.
     return small
 

@@ -1,5 +1,7 @@
 """Checks of the arguments of a `Hypernetwork`."""
 
+import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,9 +65,10 @@ def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
         )
     if strength is None:
         return
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or strength < 0:
+    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
+    if not number or not 0 <= float(strength) < math.inf:
         raise ValueError(
-            "`output_regularization` must be None or a number of at least 0. Received: "
+            "`output_regularization` must be None or a finite number of at least 0. Received: "
             f"output_regularization={strength!r}"
         )
     if not tasks or len(condition.parts) > 1:

@@ -48,6 +48,10 @@ class HypernetworkAt(keras.Model):
                 f"Hypernetwork '{self.hypernetwork.name}' takes no condition that could be fixed: "
                 "use it as it is."
             )
+        if any(value is None for value in keras.tree.flatten(condition)) or condition is None:
+            raise ValueError(
+                f"`condition` must be {joined.describe()}. Received: condition={condition!r}"
+            )
         values = joined.tensors(condition)
         if joined.rows(values) is not None:
             raise ValueError(

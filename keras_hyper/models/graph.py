@@ -2,10 +2,14 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+
+# What Keras calls a variable that was given no name.
+_MADE_UP = re.compile(r"variable(_\d+)?")
 
 # Where a layer sits in its parent: attribute names, list indices, dict keys.
 Place = tuple[Any, ...]
@@ -30,7 +34,8 @@ def children(layer: keras.layers.Layer) -> dict[Place, keras.layers.Layer]:
     # Keras's list of all sublayers says nothing about their places, except here.
     attributes["_layers"] = layer.layers if isinstance(layer, keras.Sequential) else ()
     for name, value in attributes.items():
-        if name != "_modules":
+        # TensorFlow keeps a second list of what it tracks.
+        if name != "_modules" and not name.startswith("_self_"):
             visit((name,), value)
     return found
 
@@ -93,7 +98,8 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
     """Returns the weights of a model with their paths, in the order of its layers.
 
     `variable.path` has the scopes in it that were open when a layer was built, which
-    are others in a file that was loaded.
+    are others in a file that was loaded. So are names that Keras made up for the layers
+    of a class of the user's own: these go by the attribute that holds them.
 
     Args:
         model: A built model or layer.
@@ -106,22 +112,40 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
         if id(layer) in seen:
             return
         seen.add(id(layer))
-        below = [*(layer.layers if isinstance(layer, keras.Model) else ()), *_values(layer)]
+        held = children(layer)
+        places: dict[int, Place] = {}
+        for place, child in held.items():
+            places.setdefault(id(child), place)
+        below = [*(layer.layers if isinstance(layer, keras.Model) else ()), *held.values()]
         inner = {id(v) for child in below for v in child.weights}
         for v in layer.weights:
             if id(v) not in inner and id(v) not in seen:
                 seen.add(id(v))
-                path = _free(f"{prefix}{v.name}", found)
+                path = _free(f"{prefix}{variable_name(v)}", found)
                 found[path] = NamedWeight(path, v, layers)
         for child in below:
-            visit(f"{prefix}{child.name}/", (*layers, child))
+            name = _name(layer, child, places.get(id(child)))
+            visit(f"{prefix}{name}/", (*layers, child))
 
     visit("", (model,))
     return list(found.values())
 
 
-def _values(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    return list(children(layer).values())
+def variable_name(variable: keras.Variable) -> str:
+    """Returns the name of a variable, without the number of one that Keras made up."""
+    return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
+
+
+def _name(parent: keras.layers.Layer, child: keras.layers.Layer, place: Place | None) -> str:
+    """Returns a name of a child that is the same when the parent is constructed again."""
+    # Keras's own layers and models construct their children with names.
+    if place is None or type(parent).__module__.startswith("keras."):
+        return child.name
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(child).__name__)
+    made_up = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+    if not re.fullmatch(rf"{made_up}(_\d+)?", child.name):
+        return child.name
+    return "/".join(map(str, place))
 
 
 def _free(path: str, taken: Mapping[str, Any]) -> str:

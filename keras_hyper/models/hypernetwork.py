@@ -22,6 +22,7 @@ from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.scopes import given
 from keras_hyper.weights import COMPOSITIONS, GeneratedWeight
 
 
@@ -64,7 +65,8 @@ class Hypernetwork(keras.Model):
             Factors of what starts at zero would do nothing: such weights stay
             ordinary.
         base_trainable: Whether the target's own weights are trained below
-            the generated ones. They are frozen, in the target too, if not.
+            the generated ones, and their regularizers act on them alone. They are
+            frozen, in the target too, if not.
         state_per_task: Whether moving averages and other state of the target are
             kept for each task. `condition` must have a `TaskEmbedding`.
         output_regularization: Float, the strength of the regulariser that keeps
@@ -126,17 +128,20 @@ class Hypernetwork(keras.Model):
         self._paths_of_file = paths_of_file
         self.supports_masking = True
         self._given = Opaque(as_model(deserialize_shared(target)))
-        self.generator = as_generators(generator)
         self.condition: Any = None
         if condition is not None:
             part = deserialize_shared(condition)
             self.condition = part if isinstance(part, JoinedCondition) else JoinedCondition(part)
+        # After the condition: one that is chosen in `build` has the same place among the weights.
+        self.generator = as_generators(generator)
         self.include = include
         self.composition = one_of("composition", composition, COMPOSITIONS)
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
-        self.output_regularization = output_regularization
         check_tasks(self.condition, self.state_per_task, output_regularization)
+        self.output_regularization = (
+            None if output_regularization is None else float(output_regularization)
+        )
         self.slots: list[GeneratedWeight] = []
         self.weight_paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
@@ -247,6 +252,7 @@ class Hypernetwork(keras.Model):
         if (
             condition is None
             and self.condition is not None
+            and self.condition.takes_values
             and isinstance(inputs, dict)
             and set(inputs) == {"inputs", "condition"}
         ):
@@ -289,6 +295,9 @@ class Hypernetwork(keras.Model):
 
     def _weights(self, vector: Any, training: Any = None) -> dict[str, Any]:
         """Returns the generated weights, by path."""
+        weights = given(self)
+        if weights is not None:
+            return weights
         made = generate(self.slots, vector, training, penalise=True)
         return dict(zip(self.weight_paths, made, strict=True))
 
@@ -326,8 +335,16 @@ class Hypernetwork(keras.Model):
                 a task is missing.
         """
         self._check_built("apply")
-        if self.state_per_task and task is None:
-            raise ValueError("With state_per_task=True `apply` needs a `task`. Received: task=None")
+        if not isinstance(weights, Mapping):
+            raise TypeError(
+                "`weights` must be a dict from path to tensor, as `generate` returns it. Received: "
+                f"weights={weights!r} (of type {type(weights).__name__})"
+            )
+        if self.state_per_task is (task is None):
+            raise ValueError(
+                "`apply` needs a `task` with state_per_task=True, and takes none without. "
+                f"Received: task={task!r}"
+            )
         missing = sorted(set(self.weight_paths) - set(weights))
         unknown = sorted(set(weights) - set(self.weight_paths))
         if missing or unknown:
@@ -344,7 +361,15 @@ class Hypernetwork(keras.Model):
                     f"`weights['{path}']` must have shape {shapes[path]}, with or without a batch "
                     f"axis in front. Received: a tensor of shape {shape}"
                 )
-        task = None if not self.state_per_task else ops.convert_to_tensor(task)
+        if task is not None:
+            task = ops.convert_to_tensor(task)
+            self.condition.task_embedding.check(task)
+            rows = any(len(w.shape) > len(shapes[path]) for path, w in tensors.items())
+            if len(task.shape) > int(rows):
+                raise ValueError(
+                    "`task` must be one id for one set of weights. Received: `task` of shape "
+                    f"{tuple(task.shape)}"
+                )
         return self.target(inputs, weights=tensors, task=task, training=training)
 
     def bake(self, condition: Any = None) -> keras.Model:
@@ -418,7 +443,8 @@ class Hypernetwork(keras.Model):
         self._check_built("end_task")
         tasks = self.condition.task_embedding.num_tasks
         task = self.kept.next() if task is None else task
-        if not isinstance(task, int | np.integer) or not 0 <= task < tasks:
+        known = isinstance(task, int | np.integer) and not isinstance(task, bool)
+        if not known or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
         self.kept.keep(task, vector, generate(self.slots, vector))

@@ -124,6 +124,8 @@ def plan(
         >>> hyper = Hypernetwork(target, generator=chosen.generator)
     """
     budget = positive_int("budget", budget)
+    if condition_dim is not None:
+        condition_dim = positive_int("condition_dim", condition_dim)
     kind = one_of("kind", kind, _KINDS)
     one_of("composition", composition, COMPOSITIONS)
     if not isinstance(target, keras.Model) or not target.built:
@@ -133,7 +135,10 @@ def plan(
         )
     weights = divide(target, include, composition).included
     if not weights:
-        raise ValueError(f"All weights of '{target.name}' are frozen, and none can be replaced.")
+        raise ValueError(
+            f"None of the weights of '{target.name}' can be generated with include={include!r} and "
+            f"composition={composition!r}."
+        )
     choices = list(_choices(kind, weights, composition, condition_dim))
     best = _best(choices, budget)
     if best is None:

@@ -22,7 +22,7 @@ def build_target(model: keras.Model, shapes: Any, dtypes: Any) -> None:
     if model.built and all(layer.built for layer in walk(model)):
         return
     try:
-        model(_stand_ins(shapes, dtypes))
+        model(stand_ins(shapes, dtypes))
     except Exception as error:
         raise ValueError(
             f"The target '{model.name}' ({type(model).__name__}) cannot be built for inputs of "
@@ -30,12 +30,13 @@ def build_target(model: keras.Model, shapes: Any, dtypes: Any) -> None:
         ) from error
 
 
-def _stand_ins(shapes: Any, dtypes: Any) -> Any:
+def stand_ins(shapes: Any, dtypes: Any) -> Any:
+    """Returns symbolic inputs of any batch size, of shapes and dtypes in one structure."""
     if isinstance(shapes, dict):
-        return {k: _stand_ins(v, (dtypes or {}).get(k)) for k, v in shapes.items()}
+        return {k: stand_ins(v, (dtypes or {}).get(k)) for k, v in shapes.items()}
     if shapes and isinstance(shapes[0], list | tuple):
         dtypes = dtypes or [None] * len(shapes)
-        return [_stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
+        return [stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
     # Built for the batch size of its first call, a model would take no other.
     return keras.KerasTensor((None, *shapes[1:]), dtype=dtypes or keras.config.floatx())
 

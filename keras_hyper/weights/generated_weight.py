@@ -15,6 +15,7 @@ from keras_hyper.initializers import weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.scopes import given
 from keras_hyper.weights.composition import COMPOSITIONS, compose, generated_part
 from keras_hyper.weights.normalization import WeightNormalization
 
@@ -209,6 +210,9 @@ class GeneratedWeight(keras.layers.Layer):
 
     def call(self, condition: Any = None, training: Any = None) -> Kernel:
         """Returns the weight."""
+        kernel = given(self)
+        if kernel is not None:
+            return kernel
         kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
         kernel = self.finish(kernel, training)
         if self.regularizer is not None and self.conditioned:

@@ -67,6 +67,18 @@ def test_wrong_ids_in_compiled_code_give_nan():
     assert np.isnan(outputs[1:]).all()
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a graph of TensorFlow's")
+@pytest.mark.parametrize("ids", [[1, -1], [5, 0]])
+def test_wrong_ids_stop_a_graph_of_tensorflow(ids):
+    import tensorflow as tf
+
+    inputs = keras.Input((), dtype="int32")
+    hidden = keras.layers.Dense(4, activation="relu")(TaskEmbedding(5, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1)(hidden))  # A ReLU can make 0 of NaN.
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be in \[0, 4\]"):
+        model.predict(np.array(ids), verbose=0)
+
+
 def test_half_precision_does_not_round_ids():
     keras.config.set_dtype_policy("mixed_float16")
     tasks = TaskEmbedding(5000, 4)
@@ -79,6 +91,7 @@ def test_half_precision_does_not_round_ids():
         return
     rows = tasks.embeddings.numpy()[[2049, 4097]].astype("float16")
     np.testing.assert_array_equal(model.predict(ids, verbose=0), rows)
+    model.compile(jit_compile=JIT)
     assert np.isnan(model.predict(np.array([0.5, -0.5]), verbose=0)).all()
 
 

@@ -197,6 +197,12 @@ def one(**kwargs):
     return Hypernetwork(make_dense(), **{"generator": chunks(), **kwargs})
 
 
+def per_task():
+    return Hypernetwork(
+        make_normalized(), chunks(), condition=TaskEmbedding(2, 3), state_per_task=True
+    )
+
+
 def fixed():
     return keras.Sequential([keras.Input(batch_shape=(4, 5)), layers.Dense(3)])
 
@@ -336,12 +342,43 @@ REFUSED = {
         ValueError,
         "at least 0",
     ),
+    "strength of nothing": (
+        lambda: one(condition=TaskEmbedding(2, 2), output_regularization=float("nan")),
+        ValueError,
+        "finite number",
+    ),
     "kept": (lambda: one(condition=3, output_regularization=1), ValueError, "needs condition="),
     "end": (lambda: one(condition=3).end_task(), ValueError, "keeps no weights"),
     "end unknown": (
         lambda: one(condition=TaskEmbedding(2, 2), output_regularization=1).end_task(2),
         ValueError,
         r"must be in \[0, 1\]",
+    ),
+    "end Boolean": (
+        lambda: one(condition=TaskEmbedding(2, 2), output_regularization=1).end_task(True),
+        ValueError,
+        r"must be in \[0, 1\]. Received: task=True",
+    ),
+    "at None": (
+        lambda: one(condition=TaskEmbedding(3, 2)).at(None),
+        ValueError,
+        "must be task ids below 3. Received: condition=None",
+    ),
+    "apply no dict": (lambda: one().apply([1], X), TypeError, "must be a dict from path to tensor"),
+    "apply a task": (
+        lambda: one().apply({}, X, task=1),
+        ValueError,
+        "takes none without",
+    ),
+    "apply an unknown task": (
+        lambda: per_task().apply(per_task().generate(0), X, task=3),
+        ValueError,
+        r"`ids` must be in \[0, 1\]",
+    ),
+    "apply several tasks": (
+        lambda: per_task().apply(per_task().generate(0), X, task=[0, 1, 1, 0]),
+        ValueError,
+        "must be one id for one set",
     ),
     "apply": (
         lambda: one().apply({"a/kernel": np.ones((5, 6)), "c": 1}, X),

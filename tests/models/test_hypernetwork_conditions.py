@@ -119,6 +119,14 @@ def test_a_layer_makes_the_condition_from_one_value_at_the_first_call(x):
     assert hyper(x, condition=np.ones((4, 6), "float32")).shape == (4, 3)
 
 
+def test_inputs_of_that_name_are_left_alone_beside_noise(rng):
+    inputs = {name: keras.Input((5,), name=name) for name in ("inputs", "condition")}
+    target = keras.Model(inputs, layers.Dense(3)(inputs["inputs"] + inputs["condition"]))
+    hyper = hyper_of(target, condition=NoiseCondition(3))
+    ones = np.ones((4, 5), "float32")
+    assert hyper({"inputs": ones, "condition": ones}).shape == (4, 3)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_noise_is_drawn_once_for_what_is_generated_without_inputs(shared, x):
     noise = NoiseCondition(2, shared=shared)

@@ -166,6 +166,58 @@ def test_a_subclassed_target_is_built_from_its_file_alone(rng, tmp_path):
     )
 
 
+@keras.saving.register_keras_serializable("files")
+class Unnamed(keras.Model):
+    """Layers and a weight that Keras makes up names for."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.rest = layers.Dense(6), [layers.Dense(6), layers.Dense(6)]
+        self.gain = self.add_weight(shape=(6,), initializer="ones")
+
+    def call(self, inputs):
+        x = self.first(inputs)
+        for layer in self.rest:
+            x = keras.ops.tanh(layer(x))
+        return x * self.gain
+
+
+def test_names_that_keras_makes_up_do_not_matter(rng, tmp_path):
+    x = rng.normal(size=(4, 6)).astype("float32")
+    generator = {"rest": ChunkedGenerator(8), "*": LowRankGenerator(2)}
+    hyper = Hypernetwork(Unnamed(), generator=generator, include=["first/kernel", "rest/1"])
+    hyper(x)
+    assert hyper.weight_paths == ["first/kernel", "rest/1/kernel", "rest/1/bias"]
+    for v in hyper.trainable_variables:
+        v.assign(v.numpy() + 0.1)
+    hyper.save(tmp_path / "hyper.keras")
+    hyper.save_adapter(tmp_path / "small.npz")
+    layers.Dense(1), layers.Dense(1)  # Counters are others in the next process.
+    again = keras.saving.load_model(tmp_path / "hyper.keras")
+    np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-5, atol=1e-6)
+    other = Hypernetwork(Unnamed(), generator=generator, include=["first/kernel", "rest/1"])
+    other(x)
+    other.load_adapter(tmp_path / "small.npz")
+    np.testing.assert_allclose(to_numpy(other(x)), to_numpy(hyper(x)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("generator", [None, ChunkedGenerator(5)])
+def test_a_file_goes_on_with_the_optimizer(generator, rng, tmp_path):
+    hyper = Hypernetwork(make_dense(), generator=generator, condition=TaskEmbedding(3, 8))
+    data = {"inputs": rng.normal(size=(4, 5)), "condition": np.array([0, 1, 2, 1], "int32")}
+    y = np.ones((4, 3))
+    hyper.compile("adam", "mse")
+    hyper.fit(data, y, verbose=0)
+    hyper.save(tmp_path / "hyper.keras")
+    again = keras.saving.load_model(tmp_path / "hyper.keras")
+    for a, b in zip(again.weights, hyper.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(a.value), to_numpy(b.value))
+    for model in (hyper, again):
+        model.fit(data, y, verbose=0)
+    for a, b in zip(again.weights, hyper.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(a.value), to_numpy(b.value), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras cannot export it")
 @pytest.mark.parametrize("make", [make_dense, make_normalized, make_lstm])
 @pytest.mark.parametrize("how", ["static", "at", "one", "per sample"])

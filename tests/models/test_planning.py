@@ -4,7 +4,14 @@ import keras
 import pytest
 from keras import layers
 
-from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TiledKernelGenerator, plan
+from keras_hyper import (
+    ChunkedGenerator,
+    Hypernetwork,
+    LowRankGenerator,
+    TaskEmbedding,
+    TiledKernelGenerator,
+    plan,
+)
 from models.targets import make_dense, make_lstm
 
 CLASSES = {
@@ -77,6 +84,9 @@ def test_an_impossible_budget_is_refused_with_the_smallest_possible(kind):
         ((make_dense, 50, "*", None, "rank"), ValueError, "`kind` must be one of"),
         ((lambda: keras.Sequential([layers.Dense(2)]), 50), ValueError, "that is built"),
         ((make_dense, 50, "*conv"), ValueError, "matches none"),
+        ((make_dense, 50, []), ValueError, r"None of the weights .* include=\[\]"),
+        ((make_dense, 50, "*", -3), ValueError, "`condition_dim` must be a positive integer"),
+        ((make_dense, 50, "*", TaskEmbedding(3, 4)), TypeError, "`condition_dim` must be a"),
     ],
 )
 def test_refused(arguments, error, message):

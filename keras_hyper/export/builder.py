@@ -1,0 +1,249 @@
+"""Endpoints as TensorFlow functions, and the SavedModel that has them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.export.folding import Folded
+from keras_hyper.export.interface import Specs, Tensors
+from keras_hyper.models.graph import walk
+from keras_hyper.scopes import weights_scope
+
+Run = Callable[[Tensors], Tensors]
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """A function that a SavedModel has.
+
+    Attributes:
+        inputs: Shapes and dtypes by name.
+        run: From a dict of TensorFlow's tensors to another.
+        compiled: Whether XLA compiles it.
+    """
+
+    inputs: Specs
+    run: Run
+    compiled: bool = False
+
+    def function(self) -> Any:
+        """Returns it as a `tf.function` of tensors in the order of `inputs`."""
+        tf = tensorflow()
+        specs = [
+            tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in self.inputs.items()
+        ]
+
+        def endpoint(*tensors: Any) -> Tensors:
+            # A signature takes tensors of any rank, and the kernels of some operations
+            # end the process, and so the server, at a wrong one.
+            checked = [
+                tf.ensure_shape(tensor, spec.shape)
+                for tensor, spec in zip(tensors, specs, strict=True)
+            ]
+            return self.run(dict(zip(self.inputs, checked, strict=True)))
+
+        compiled = True if self.compiled else None
+        return tf.function(endpoint, input_signature=specs, autograph=False, jit_compile=compiled)
+
+
+class Builder:
+    """Collects endpoints of a model, and writes them.
+
+    Args:
+        model: The model.
+        folded: Its weights that are stored rather than generated, or None.
+
+    Attributes:
+        endpoints: By name.
+        left_out: Why an endpoint is not among them, by name.
+
+    Raises:
+        ValueError: If the backend writes no SavedModels, or the model keeps states.
+    """
+
+    def __init__(self, model: keras.Model, folded: Folded | None) -> None:
+        self.backend = keras.backend.backend()
+        if self.backend not in ("tensorflow", "jax"):
+            raise ValueError(
+                "A SavedModel can be written with the TensorFlow and the JAX backend. Received: "
+                f"KERAS_BACKEND={self.backend}. Load the model from its `.keras` file there."
+            )
+        tf = tensorflow()
+        self.folded = folded
+        self.endpoints: dict[str, Endpoint] = {}
+        self.left_out: dict[str, str] = {}
+        self._model = model
+        self._tables = [layer for layer in walk(model) if hasattr(layer, "lookup_table")]
+        self._variables = [*model.variables, *(folded.variables if folded else [])]
+        self._copies = []
+        if self.backend == "jax":
+            self._copies = [tf.Variable(keras.ops.convert_to_numpy(v)) for v in self._variables]
+        for layer in walk(model):
+            if getattr(layer, "stateful", False):
+                raise ValueError(
+                    f"Layer '{layer.name}' keeps its states from call to call (stateful=True), and "
+                    "the clients of a server would share them. Make it with stateful=False, and "
+                    "use the endpoints `initial_state` and `step`."
+                )
+
+    def add(
+        self,
+        name: str,
+        inputs: Specs,
+        run: Run,
+        compiled: bool = False,
+        one_for_all: Sequence[str] = (),
+    ) -> None:
+        """Adds an endpoint.
+
+        Args:
+            name: Its name.
+            inputs: What it takes. Axes without a length may have any; all first axes
+                have the same, and so have the second ones.
+            run: From a dict of tensors of the model's backend to another.
+            compiled: Whether XLA compiles it.
+            one_for_all: Inputs of which one row is used for the whole batch.
+        """
+        run = self._with_folded(run)
+        in_tensorflow = self._converted(run, inputs)
+        if one_for_all:
+            single = {
+                n: keras.KerasTensor(s.shape[1:] if n in one_for_all else s.shape, dtype=s.dtype)
+                for n, s in inputs.items()
+            }
+            one = self._converted(run, single)
+            in_tensorflow = _switched(one, in_tensorflow, one_for_all)
+        self.endpoints[name] = Endpoint(inputs, in_tensorflow, compiled)
+
+    def add_initial_state(self, states: Mapping[str, Any]) -> None:
+        """Adds an endpoint with the states that `batch_size` sequences start with.
+
+        Args:
+            states: Arrays of one row, by name.
+        """
+
+        def run(tensors: Tensors) -> Tensors:
+            repeat, size = tensorflow().repeat, tensors["batch_size"]
+            return {name: repeat(row, size, axis=0) for name, row in states.items()}
+
+        batch_size = {"batch_size": keras.KerasTensor((), dtype="int32")}
+        self.endpoints["initial_state"] = Endpoint(batch_size, run)
+
+    def add_text(self, layer: keras.layers.Layer, inputs: Specs) -> None:
+        """Adds an endpoint that takes strings, which a layer makes into ids.
+
+        Args:
+            layer: A layer from strings to ids.
+            inputs: What the model takes: ids, and nothing else.
+        """
+        kinds = (keras.layers.StringLookup, keras.layers.TextVectorization)
+        if not isinstance(layer, kinds):
+            raise TypeError(
+                "`text` must be a keras.layers.StringLookup or TextVectorization. Received: "
+                f"text={layer!r} (of type {type(layer).__name__})"
+            )
+        if self.backend != "tensorflow":
+            raise ValueError(
+                f"`text` needs the TensorFlow backend. Received: KERAS_BACKEND={self.backend}"
+            )
+        if len(inputs) != 1 or keras.backend.is_float_dtype(next(iter(inputs.values())).dtype):
+            raise ValueError(
+                "`text` is for models that take ids alone. This model takes "
+                f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
+            )
+        (name, spec), serve = next(iter(inputs.items())), self.endpoints["serving_default"].run
+        shape = spec.shape if isinstance(layer, kinds[0]) else (None,)
+
+        def run(tensors: Tensors) -> Tensors:
+            ids = tensorflow().cast(layer(tensors["text"]), spec.dtype)
+            return serve({name: tensorflow().ensure_shape(ids, spec.shape)})
+
+        self._tables.append(layer)
+        strings = keras.KerasTensor(shape, dtype="string")
+        self.endpoints["serve_text"] = Endpoint({"text": strings}, run)
+
+    def leave_out(self, names: Sequence[str], error: Exception) -> None:
+        """Notes why there are no such endpoints."""
+        self.left_out.update(dict.fromkeys(names, str(error)))
+
+    def write(self, folder: Any) -> None:
+        """Writes the SavedModel.
+
+        Args:
+            folder: Where to.
+        """
+        tf = tensorflow()
+        module = tf.Module()
+        functions = {name: endpoint.function() for name, endpoint in self.endpoints.items()}
+        signatures = {name: f.get_concrete_function() for name, f in functions.items()}
+        variables = {id(v): v for f in signatures.values() for v in f.variables}
+        module.all_variables = list(variables.values())
+        module.tables = self._tables
+        for name, function in functions.items():
+            setattr(module, "serve" if name == "serving_default" else name, function)
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+    def _with_folded(self, run: Run) -> Run:
+        def folded(tensors: Tensors) -> Tensors:
+            with weights_scope(self.folded.weights_of() if self.folded else {}):
+                return run(tensors)
+
+        return folded
+
+    def _converted(self, run: Run, inputs: Specs) -> Run:
+        """Returns a function of TensorFlow's tensors."""
+        if self.backend == "tensorflow":
+            return run
+        from jax.experimental import jax2tf
+
+        def pure(values: Any, tensors: Tensors) -> Tensors:
+            pairs = list(zip(self._variables, values, strict=True))
+            with keras.StatelessScope(pairs) as scope:
+                outputs = run(tensors)
+            changed = [v.path for v, old in pairs if scope.get_current_value(v) is not old]
+            if changed:
+                raise ValueError(
+                    f"Model '{self._model.name}' changes {changed} when it is called, such as the "
+                    "state of random numbers, and a SavedModel made on JAX would not. Export it "
+                    "with the TensorFlow backend."
+                )
+            return outputs
+
+        shapes = {name: _polymorphic(spec.shape) for name, spec in inputs.items()}
+        converted = jax2tf.convert(pure, polymorphic_shapes=[None, shapes], with_gradient=False)
+        return lambda tensors: converted(self._copies, tensors)
+
+
+def tensorflow() -> Any:
+    """Returns the module, or raises if it is not installed."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            "Writing a SavedModel needs TensorFlow, with the JAX backend too: pip install "
+            "tensorflow-cpu"
+        ) from error
+    return tf
+
+
+def _switched(one: Run, rows: Run, names: Sequence[str]) -> Run:
+    """Returns a function that takes one row of some inputs for the whole batch."""
+
+    def run(tensors: Tensors) -> Tensors:
+        tf = tensorflow()
+        first = {name: tensors[name][0] for name in names}
+        return tf.cond(
+            tf.equal(tf.shape(tensors[names[0]])[0], 1),
+            lambda: one({**tensors, **first}),
+            lambda: rows(tensors),
+        )
+
+    return run
+
+
+def _polymorphic(shape: Sequence[int | None]) -> str:
+    letters = ("b", "t", "u", "v", "w")
+    sizes = [letters[i] if n is None else str(n) for i, n in enumerate(shape)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

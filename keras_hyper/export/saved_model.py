@@ -1,0 +1,132 @@
+"""Writing a SavedModel with the endpoints that a model with generated weights needs."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.export.builder import Builder
+from keras_hyper.export.conditioned import NotSeparableError, conditioned
+from keras_hyper.export.folding import Folded
+from keras_hyper.export.interface import interface_of
+from keras_hyper.export.streaming import NotStreamableError, stream_of
+from keras_hyper.export.warmup import write_warmup
+from keras_hyper.files import replacing
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What `export_saved_model` wrote.
+
+    Attributes:
+        inputs: For each endpoint, the names of what it takes.
+        left_out: Endpoints that the model might have had, and why not.
+    """
+
+    inputs: dict[str, list[str]]
+    left_out: dict[str, str]
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: Any,
+    *,
+    fold: bool = True,
+    xla: bool = True,
+    streaming: bool | None = None,
+    text: keras.layers.Layer | None = None,
+    warmup: Sequence[Mapping[str, Any]] = (),
+    input_signature: Any = None,
+) -> Exported:
+    """Writes a SavedModel that serves without this package.
+
+    It has these endpoints (signatures), with named inputs and outputs and any
+    batch size:
+
+    - `serving_default`: the model, as in inference. A `Hypernetwork` also takes its
+      condition, a row for each sample, or one row for all.
+    - `serve_xla`: the same, compiled by XLA.
+    - `initial_state` and `step`, for recurrent models: one step, with all states as
+      inputs and, called `next_...`, as outputs. `initial_state` takes a `batch_size`.
+    - `generate` and `apply`, for conditioned models: from conditions to weights with a
+      row for each, and from inputs and weights to outputs. One row of weights is
+      used for all inputs.
+    - `serve_text`, with `text`: strings instead of ids.
+
+    Inputs and outputs of half precision are single here, which every client has. A
+    tensor of a wrong rank is refused; without that, it can end the process of a server.
+
+    Args:
+        model: A built model.
+        path: The folder to write. An older one is replaced when all is written, and
+            not before.
+        fold: Whether weights that depend on no input are stored as they are now,
+            rather than generated at every call.
+        xla: Whether to write `serve_xla`.
+        streaming: Whether to write `initial_state` and `step`. None: if the model
+            is recurrent and its single steps give what whole sequences give, which
+            is tried. True: raise otherwise.
+        text: A `keras.layers.StringLookup` or `TextVectorization` that makes the ids
+            that the model takes. With the TensorFlow backend.
+        warmup: Requests for `serving_default` and `serve_xla`, dicts from name to
+            array, that TensorFlow Serving replays when it loads the model; XLA
+            compiles for each batch size. Needs the package
+            `tensorflow-serving-api`.
+        input_signature: What the model takes, as for `keras.Model.export`, for
+            subclassed models, which do not tell.
+
+    Returns:
+        What was written, and what was left out and why.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If the model is not built, what it takes is not known, it
+            keeps states between calls, or cannot be streamed with `streaming=True`.
+
+    Examples:
+        >>> import keras, pathlib, tempfile
+        >>> from keras_hyper import HyperLSTM, export_saved_model
+        >>> model = keras.Sequential([keras.Input((None, 3)), HyperLSTM(4, hyper_units=2)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     exported = export_saved_model(model, pathlib.Path(folder) / "model")
+        >>> sorted(exported.inputs)
+        ['initial_state', 'serve_xla', 'serving_default', 'step']
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+    interface = interface_of(model, input_signature)
+    folded = Folded(model) if fold else None
+    build = Builder(model, folded)
+
+    build.add("serving_default", interface.inputs, interface.run, one_for_all=interface.conditions)
+    if xla:
+        build.add("serve_xla", interface.inputs, interface.run, compiled=True)
+    try:
+        halves = conditioned(model, interface)
+        if halves is not None:
+            build.add("generate", halves.generate_inputs, halves.generate)
+            build.add("apply", halves.apply_inputs, halves.apply, one_for_all=halves.weights)
+    except NotSeparableError as error:
+        build.leave_out(("generate", "apply"), error)
+    try:
+        stream = stream_of(model, interface, required=streaming)
+        if stream is not None:
+            build.add_initial_state(stream.start)
+            build.add("step", stream.inputs, stream.step)
+    except NotStreamableError as error:
+        if streaming:
+            raise
+        build.leave_out(("initial_state", "step"), error)
+    if text is not None:
+        build.add_text(text, interface.inputs)
+    with replacing(path, folder=True) as folder:
+        build.write(folder)
+        write_warmup(folder, pathlib.Path(path).name, build.endpoints, warmup)
+    return Exported(
+        {name: list(endpoint.inputs) for name, endpoint in build.endpoints.items()}, build.left_out
+    )

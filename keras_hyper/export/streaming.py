@@ -1,0 +1,235 @@
+"""One step of a recurrent model, with every state an input and an output."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyper.export.interface import Interface, Specs, Tensors, clean, widened
+from keras_hyper.models.graph import walk
+from keras_hyper.models.hypernetwork import Hypernetwork
+from keras_hyper.rnn import (
+    HyperGRUCell,
+    HyperLSTMCell,
+    HyperSimpleRNNCell,
+    LayerNormLSTMCell,
+)
+
+# Names of the states of cells; of others they are numbered.
+_STATES = {
+    keras.layers.SimpleRNNCell: ("h",),
+    keras.layers.GRUCell: ("h",),
+    keras.layers.LSTMCell: ("h", "c"),
+    LayerNormLSTMCell: ("h", "c"),
+    HyperSimpleRNNCell: ("h", "hyper_h"),
+    HyperGRUCell: ("h", "hyper_h"),
+    HyperLSTMCell: ("h", "c", "hyper_h", "hyper_c"),
+}
+_PROBE = 3  # Steps that are compared.
+
+
+class NotStreamableError(ValueError):
+    """Says why a model has no single steps."""
+
+
+class Stream:
+    """A recurrent model, step by step.
+
+    Args:
+        model: A built model.
+        interface: Its inputs and outputs. All inputs must have a time axis of any
+            length.
+
+    Attributes:
+        inputs: Shapes and dtypes of one step: inputs without time, then states.
+        start: The states that a sequence starts with, as arrays of one row.
+
+    Raises:
+        NotStreamableError: If the model cannot be run step by step.
+    """
+
+    def __init__(self, model: keras.Model, interface: Interface) -> None:
+        self.interface = interface
+        self.layers = recurrent_layers(model)
+        for name, spec in interface.inputs.items():
+            if len(spec.shape) < 2 or spec.shape[1] is not None:
+                raise NotStreamableError(
+                    f"Input '{name}' of shape {tuple(spec.shape)} has no time axis of any length. "
+                    "Make the model with keras.Input((None, features))."
+                )
+        self.start: dict[str, np.ndarray] = {}
+        for layer in self.layers:
+            states = map(widened, layer.get_initial_state(1))
+            self.start.update(zip(_names(layer), map(ops.convert_to_numpy, states), strict=True))
+        if len(self.start) < sum(len(_names(layer)) for layer in self.layers):
+            raise NotStreamableError(
+                f"Two recurrent layers have the same name: {[layer.name for layer in self.layers]}."
+            )
+        self.inputs: Specs = {
+            name: keras.KerasTensor((None, *spec.shape[2:]), dtype=spec.dtype)
+            for name, spec in interface.inputs.items()
+        }
+        for name, state in self.start.items():
+            shape = (None, *state.shape[1:])
+            self.inputs[name] = keras.KerasTensor(shape, dtype=str(state.dtype))
+        # Which outputs have a time axis that goes with that of the inputs.
+        outputs = interface.run(dict(interface.inputs))
+        self.timed = {
+            name for name, spec in outputs.items() if len(spec.shape) > 1 and spec.shape[1] is None
+        }
+
+    def step(self, tensors: Tensors) -> Tensors:
+        """Returns the outputs of one step, and the states after it as `next_...`."""
+        steps = {name: ops.expand_dims(tensors[name], axis=1) for name in self.interface.inputs}
+        with self._replaced(tensors) as after:
+            outputs = self.interface.run(steps)
+        for layer in self.layers:
+            if len(after.get(id(layer), [])) != 1:
+                raise NotStreamableError(
+                    f"Layer '{layer.name}' is called {len(after.get(id(layer), []))} times in one "
+                    "step, and has one state."
+                )
+        outputs = {
+            name: ops.squeeze(value, axis=1) if name in self.timed else value
+            for name, value in outputs.items()
+        }
+        for layer in self.layers:
+            (states,) = after[id(layer)]
+            names = (f"next_{name}" for name in _names(layer))
+            outputs.update(zip(names, map(widened, states), strict=True))
+        return outputs
+
+    @contextlib.contextmanager
+    def _replaced(self, tensors: Tensors) -> Iterator[dict[int, list[Any]]]:
+        """Within it, recurrent layers start from given states, and tell those after."""
+        after: dict[int, list[Any]] = {}
+
+        def replace(layer: Any) -> None:
+            loop = layer.inner_loop
+            given = [ops.cast(tensors[name], layer.cell.compute_dtype) for name in _names(layer)]
+
+            def inner_loop(
+                sequences: Any, initial_state: Any, mask: Any, training: Any = False
+            ) -> Any:
+                result = loop(sequences, given, mask, training=training)
+                after.setdefault(id(layer), []).append(keras.tree.flatten(result[2]))
+                return result
+
+            layer.inner_loop = inner_loop
+
+        try:
+            for layer in self.layers:
+                replace(layer)
+            yield after
+        finally:
+            for layer in self.layers:
+                with contextlib.suppress(AttributeError):
+                    del layer.inner_loop
+
+    def check(self) -> None:
+        """Raises if steps give something else than whole sequences.
+
+        A layer that looks along time, such as a convolution, does not show: the model is
+        run on a few steps at once, and one by one.
+        """
+        rng = np.random.default_rng(0)
+        sequences = {
+            name: _draw(rng, (2, _PROBE, *spec.shape[2:]), spec.dtype)
+            for name, spec in self.interface.inputs.items()
+        }
+        whole = _numpy(self.interface.run(sequences))
+        states: Tensors = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
+        steps = []
+        for t in range(_PROBE):
+            inputs = {name: value[:, t] for name, value in sequences.items()}
+            outputs = self.step({**inputs, **states})
+            states = {name: outputs.pop(f"next_{name}") for name in self.start}
+            steps.append(_numpy(outputs))
+        for name, value in whole.items():
+            alone = steps[-1][name]
+            if name in self.timed:
+                alone = np.stack([step[name] for step in steps], axis=1)
+            if alone.shape != value.shape or not np.allclose(alone, value, rtol=1e-2, atol=1e-3):
+                raise NotStreamableError(
+                    f"Output '{name}' of single steps is not that of the whole sequence: something "
+                    "in the model besides its recurrent layers looks along the time axis."
+                )
+
+
+def stream_of(model: keras.Model, interface: Interface, required: bool | None) -> Stream | None:
+    """Returns the steps of a model, None if it has none or none are wanted.
+
+    Args:
+        model: A built model.
+        interface: Its inputs and outputs.
+        required: Whether they are wanted; None if there are any.
+
+    Raises:
+        NotStreamableError: If they are not what whole sequences give.
+    """
+    if required is False:
+        return None
+    if not recurrent_layers(model):
+        if required:
+            raise NotStreamableError(f"Model '{model.name}' has no recurrent layers.")
+        return None
+    stream = Stream(model, interface)
+    try:
+        stream.check()
+    except NotStreamableError:
+        raise
+    except Exception as error:
+        raise NotStreamableError(
+            f"Model '{model.name}' cannot be run on one step: {type(error).__name__}: {error}"
+        ) from error
+    return stream
+
+
+def recurrent_layers(model: keras.Model) -> list[Any]:
+    """Returns the recurrent layers of a model.
+
+    Args:
+        model: The model.
+
+    Raises:
+        NotStreamableError: If one of them has no single steps.
+    """
+    layers = list(walk(model))
+    hidden = [layer.get_target() for layer in layers if isinstance(layer, Hypernetwork)]
+    layers += [inner for target in hidden for inner in walk(target)]
+    found = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
+    for layer in layers:
+        if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
+            raise NotStreamableError(f"Layer '{layer.name}' starts at the end of the sequence.")
+    for layer in found:
+        if layer.stateful:
+            raise NotStreamableError(
+                f"Layer '{layer.name}' keeps its states itself (stateful=True): clients of a "
+                "server would share them."
+            )
+    return found
+
+
+def _names(layer: Any) -> list[str]:
+    """Returns the names of the states of a layer, unique in the model."""
+    count = len(keras.tree.flatten(layer.cell.state_size))
+    suffixes: Sequence[str] = _STATES.get(type(layer.cell), ())
+    if len(suffixes) != count:
+        suffixes = [f"state_{i}" for i in range(count)]
+    return [f"{clean(layer.name)}_{suffix}" for suffix in suffixes]
+
+
+def _draw(rng: np.random.Generator, shape: Any, dtype: str) -> Any:
+    if any(n is None for n in shape):
+        raise NotStreamableError(f"An input has more than one axis of any length: {shape}.")
+    if keras.backend.is_float_dtype(dtype):
+        return ops.convert_to_tensor(rng.normal(size=shape), dtype=dtype)
+    # An id that every table has, and that is no padding.
+    return ops.ones(shape, dtype=dtype)
+
+
+def _numpy(tensors: Tensors) -> dict[str, Any]:
+    return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}

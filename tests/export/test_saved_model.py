@@ -1,0 +1,416 @@
+"""SavedModels: their endpoints, run where there is neither Keras nor this package."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from export.models import CASES, outputs_of, small_target, static
+from helpers import to_numpy
+from keras_hyper import (
+    HyperDense,
+    HyperLSTM,
+    Hypernetwork,
+    NoiseCondition,
+    TaskEmbedding,
+    export_saved_model,
+)
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras cannot export it"),
+    pytest.mark.xdist_group("export"),
+]
+ON_TENSORFLOW = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="needs TensorFlow's own functions"
+)
+# As two programs of the same sums, at outputs of size 1.
+CLOSE = 1e-5
+
+
+def alone(calls, folder):
+    """Runs calls in a process of their own; returns what they print."""
+    listed = []
+    for i, (path, endpoint, inputs, expected) in enumerate(calls):
+        np.savez(folder / f"{i}_inputs.npz", **inputs)
+        if expected is not None:
+            np.savez(folder / f"{i}_expected.npz", **expected)
+        listed.append(
+            {
+                "folder": str(path),
+                "endpoint": endpoint,
+                "inputs": str(folder / f"{i}_inputs.npz"),
+                "expected": expected and str(folder / f"{i}_expected.npz"),
+            }
+        )
+    (folder / "calls.json").write_text(json.dumps(listed))
+    program = pathlib.Path(__file__).with_name("alone.py")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, program, folder / "calls.json"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Exports every case, and calls it alone: results by case, endpoint, batch and length."""
+    folder = tmp_path_factory.mktemp("exports")
+    calls, keys = [], []
+    for name, case in CASES.items():
+        model, rng = case.make(), np.random.default_rng(1)
+        path = folder / name.replace(" ", "_")
+        exported = export_saved_model(model, path)
+        assert set(exported.inputs) == set(case.endpoints), exported
+        for batch, length in ((1, 4), (7, 6), (2, 1)):
+            inputs = case.inputs(rng, batch, length)
+            expected = outputs_of(model, inputs)
+            for endpoint in ("serving_default", "serve_xla"):
+                calls.append((path, endpoint, inputs, expected))
+                keys.append((name, endpoint, batch))
+        for i, key in enumerate(inputs):
+            wrong = {**inputs, key: inputs[key][..., None]}
+            calls.append((path, "serving_default", wrong, None))
+            keys.append((name, "wrong rank", i))
+        # Still alive.
+        calls.append((path, "serving_default", inputs, expected))
+        keys.append((name, "after", 0))
+    return dict(zip(keys, alone(calls, folder), strict=True)), folder
+
+
+@pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla"])
+@pytest.mark.parametrize("case", CASES)
+def test_an_export_without_this_package_equals_the_model(case, endpoint, served):
+    for batch in (1, 7, 2):
+        assert served[0][case, endpoint, batch]["gap"] < CLOSE, batch
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_wrong_rank_is_refused_and_the_process_lives_on(case, served):
+    refused = [result for key, result in served[0].items() if key[:2] == (case, "wrong rank")]
+    assert refused
+    for result in refused:
+        assert result["error"] == "InvalidArgumentError", result
+    assert served[0][case, "after", 0]["gap"] < CLOSE
+
+
+def compiled_functions(path):
+    """Returns the names of the functions of a SavedModel that XLA must compile."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel()
+    proto.ParseFromString((path / "saved_model.pb").read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    return [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
+
+
+@pytest.mark.parametrize("case", ["static", "recurrent", "by task"])
+def test_the_compiled_endpoint_is_marked_in_the_file(case, served):
+    path = served[1] / case.replace(" ", "_")
+    assert compiled_functions(path)
+    # The negative control: nothing else of the SavedModel is.
+    export_saved_model(CASES["static"].make(), served[1] / "plain", xla=False)
+    assert not compiled_functions(served[1] / "plain")
+
+
+def signatures(model, path, **kwargs):
+    exported = export_saved_model(model, path, **kwargs)
+    loaded = tf.saved_model.load(str(path))
+    loaded.signatures.keep = loaded  # Signatures do not keep their variables alive.
+
+    def call(endpoint, **inputs):
+        outputs = loaded.signatures[endpoint](**{k: tf.constant(v) for k, v in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return exported, call
+
+
+@pytest.mark.parametrize("case", ["recurrent", "text", "recurrent target"])
+def test_steps_give_what_the_whole_sequence_gives(case, rng, tmp_path):
+    model = CASES[case].make()
+    _, call = signatures(model, tmp_path / "saved", streaming=True)
+    inputs = CASES[case].inputs(rng, 3, 8)
+    (name, sequences), expected = next(iter(inputs.items())), outputs_of(model, inputs)
+    states = call("initial_state", batch_size=3)
+    assert states
+    for t in range(8):
+        outputs = call("step", **{name: sequences[:, t]}, **states)
+        assert {key for key in outputs if key.startswith("next_")} == {f"next_{s}" for s in states}
+        states = {key: outputs[f"next_{key}"] for key in states}
+        for key, whole in expected.items():
+            if whole.ndim == 3:
+                np.testing.assert_allclose(outputs[key], whole[:, t], atol=CLOSE)
+    for key, whole in expected.items():
+        np.testing.assert_allclose(
+            outputs[key], whole[:, -1] if whole.ndim == 3 else whole, atol=CLOSE
+        )
+    # Rows are sequences of their own: in another order they give the same.
+    order = [2, 0, 1]
+    mixed = call("step", **{name: sequences[order, 0]}, **{k: v[order] for k, v in states.items()})
+    plain = call("step", **{name: sequences[:, 0]}, **states)
+    for key, value in mixed.items():
+        np.testing.assert_allclose(value, plain[key][order], atol=CLOSE)
+
+
+@pytest.mark.parametrize("case", ["by task", "several inputs"])
+def test_weights_are_generated_by_one_call_and_used_by_another(case, rng, tmp_path):
+    model = CASES[case].make()
+    exported, call = signatures(model, tmp_path / "saved")
+    inputs = CASES[case].inputs(rng, 6, 0)
+    conditions = {k: inputs[k] for k in exported.inputs["generate"]}
+    others = {k: v for k, v in inputs.items() if k not in conditions}
+    assert conditions
+    assert others
+    weights = call("generate", **conditions)
+    expected = outputs_of(model, inputs)
+    outputs = call("apply", **others, **weights)
+    for key, value in expected.items():
+        np.testing.assert_allclose(outputs[key], value, atol=CLOSE)
+    # One row of weights serves a whole batch: that of one user, say.
+    user = {k: np.repeat(v[3:4], 6, axis=0) for k, v in conditions.items()}
+    one = {k: v[3:4] for k, v in weights.items()}
+    outputs = call("apply", **others, **one)
+    for key, value in outputs_of(model, {**others, **user}).items():
+        np.testing.assert_allclose(outputs[key], value, atol=CLOSE)
+
+
+def test_one_condition_serves_a_whole_batch(rng, tmp_path):
+    model = CASES["by task"].make()
+    _, call = signatures(model, tmp_path / "saved")
+    inputs = CASES["by task"].inputs(rng, 6, 0)
+    one = {k: v[2:3] if k.startswith("condition") else v for k, v in inputs.items()}
+    same = {k: np.repeat(v, 6, axis=0) if len(v) == 1 else v for k, v in one.items()}
+    for endpoint in ("serving_default", "serve_xla"):
+        given = one if endpoint == "serving_default" else same
+        outputs = call(endpoint, **given)["outputs"]
+        np.testing.assert_allclose(outputs, outputs_of(model, same)["outputs"], atol=CLOSE)
+
+
+def numbers(path):
+    loaded = tf.saved_model.load(str(path))
+    return sum(int(np.prod(v.shape)) for v in loaded.all_variables)
+
+
+@ON_TENSORFLOW
+def test_folded_weights_are_stored_and_nothing_generates_them(rng, tmp_path):
+    model, x = static(), rng.normal(size=(3, 8, 8, 3)).astype("float32")
+    _, call = signatures(model, tmp_path / "folded")
+    _, live = signatures(model, tmp_path / "live", fold=False)
+    for one in (call, live):
+        np.testing.assert_allclose(
+            next(iter(one("serving_default", image=x).values())), to_numpy(model(x)), atol=CLOSE
+        )
+    from keras_hyper import bake
+
+    assert numbers(tmp_path / "folded") == bake(model).count_params()
+    generator = model.layers[0].generator.count_params()
+    assert (
+        numbers(tmp_path / "live") >= generator + model.layers[0].kernel_weight.embedding.shape[0]
+    )
+    # Weights as they were when the model was exported.
+    model.layers[0].kernel_weight.embedding.assign(
+        2 * to_numpy(model.layers[0].kernel_weight.embedding.value)
+    )
+    changed = to_numpy(model(x))
+    assert np.abs(next(iter(call("serving_default", image=x).values())) - changed).max() > 1e-3
+
+
+@ON_TENSORFLOW
+@pytest.mark.parametrize("kind", ["tokens", "sentences"])
+def test_text_is_looked_up_in_the_graph(kind, rng, tmp_path):
+    model, words = CASES["text"].make(), ["red", "green", "blue", "[end]"]
+    if kind == "tokens":
+        lookup = layers.StringLookup(vocabulary=words)
+        text = np.array([["blue", "red", "?"], ["green", "[end]", "red"]])
+    else:
+        lookup = layers.TextVectorization(vocabulary=words[:3])
+        text = np.array(["blue red ?", "green red blue"])
+    exported = export_saved_model(model, tmp_path / "saved", text=lookup)
+    assert exported.inputs["serve_text"] == ["text"]
+    ids = to_numpy(lookup(tf.constant(text)))
+    expected = {"outputs": to_numpy(model(ids))}
+    (result,) = alone([(tmp_path / "saved", "serve_text", {"text": text}, expected)], tmp_path)
+    assert result["gap"] < CLOSE
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_half_precision_is_single_for_the_client(policy, rng, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((None, 3)),
+                HyperLSTM(
+                    4, hyper_units=3, embedding_dim=2, recurrent_initializer="glorot_uniform"
+                ),
+                HyperDense(2),
+            ]
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = rng.normal(size=(2, 4, 3)).astype("float32")
+    _, call = signatures(model, tmp_path / "saved")
+    expected = to_numpy(keras.ops.cast(model(x), "float32"))
+    outputs = call("serving_default", inputs=x)["outputs"]
+    assert outputs.dtype == np.float32
+    # Two programs may round intermediate numbers of 8 bits differently.
+    np.testing.assert_allclose(outputs, expected, atol=2e-2)
+    states = call("initial_state", batch_size=2)
+    assert {state.dtype for state in states.values()} == {np.dtype("float32")}
+    for t in range(4):
+        step = call("step", inputs=x[:, t], **states)
+        states = {key: step[f"next_{key}"] for key in states}
+    np.testing.assert_allclose(step["outputs"], expected, atol=2e-2)
+
+
+def test_weights_from_noise_are_drawn_at_every_call(rng, tmp_path):
+    model = Hypernetwork(small_target(), condition=NoiseCondition(3))
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError, match="changes .*seed.*TensorFlow backend"):
+            export_saved_model(model, tmp_path / "saved")
+        return
+    exported, call = signatures(model, tmp_path / "saved")
+    assert "generate" not in exported.inputs
+    x = rng.normal(size=(2, 5)).astype("float32")
+    first, second = (call("serving_default", inputs=x)["outputs"] for _ in range(2))
+    assert np.abs(first - second).max() > 1e-4
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = HyperDense(3)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def test_a_subclassed_model_needs_a_signature(rng, tmp_path):
+    model, x = Subclassed(), rng.normal(size=(2, 4)).astype("float32")
+    model(x)
+    with pytest.raises(ValueError, match="takes is not known. Pass `input_signature`"):
+        export_saved_model(model, tmp_path / "saved")
+    _, call = signatures(model, tmp_path / "saved", input_signature=keras.Input((4,), name="x"))
+    np.testing.assert_allclose(
+        call("serving_default", x=x)["outputs"], to_numpy(model(x)), atol=CLOSE
+    )
+
+
+def lstm(**kwargs):
+    return HyperLSTM(3, hyper_units=2, embedding_dim=2, **kwargs)
+
+
+NOT_STREAMED = {
+    "a convolution along time": (
+        lambda: [lstm(return_sequences=True), layers.Conv1D(2, 2, padding="causal")],
+        "looks along the time axis",
+    ),
+    "pooling over time": (
+        lambda: [lstm(return_sequences=True), layers.GlobalMaxPooling1D()],
+        "looks along the time axis",
+    ),
+    "backwards": (lambda: [lstm(go_backwards=True)], "starts at the end"),
+    "both directions": (lambda: [layers.Bidirectional(layers.GRU(2))], "starts at the end"),
+    "no recurrent layer": (lambda: [layers.Dense(2)], "has no recurrent layers"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_STREAMED)
+def test_what_has_no_single_steps_is_exported_without_them(case, tmp_path):
+    make, reason = NOT_STREAMED[case]
+    model = keras.Sequential([keras.Input((None, 3)), *make()])
+    exported = export_saved_model(model, tmp_path / "saved", xla=False)
+    assert set(exported.inputs) == {"serving_default"}
+    if case != "no recurrent layer":
+        assert reason in exported.left_out["step"]
+    with pytest.raises(ValueError, match=reason):
+        export_saved_model(model, tmp_path / "again", streaming=True)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_fixed_length_has_no_single_steps(tmp_path):
+    model = keras.Sequential([keras.Input((4, 3)), lstm()])
+    exported = export_saved_model(model, tmp_path / "saved", xla=False)
+    assert "keras.Input((None, features))" in exported.left_out["step"]
+
+
+def shared_layer():
+    layer, x, c = HyperDense(3, name="twice"), keras.Input((3,)), keras.Input((2,))
+    return keras.Model([x, c], layer(layer(x, condition=c), condition=c))
+
+
+def test_a_layer_called_twice_has_no_weights_of_its_own(tmp_path):
+    exported = export_saved_model(shared_layer(), tmp_path / "saved", xla=False)
+    assert set(exported.inputs) == {"serving_default"}
+    assert "'twice' is called more than once" in exported.left_out["generate"]
+
+
+REFUSED = {
+    "no model": (lambda: HyperDense(3), {}, TypeError, "`model` must be a Keras model"),
+    "not built": (lambda: keras.Sequential([HyperDense(3)]), {}, ValueError, "is not built"),
+    "stateful": (
+        lambda: keras.Sequential([keras.Input((None, 3), batch_size=2), lstm(stateful=True)]),
+        {},
+        ValueError,
+        "stateful=True",
+    ),
+    "text of numbers": (
+        small_target,
+        {"text": layers.StringLookup(vocabulary=["a"])},
+        ValueError,
+        "for models that take ids alone",
+    ),
+    "text of another kind": (small_target, {"text": layers.Flatten()}, TypeError, "`text` must be"),
+    "warm-up": (
+        small_target,
+        {"warmup": [{"x": np.ones((1, 5))}]},
+        (ValueError, ImportError),
+        r"dicts with \['inputs'\]|tensorflow-serving-api",
+    ),
+}
+
+
+@ON_TENSORFLOW
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case, tmp_path):
+    make, kwargs, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        export_saved_model(make(), tmp_path / "saved", **kwargs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_the_older_one(tmp_path, monkeypatch):
+    path = tmp_path / "saved"
+    model = Hypernetwork(small_target(), condition=TaskEmbedding(2, 3)).at(0)
+    export_saved_model(model, path, xla=False)
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+    def half(module, folder, signatures):
+        pathlib.Path(folder, "saved_model.pb").write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.saved_model, "save", half)
+        with pytest.raises(OSError, match="No space"):
+            export_saved_model(model, path)
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    export_saved_model(model, path)
+    assert "serve_xla" in tf.saved_model.load(str(path)).signatures
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    with pytest.raises(FileNotFoundError, match="Create it first"):
+        export_saved_model(model, tmp_path / "none" / "saved")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        export_saved_model(model, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
