@@ -1,9 +1,11 @@
-"""Registration of classes, and configurations of layers that several parents share."""
+"""Registration of classes, configurations of shared layers, and writing files."""
 
+import pathlib
 from typing import Any, TypeVar
 
 import keras
 
+from keras_hyper.files import replacing
 from keras_hyper.scopes import baking, cloning
 
 T = TypeVar("T", bound=type)
@@ -56,6 +58,42 @@ def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
         return copies.config(layer)
     keras.saving.serialize_keras_object(layer)
     return keras.saving.serialize_keras_object(layer)
+
+
+def save_model(model: keras.Model, path: Any) -> None:
+    """Writes a `.keras` file so that an older one is not lost.
+
+    `keras.Model.save` empties the older file before it writes: a process that is
+    killed then, or a full disk, leaves nothing. Here the new file is written beside it,
+    and renamed when it is whole.
+
+    Args:
+        model: A Keras model.
+        path: Where to, with the ending `.keras`.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If `path` has another ending.
+
+    Examples:
+        >>> import keras, pathlib, tempfile
+        >>> from keras_hyper import HyperDense
+        >>> from keras_hyper.saving import save_model
+        >>> model = keras.Sequential([keras.Input((4,)), HyperDense(2)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(model, pathlib.Path(folder) / "model.keras")
+        ...     again = keras.saving.load_model(pathlib.Path(folder) / "model.keras")
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+    path = pathlib.Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"`path` must end in '.keras'. Received: path={str(path)!r}")
+    with replacing(path) as temporary:
+        model.save(temporary)
 
 
 def is_config(value: Any) -> bool:

@@ -10,6 +10,8 @@ if os.environ.get("KERAS_BACKEND") == "torch":
 import keras
 import pytest
 
+from helpers import CAN_EXPORT
+
 _SKIP = {
     "tensorflow": ("tensorflow",),
     "export": ("tensorflow",),
@@ -22,6 +24,8 @@ def pytest_collection_modifyitems(items):
         for marker, backends in _SKIP.items():
             if item.get_closest_marker(marker) and backend not in backends:
                 item.add_marker(pytest.mark.skip(reason=f"not on the {backend} backend"))
+        if "keras_hyper.export" in item.name and not CAN_EXPORT:  # An example in a docstring.
+            item.add_marker(pytest.mark.skip(reason="needs TensorFlow, and a backend that exports"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,12 @@
 """What several test files need: NumPy values and gradients on every backend."""
 
+import importlib.util
+
 import keras
 import numpy as np
+
+# SavedModels are written with TensorFlow, from JAX too.
+CAN_EXPORT = keras.backend.backend() != "torch" and bool(importlib.util.find_spec("tensorflow"))
 
 JIT = keras.backend.backend() != "torch"  # Keras compiles PyTorch only on request.
 

@@ -6,7 +6,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.export.interface import Interface, Specs, Tensors, clean, named_outputs
+from keras_hyper.export.interface import (
+    Interface,
+    Specs,
+    Tensors,
+    alike,
+    as_arrays,
+    clean,
+    drawn,
+    named_outputs,
+)
 from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models.graph import walk
@@ -150,6 +159,21 @@ class ConditionedLayers(Conditioned):
             return named_outputs(model, outputs)
 
         self.generate, self.apply = generate, apply
+        self._check(interface)
+
+    def _check(self, interface: Interface) -> None:
+        """Raises if the halves give something else than the whole."""
+        # Layers that are called twice, with two conditions, have more than one set of weights.
+        inputs = drawn(interface.inputs, (2, 2, 2))
+        weights = self.generate({name: inputs[name] for name in self.generate_inputs})
+        given = {**inputs, **weights}
+        halves = as_arrays(self.apply({name: given[name] for name in self.apply_inputs}))
+        for name, value in as_arrays(interface.run(inputs)).items():
+            if not alike(halves[name], value):
+                raise NotSeparableError(
+                    f"Output '{name}' is another with weights that are generated apart, as if a "
+                    "conditioned layer were called with two conditions."
+                )
 
 
 def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
@@ -172,7 +196,7 @@ def _condition_of(layer: HyperLayer) -> Any:
         tensors = keras.tree.flatten(layer.input)
     except (AttributeError, ValueError) as error:
         raise NotSeparableError(
-            f"Layer '{layer.name}' is called more than once, or not with a symbolic condition."
+            f"Layer '{layer.name}' is not called with a symbolic condition."
         ) from error
     condition = tensors[-1]
     if len(tensors) < 2 or len(condition.shape) != 2:

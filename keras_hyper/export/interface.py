@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyper.models.at import HypernetworkAt
@@ -13,6 +14,9 @@ from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.specs import stand_ins
 
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.
+
+# What Keras calls inputs that were given no name.
+_MADE_UP = re.compile(r"|(keras_tensor|input_layer)(_\d+)?")
 
 Specs = dict[str, keras.KerasTensor]
 Tensors = dict[str, Any]
@@ -102,6 +106,40 @@ def clean(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
+def drawn(specs: Specs, lengths: Sequence[int]) -> Tensors:
+    """Returns random inputs, to try a model with.
+
+    Args:
+        specs: Shapes and dtypes by name.
+        lengths: Of the first axes, where they may have any.
+
+    Raises:
+        ValueError: If more axes may have any length.
+    """
+    rng = np.random.default_rng(0)
+    tensors: Tensors = {}
+    for name, spec in specs.items():
+        sizes = [*lengths, *[None] * len(spec.shape)]
+        shape: Any = [known or size for known, size in zip(spec.shape, sizes, strict=False)]
+        if None in shape:
+            raise ValueError(f"Input '{name}' has more axes of any length: {tuple(spec.shape)}.")
+        # An id that every table has, and that is no padding.
+        ids = not keras.backend.is_float_dtype(spec.dtype)
+        values = np.ones(shape) if ids else rng.normal(size=shape)
+        tensors[name] = ops.convert_to_tensor(values, dtype=spec.dtype)
+    return tensors
+
+
+def as_arrays(tensors: Tensors) -> dict[str, np.ndarray]:
+    """Returns tensors as arrays."""
+    return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
+
+
+def alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two ways to compute the same agree, in half precision too."""
+    return a.shape == b.shape and np.allclose(a, b, rtol=2e-2, atol=1e-3)
+
+
 def _structure(model: keras.Model, input_signature: Any) -> Any:
     """Returns what the model takes, as symbolic tensors of any batch size."""
     if input_signature is not None:
@@ -134,6 +172,6 @@ def _named(structure: Any, name: str) -> Specs:
         # In the order in which Keras flattens a dict.
         return {clean(key): structure[key] for key in sorted(structure)}
     names = [clean(spec.name or "") for spec in flat]
-    if any(not n or n.startswith("keras_tensor") for n in names) or len(set(names)) < len(names):
+    if any(_MADE_UP.fullmatch(n) for n in names) or len(set(names)) < len(names):
         names = [name] if len(flat) == 1 else [f"{name}_{i}" for i in range(len(flat))]
     return dict(zip(names, flat, strict=True))

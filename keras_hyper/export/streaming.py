@@ -8,7 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.export.interface import Interface, Specs, Tensors, clean, widened
+from keras_hyper.export.interface import (
+    Interface,
+    Specs,
+    Tensors,
+    alike,
+    as_arrays,
+    clean,
+    drawn,
+    widened,
+)
 from keras_hyper.models.graph import walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.rnn import (
@@ -135,24 +144,20 @@ class Stream:
         A layer that looks along time, such as a convolution, does not show: the model is
         run on a few steps at once, and one by one.
         """
-        rng = np.random.default_rng(0)
-        sequences = {
-            name: _draw(rng, (2, _PROBE, *spec.shape[2:]), spec.dtype)
-            for name, spec in self.interface.inputs.items()
-        }
-        whole = _numpy(self.interface.run(sequences))
+        sequences = drawn(self.interface.inputs, (2, _PROBE))
+        whole = as_arrays(self.interface.run(sequences))
         states: Tensors = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []
         for t in range(_PROBE):
             inputs = {name: value[:, t] for name, value in sequences.items()}
             outputs = self.step({**inputs, **states})
             states = {name: outputs.pop(f"next_{name}") for name in self.start}
-            steps.append(_numpy(outputs))
+            steps.append(as_arrays(outputs))
         for name, value in whole.items():
             alone = steps[-1][name]
             if name in self.timed:
                 alone = np.stack([step[name] for step in steps], axis=1)
-            if alone.shape != value.shape or not np.allclose(alone, value, rtol=1e-2, atol=1e-3):
+            if not alike(alone, value):
                 raise NotStreamableError(
                     f"Output '{name}' of single steps is not that of the whole sequence: something "
                     "in the model besides its recurrent layers looks along the time axis."
@@ -220,16 +225,3 @@ def _names(layer: Any) -> list[str]:
     if len(suffixes) != count:
         suffixes = [f"state_{i}" for i in range(count)]
     return [f"{clean(layer.name)}_{suffix}" for suffix in suffixes]
-
-
-def _draw(rng: np.random.Generator, shape: Any, dtype: str) -> Any:
-    if any(n is None for n in shape):
-        raise NotStreamableError(f"An input has more than one axis of any length: {shape}.")
-    if keras.backend.is_float_dtype(dtype):
-        return ops.convert_to_tensor(rng.normal(size=shape), dtype=dtype)
-    # An id that every table has, and that is no padding.
-    return ops.ones(shape, dtype=dtype)
-
-
-def _numpy(tensors: Tensors) -> dict[str, Any]:
-    return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}

@@ -9,12 +9,7 @@ expected, or None. Prints a line of JSON for each: the largest difference, or th
 import json
 import sys
 
-# Before TensorFlow, which looks for Keras.
-for name in ("keras", "keras_hyper"):
-    sys.modules[name] = None
-
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import numpy as np
 
 
 def strings(array):
@@ -22,6 +17,11 @@ def strings(array):
 
 
 def main():
+    # Before TensorFlow, which looks for Keras.
+    for name in ("keras", "keras_hyper"):
+        sys.modules[name] = None
+    import tensorflow as tf
+
     with open(sys.argv[1]) as file:
         calls = json.load(file)
     models = {}
@@ -41,8 +41,7 @@ def main():
             assert set(expected) == set(outputs), (set(expected), set(outputs))
             gap = max(float(np.abs(expected[k] - outputs[k].numpy()).max()) for k in outputs)
         print(json.dumps({"gap": gap}), flush=True)
-    for name in ("keras", "keras_hyper"):
-        assert sys.modules[name] is None
+    assert sys.modules["keras"] is None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""`keras-hyper`: for people who deploy models that others trained."""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line, and returns its exit code.
+
+    Args:
+        arguments: What follows the name of the program. Defaults to that of the process.
+
+    Returns:
+        0, or 1 if the file cannot be read, or the model is not one that can be
+        treated so. Wrong usage exits with 2, as `argparse` does.
+    """
+    parser = argparse.ArgumentParser(prog="keras-hyper", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    summary = commands.add_parser("summary", help="what a model stores, and what it generates")
+    summary.set_defaults(run=_summary)
+    _add_model(summary)
+
+    bake = commands.add_parser("bake", help="write the ordinary Keras model with equal outputs")
+    bake.set_defaults(run=_bake)
+    _add_model(bake)
+    bake.add_argument("plain", type=pathlib.Path, metavar="plain.keras", help="where to")
+    bake.add_argument(
+        "--condition",
+        type=_condition,
+        metavar="C",
+        help="for a Hypernetwork: a task id, or numbers with commas between them",
+    )
+
+    export = commands.add_parser("export", help="write a SavedModel, which serves without Keras")
+    export.set_defaults(run=_export)
+    _add_model(export)
+    export.add_argument("folder", type=pathlib.Path, metavar="DIR", help="where to")
+    export.add_argument(
+        "--live", action="store_true", help="generate weights at every call, rather than fold them"
+    )
+    export.add_argument("--no-xla", action="store_true", help="leave out the compiled endpoint")
+    export.add_argument(
+        "--streaming", action="store_true", help="fail if the model has no single steps"
+    )
+
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        sys.stderr.write(f"keras-hyper: {error}\n")
+        return 1
+    return 0
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=pathlib.Path, metavar="model.keras", help="a saved model")
+
+
+def _condition(text: str) -> Any:
+    numbers = [float(number) for number in text.split(",")]
+    return int(text) if text.strip().lstrip("-").isdecimal() else numbers
+
+
+def _load(path: pathlib.Path) -> Any:
+    # Slow to import, and not needed for `--help`.
+    import keras
+
+    import keras_hyper  # noqa: F401  # Registers the classes that files name.
+
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file '{path}'.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(
+            f"'{path}' could not be read as a Keras model ({type(error).__name__}): {error}"
+        ) from error
+
+
+def _summary(arguments: argparse.Namespace) -> None:
+    from keras_hyper import summary
+
+    summary(_load(arguments.model))
+
+
+def _bake(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from keras_hyper import Hypernetwork, bake
+    from keras_hyper.saving import save_model
+
+    model, condition = _load(arguments.model), arguments.condition
+    if condition is None:
+        plain = bake(model)
+    elif isinstance(model, Hypernetwork):
+        values = np.asarray(condition, dtype="int32" if isinstance(condition, int) else "float32")
+        plain = bake(model.bake(values))
+    else:
+        raise ValueError(
+            f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "
+            "Hypernetwork."
+        )
+    save_model(plain, arguments.plain)
+    sys.stdout.write(f"{arguments.plain}: {plain.count_params():,} parameters\n")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from keras_hyper import export_saved_model
+
+    exported = export_saved_model(
+        _load(arguments.model),
+        arguments.folder,
+        fold=not arguments.live,
+        xla=not arguments.no_xla,
+        streaming=True if arguments.streaming else None,
+    )
+    for name, inputs in exported.inputs.items():
+        sys.stdout.write(f"{name}: {', '.join(inputs)}\n")
+    for name, reason in exported.left_out.items():
+        sys.stdout.write(f"no {name}: {reason}\n")

@@ -1,0 +1,107 @@
+"""The console script."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import CAN_EXPORT, to_numpy
+from keras_hyper import ChunkedGenerator, HyperDense, HyperLSTM, Hypernetwork, TaskEmbedding
+from keras_hyper.cli import main
+
+X = np.ones((2, 5), "float32")
+
+
+def static():
+    return keras.Sequential([keras.Input((5,)), HyperDense(4, name="dense")])
+
+
+def by_task():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense")])
+    return Hypernetwork(target, ChunkedGenerator(4), condition=TaskEmbedding(3, 2))
+
+
+def by_numbers():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense")])
+    return Hypernetwork(target, ChunkedGenerator(4), condition=2)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(model):
+        model.save(tmp_path / "model.keras")
+        return str(tmp_path / "model.keras")
+
+    return save
+
+
+def test_summary(saved, capsys):
+    assert main(["summary", saved(static())]) == 0
+    assert "generated weights: 20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "condition"),
+    [
+        (static, [], None),
+        (by_task, ["--condition", "2"], 2),
+        (by_numbers, ["--condition", "0.5,-1"], np.array([0.5, -1], "float32")),
+    ],
+    ids=["static", "task", "numbers"],
+)
+def test_bake(make, arguments, condition, saved, tmp_path, capsys):
+    model, plain = make(), tmp_path / "plain.keras"
+    assert main(["bake", saved(model), str(plain), *arguments]) == 0
+    assert "plain.keras: 24 parameters" in capsys.readouterr().out
+    again = keras.saving.load_model(plain)
+    assert type(again.layers[0]) is layers.Dense
+    expected = model(X) if condition is None else model(X, condition=condition)
+    np.testing.assert_allclose(to_numpy(again(X)), to_numpy(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not CAN_EXPORT, reason="needs TensorFlow, and a backend that exports")
+def test_export(saved, tmp_path, capsys):
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((None, 3)), HyperLSTM(4, hyper_units=2)])
+    folder = tmp_path / "saved"
+    assert main(["export", saved(model), str(folder), "--no-xla", "--streaming"]) == 0
+    assert "step: inputs, hyper_lstm_h" in capsys.readouterr().out
+    assert set(tf.saved_model.load(str(folder)).signatures) == {
+        "serving_default",
+        "initial_state",
+        "step",
+    }
+    assert main(["export", saved(static()), str(folder), "--streaming"]) == 1
+    assert "has no recurrent layers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (None, ["summary", "none.keras"], "There is no file 'none.keras'"),
+        (by_task, ["bake", "model.keras", "plain.keras"], "needs a `condition`"),
+        (by_task, ["bake", "model.keras", "plain.keras", "--condition", "3"], "`ids` must be in"),
+        (static, ["bake", "model.keras", "plain.keras", "--condition", "1"], "is a Sequential"),
+        (static, ["bake", "model.keras", "plain.h5"], "must end in '.keras'"),
+        ("broken", ["summary", "model.keras"], "could not be read as a Keras model"),
+    ],
+)
+def test_failures_are_told_and_counted(make, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if make == "broken":
+        (tmp_path / "model.keras").write_bytes(b"PK")
+    elif make is not None:
+        make().save("model.keras")
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("keras-hyper: ")
+    assert message in error
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["bake", "a.keras"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: keras-hyper" in capsys.readouterr().err
