@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line, and returns its exit code.
@@ -35,10 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="for a Hypernetwork: a task id, or numbers with commas between them",
     )
 
-    export = commands.add_parser("export", help="write a SavedModel, which serves without Keras")
+    export = commands.add_parser("export", help="write a SavedModel, or a file for other runtimes")
     export.set_defaults(run=_export)
     _add_model(export)
-    export.add_argument("folder", type=pathlib.Path, metavar="DIR", help="where to")
+    export.add_argument("path", type=pathlib.Path, metavar="PATH", help="where to")
+    export.add_argument(
+        "--format",
+        choices=["saved_model", *FORMATS],
+        default="saved_model",
+        help="of PATH: a folder for SavedModel and OpenVINO, a file .onnx or .tflite otherwise",
+    )
+    export.add_argument(
+        "--endpoint", default="serving_default", help="for other formats: of the SavedModel's, one"
+    )
+    export.add_argument("--batch-size", type=int, help="for other formats, if they need one")
     export.add_argument(
         "--live", action="store_true", help="generate weights at every call, rather than fold them"
     )
@@ -110,10 +122,25 @@ def _bake(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from keras_hyper import export_saved_model
+    from keras_hyper.export import export_file
 
+    model = _load(arguments.model)
+    if arguments.format != "saved_model":
+        if arguments.path.suffix != FORMATS[arguments.format]:
+            ending = FORMATS[arguments.format] or "no ending, for a folder"
+            raise ValueError(f"PATH of --format {arguments.format} must have: {ending}.")
+        inputs = export_file(
+            model,
+            arguments.path,
+            endpoint=arguments.endpoint,
+            batch_size=arguments.batch_size,
+            fold=not arguments.live,
+        )
+        sys.stdout.write(f"{arguments.endpoint}: {', '.join(inputs)}\n")
+        return
     exported = export_saved_model(
-        _load(arguments.model),
-        arguments.folder,
+        model,
+        arguments.path,
         fold=not arguments.live,
         xla=not arguments.no_xla,
         streaming=True if arguments.streaming else None,

@@ -79,8 +79,10 @@ class TaskEmbedding(keras.layers.Layer):
             _assert_known(known, ids, self)
         places = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
         rows = ops.cast(ops.take(self.embeddings, places, axis=0), self.compute_dtype)
-        missing = ops.full_like(rows, float("nan"))
-        return ops.where(ops.expand_dims(known, -1), rows, missing)
+        # 1, or the NaN of a negative root. Converters to other formats write `where` as a sum of
+        # products, in which a NaN reaches every row.
+        known = ops.sqrt(2 * ops.cast(known, rows.dtype) - 1)
+        return rows * ops.expand_dims(known, -1)
 
     def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
         """Returns shape and dtype of the vectors."""

@@ -1,7 +1,7 @@
 """Endpoints as TensorFlow functions, and the SavedModel that has them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -75,6 +75,7 @@ class Builder:
         self.endpoints: dict[str, Endpoint] = {}
         self.left_out: dict[str, str] = {}
         self._model = model
+        self._serve: Any = None  # What was added first: the model itself.
         self._tables = [layer for layer in walk(model) if hasattr(layer, "lookup_table")]
         self._variables = [*model.variables, *(folded.variables if folded else [])]
         self._copies = []
@@ -93,7 +94,6 @@ class Builder:
         name: str,
         inputs: Specs,
         run: Run,
-        compiled: bool = False,
         one_for_all: Sequence[str] = (),
     ) -> None:
         """Adds an endpoint.
@@ -103,11 +103,11 @@ class Builder:
             inputs: What it takes. Axes without a length may have any; all first axes
                 have the same, and so have the second ones.
             run: From a dict of tensors of the model's backend to another.
-            compiled: Whether XLA compiles it.
             one_for_all: Inputs of which one row is used for the whole batch.
         """
         run = self._with_folded(run)
         in_tensorflow = self._converted(run, inputs)
+        self._serve = self._serve or in_tensorflow
         if one_for_all:
             single = {
                 n: keras.KerasTensor(s.shape[1:] if n in one_for_all else s.shape, dtype=s.dtype)
@@ -115,7 +115,7 @@ class Builder:
             }
             one = self._converted(run, single)
             in_tensorflow = _switched(one, in_tensorflow, one_for_all)
-        self.endpoints[name] = Endpoint(inputs, in_tensorflow, compiled)
+        self.endpoints[name] = Endpoint(inputs, in_tensorflow)
 
     def add_initial_state(self, states: Mapping[str, Any]) -> None:
         """Adds an endpoint with the states that `batch_size` sequences start with.
@@ -131,13 +131,18 @@ class Builder:
         batch_size = {"batch_size": keras.KerasTensor((), dtype="int32")}
         self.endpoints["initial_state"] = Endpoint(batch_size, run)
 
-    def add_text(self, layer: keras.layers.Layer, inputs: Specs) -> None:
-        """Adds an endpoint that takes strings, which a layer makes into ids.
+    def add_compiled(self) -> None:
+        """Adds the model again, compiled by XLA, where one row does not serve a batch."""
+        inputs = self.endpoints["serving_default"].inputs
+        self.endpoints["serve_xla"] = Endpoint(inputs, self._serve, compiled=True)
+
+    def add_text(self, layer: keras.layers.Layer) -> None:
+        """Adds the model again, with strings that a layer makes into ids.
 
         Args:
             layer: A layer from strings to ids.
-            inputs: What the model takes: ids, and nothing else.
         """
+        inputs = self.endpoints["serving_default"].inputs
         kinds = (keras.layers.StringLookup, keras.layers.TextVectorization)
         if not isinstance(layer, kinds):
             raise TypeError(
@@ -153,12 +158,12 @@ class Builder:
                 "`text` is for models that take ids alone. This model takes "
                 f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
             )
-        (name, spec), serve = next(iter(inputs.items())), self.endpoints["serving_default"].run
+        name, spec = next(iter(inputs.items()))
         shape = spec.shape if isinstance(layer, kinds[0]) else (None,)
 
         def run(tensors: Tensors) -> Tensors:
             ids = tensorflow().cast(layer(tensors["text"]), spec.dtype)
-            return serve({name: tensorflow().ensure_shape(ids, spec.shape)})
+            return self._serve({name: tensorflow().ensure_shape(ids, spec.shape)})
 
         self._tables.append(layer)
         strings = keras.KerasTensor(shape, dtype="string")
@@ -175,15 +180,19 @@ class Builder:
             folder: Where to.
         """
         tf = tensorflow()
-        module = tf.Module()
         functions = {name: endpoint.function() for name, endpoint in self.endpoints.items()}
         signatures = {name: f.get_concrete_function() for name, f in functions.items()}
-        variables = {id(v): v for f in signatures.values() for v in f.variables}
-        module.all_variables = list(variables.values())
-        module.tables = self._tables
+        module = self.module(signatures.values())
         for name, function in functions.items():
             setattr(module, "serve" if name == "serving_default" else name, function)
         tf.saved_model.save(module, str(folder), signatures=signatures)
+
+    def module(self, functions: Iterable[Any]) -> Any:
+        """Returns a module with all that concrete functions read."""
+        module = tensorflow().Module()
+        module.all_variables = list({id(v): v for f in functions for v in f.variables}.values())
+        module.tables = self._tables
+        return module
 
     def _with_folded(self, run: Run) -> Run:
         def folded(tensors: Tensors) -> Tensors:

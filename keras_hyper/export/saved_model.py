@@ -7,11 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hyper.export.builder import Builder
-from keras_hyper.export.conditioned import NotSeparableError, conditioned
-from keras_hyper.export.folding import Folded
-from keras_hyper.export.interface import interface_of
-from keras_hyper.export.streaming import NotStreamableError, stream_of
+from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.warmup import write_warmup
 from keras_hyper.files import replacing
 
@@ -94,36 +90,11 @@ def export_saved_model(
         >>> sorted(exported.inputs)
         ['initial_state', 'serve_xla', 'serving_default', 'step']
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a Keras model. Received: model={model!r} (of type "
-            f"{type(model).__name__})"
-        )
-    interface = interface_of(model, input_signature)
-    folded = Folded(model) if fold else None
-    build = Builder(model, folded)
-
-    build.add("serving_default", interface.inputs, interface.run, one_for_all=interface.conditions)
+    build = endpoints_of(model, fold=fold, streaming=streaming, input_signature=input_signature)
     if xla:
-        build.add("serve_xla", interface.inputs, interface.run, compiled=True)
-    try:
-        halves = conditioned(model, interface)
-        if halves is not None:
-            build.add("generate", halves.generate_inputs, halves.generate)
-            build.add("apply", halves.apply_inputs, halves.apply, one_for_all=halves.weights)
-    except NotSeparableError as error:
-        build.leave_out(("generate", "apply"), error)
-    try:
-        stream = stream_of(model, interface, required=streaming)
-        if stream is not None:
-            build.add_initial_state(stream.start)
-            build.add("step", stream.inputs, stream.step)
-    except NotStreamableError as error:
-        if streaming:
-            raise
-        build.leave_out(("initial_state", "step"), error)
+        build.add_compiled()
     if text is not None:
-        build.add_text(text, interface.inputs)
+        build.add_text(text)
     with replacing(path, folder=True) as folder:
         build.write(folder)
         write_warmup(folder, pathlib.Path(path).name, build.endpoints, warmup)

@@ -128,13 +128,16 @@ class Stream:
                 return result
 
             layer.inner_loop = inner_loop
+            layer.unroll = True  # One step needs no loop.
 
+        unrolled = [layer.unroll for layer in self.layers]
         try:
             for layer in self.layers:
                 replace(layer)
             yield after
         finally:
-            for layer in self.layers:
+            for layer, unroll in zip(self.layers, unrolled, strict=True):
+                layer.unroll = unroll
                 with contextlib.suppress(AttributeError):
                     del layer.inner_loop
 

@@ -76,6 +76,20 @@ def test_export(saved, tmp_path, capsys):
     assert "has no recurrent layers" in capsys.readouterr().err
 
 
+@pytest.mark.tensorflow
+def test_export_to_another_format(saved, tmp_path, capsys):
+    import tensorflow as tf
+
+    path = saved(static())
+    arguments = ["export", path, str(tmp_path / "model.tflite"), "--format", "litert"]
+    assert main([*arguments, "--batch-size", "2"]) == 0
+    assert capsys.readouterr().out == "serving_default: inputs\n"
+    (details,) = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_input_details()
+    assert list(details["shape"]) == [2, 5]
+    assert main(["export", path, str(tmp_path / "model"), "--format", "onnx"]) == 1
+    assert "must have: .onnx" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [

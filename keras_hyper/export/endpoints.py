@@ -1,0 +1,61 @@
+"""Which endpoints a model has."""
+
+from typing import Any
+
+import keras
+
+from keras_hyper.export.builder import Builder
+from keras_hyper.export.conditioned import NotSeparableError, conditioned
+from keras_hyper.export.folding import Folded
+from keras_hyper.export.interface import interface_of
+from keras_hyper.export.streaming import NotStreamableError, stream_of
+
+
+def endpoints_of(
+    model: keras.Model,
+    *,
+    fold: bool,
+    streaming: bool | None,
+    input_signature: Any,
+    one_for_all: bool = True,
+) -> Builder:
+    """Returns a builder with all endpoints of a model but those for XLA and for text.
+
+    Args:
+        model: A built model.
+        fold: See `export_saved_model`, as the next two.
+        streaming: See there.
+        input_signature: See there.
+        one_for_all: Whether one row of a condition, or of weights, may serve a batch.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: See there.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+    interface = interface_of(model, input_signature)
+    build = Builder(model, Folded(model) if fold else None)
+    once = interface.conditions if one_for_all else ()
+    build.add("serving_default", interface.inputs, interface.run, one_for_all=once)
+    try:
+        halves = conditioned(model, interface)
+        if halves is not None:
+            once = tuple(halves.weights) if one_for_all else ()
+            build.add("generate", halves.generate_inputs, halves.generate)
+            build.add("apply", halves.apply_inputs, halves.apply, one_for_all=once)
+    except NotSeparableError as error:
+        build.leave_out(("generate", "apply"), error)
+    try:
+        stream = stream_of(model, interface, required=streaming)
+        if stream is not None:
+            build.add_initial_state(stream.start)
+            build.add("step", stream.inputs, stream.step)
+    except NotStreamableError as error:
+        if streaming:
+            raise
+        build.leave_out(("initial_state", "step"), error)
+    return build

@@ -1,0 +1,135 @@
+"""Other formats: ONNX, LiteRT, OpenVINO."""
+
+import dataclasses
+import pathlib
+import tempfile
+from typing import Any
+
+import keras
+
+from keras_hyper.checks import one_of, positive_int
+from keras_hyper.export.builder import Builder, Endpoint, tensorflow
+from keras_hyper.export.endpoints import endpoints_of
+from keras_hyper.files import replacing
+
+# The format of a file by its ending. A folder is for OpenVINO, whose models are two files.
+_ENDINGS = {".onnx": "onnx", ".tflite": "litert", "": "openvino"}
+
+
+def export_file(
+    model: keras.Model,
+    path: Any,
+    *,
+    endpoint: str = "serving_default",
+    batch_size: int | None = None,
+    fold: bool = True,
+    input_signature: Any = None,
+) -> list[str]:
+    """Writes one endpoint of a model for ONNX Runtime, LiteRT or OpenVINO.
+
+    The endpoints are those of `export_saved_model`, with their names of inputs and
+    outputs. Conditions and weights have a row for each sample.
+
+    Args:
+        model: A built model, with the TensorFlow backend.
+        path: Where to: a file that ends in `.onnx` or in `.tflite`, or a folder, without an
+            ending, for OpenVINO's `model.xml` and `model.bin`. What was there is
+            replaced when all is written.
+        endpoint: `"serving_default"`, `"step"`, `"generate"` or `"apply"`.
+        batch_size: None for any. LiteRT needs a number where the model has a loop,
+            such as a recurrent layer over a whole sequence; `"step"` has none.
+        fold: Whether weights that depend on no input are stored.
+        input_signature: As for `export_saved_model`.
+
+    Returns:
+        The names of the inputs.
+
+    Raises:
+        ImportError: If the converter is not installed.
+        ValueError: If the model has no such endpoint, or the format cannot have it.
+
+    Examples:
+        >>> import keras, pathlib, tempfile
+        >>> from keras_hyper import HyperDense
+        >>> from keras_hyper.export import export_file
+        >>> model = keras.Sequential([keras.Input((4,)), HyperDense(2)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_file(model, pathlib.Path(folder) / "model.tflite")
+        ['inputs']
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in _ENDINGS:
+        raise ValueError(
+            "`path` must end in '.onnx' or '.tflite', or have no ending, for a folder with an "
+            f"OpenVINO model. Received: path={str(path)!r}"
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Only models of the TensorFlow backend can be converted. Received: KERAS_BACKEND="
+            f"{keras.backend.backend()}. Load the model from its `.keras` file there."
+        )
+    if batch_size is not None:
+        batch_size = positive_int("batch_size", batch_size)
+    build = endpoints_of(
+        model,
+        fold=fold,
+        streaming=True if endpoint == "step" else None,
+        input_signature=input_signature,
+        one_for_all=False,
+    )
+    chosen = build.endpoints[one_of("endpoint", endpoint, list(build.endpoints))]
+    if batch_size is not None:
+        inputs = {
+            name: keras.KerasTensor((batch_size, *spec.shape[1:]), dtype=spec.dtype)
+            for name, spec in chosen.inputs.items()
+        }
+        chosen = dataclasses.replace(chosen, inputs=inputs)
+    write = {"onnx": _onnx, "litert": _litert, "openvino": _openvino}[_ENDINGS[path.suffix]]
+    with replacing(path, folder=not path.suffix) as temporary:
+        write(build, chosen, temporary)
+    return list(chosen.inputs)
+
+
+def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+    tf = tensorflow()
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError("ONNX files need a converter: pip install tf2onnx onnx") from error
+    specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in endpoint.inputs.items()]
+    tf2onnx.convert.from_function(endpoint.function(), input_signature=specs, output_path=str(path))
+
+
+def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+    tf = tensorflow()
+    function = endpoint.function().get_concrete_function()
+    # Its loops keep what they collect in lists of tensors of a known shape.
+    free = any(spec.shape and spec.shape[0] is None for spec in endpoint.inputs.values())
+    if free and _loops(function):
+        raise ValueError(
+            "This endpoint has a loop, which LiteRT can run for one batch size only. Received: "
+            "batch_size=None. Use batch_size=1, or, for a recurrent model, endpoint='step'."
+        )
+    module = build.module([function])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    path.write_bytes(converter.convert())
+
+
+def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+    tf = tensorflow()
+    try:
+        import openvino
+    except ImportError as error:
+        raise ImportError("OpenVINO models need a converter: pip install openvino") from error
+    function = endpoint.function().get_concrete_function()
+    with tempfile.TemporaryDirectory() as folder:
+        # Recurrent models are converted from a SavedModel only.
+        tf.saved_model.save(build.module([function]), folder, signatures=function)
+        converted = openvino.convert_model(folder)
+    openvino.save_model(converted, str(path / "model.xml"), compress_to_fp16=False)
+
+
+def _loops(function: Any) -> bool:
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return any(node.op in ("While", "StatelessWhile") for node in nodes)
