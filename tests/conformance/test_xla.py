@@ -1,0 +1,194 @@
+"""Ready for XLA, and so for GPUs and TPUs: kernels for every operation, no calls of foreign code,
+products in the low precision, programs for several platforms and any batch size."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from conformance.descriptors import CLASSES, ENCODING, TASKS, Row, leave_start, over
+from helpers import to_numpy
+from keras_hyper import (
+    ChunkedGenerator,
+    HyperGRUCell,
+    Hypernetwork,
+    HyperSimpleRNNCell,
+    LayerNormLSTMCell,
+    NoiseCondition,
+)
+
+ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a graph of it")
+ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="a program of it")
+SMALL = {"hyper_units": 3, "embedding_dim": 2}
+
+
+def hypernetwork():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, "relu"), layers.Dense(3)])
+    generator = ChunkedGenerator(5, hidden_units=(4,), embedding_dim=3)
+    return Hypernetwork(target, generator, condition=3)
+
+
+ROWS = [
+    *CLASSES,
+    ENCODING,
+    Row("tasks", TASKS.make, (), dtype="int32", argument="ids"),
+    Row("noise", lambda: NoiseCondition(3), (2,)),
+    Row("hypernetwork", hypernetwork, (5,), (3,)),
+    *(
+        Row(name, lambda cell=cell: layers.RNN(cell()), (5, 3), argument="sequences")
+        for name, cell in {
+            "gru-cell": lambda: HyperGRUCell(4, **SMALL),
+            "rnn-cell": lambda: HyperSimpleRNNCell(4, **SMALL),
+            "layer-norm-lstm-cell": lambda: LayerNormLSTMCell(4),
+        }.items()
+    ),
+]
+
+
+def functions(row, policy="float32"):
+    """Returns a layer's functions of inputs in serving and in training, and some inputs."""
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(policy)
+    layer = row.make()
+    layer(**row.data(2))
+    leave_start(layer)
+    data = list(row.data(4).values())
+
+    def call(tensors, training):
+        first, *condition = tensors
+        return layer(first, **({"condition": condition[0]} if condition else {}), **training)
+
+    def arguments(training):
+        return {"training": training} if layer._call_has_training_arg else {}
+
+    def serve(*tensors):
+        return call(tensors, arguments(False))
+
+    def train(*tensors):
+        with tf.GradientTape() as tape:
+            outputs = call(tensors, arguments(True))
+            loss = sum(
+                tf.reduce_sum(tf.square(tf.cast(y, "float32"))) for y in tf.nest.flatten(outputs)
+            )
+        variables = [v.value for v in layer.trainable_variables]
+        return tape.gradient(loss, variables) if variables else loss
+
+    return serve, train, data
+
+
+def operations(function, *arguments):
+    """Returns the operations of a function, and of all functions that it calls."""
+    import tensorflow as tf
+
+    concrete = tf.function(function, autograph=False).get_concrete_function(*arguments)
+    graph = concrete.graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.fixture(scope="module")
+def compilable():
+    """Returns the operations that XLA can compile: on TPU and GPU it has those of the CPU."""
+    import tensorflow as tf
+    from tensorflow.python.framework import kernels
+
+    tf.function(lambda: tf.constant(1.0) + 1.0, jit_compile=True)()  # They are registered by it.
+    known = kernels.get_all_registered_kernels().kernel
+    # What a graph is made of, and what is inlined, has none.
+    inlined = {"Placeholder", "PartitionedCall", "StatefulPartitionedCall"}
+    return {kernel.op for kernel in known if kernel.device_type == "XLA_CPU_JIT"} | inlined
+
+
+@ON_TENSORFLOW
+@over(ROWS)
+def test_every_operation_can_be_compiled(row, compilable):
+    serve, train, data = functions(row)
+    for function in (serve, train):
+        assert not operations(function, *data) - compilable
+
+
+@ON_TENSORFLOW
+def test_an_operation_that_cannot_be_compiled_is_found(compilable):
+    import tensorflow as tf
+
+    found = operations(lambda x: tf.strings.length(tf.strings.as_string(x)), np.ones(3))
+    assert {"StringLength", "AsString"} <= found - compilable
+
+
+def program(function, data):
+    """Returns the program that XLA gets, before it optimises."""
+    import tensorflow as tf
+
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+    tensors = [tf.constant(x) for x in data]
+    return compiled.experimental_get_compiler_ir(*tensors)(stage="stablehlo")
+
+
+@ON_TENSORFLOW
+@over(ROWS)
+def test_nothing_calls_foreign_code(row):
+    serve, train, data = functions(row)
+    for function in (serve, train):
+        text = program(function, data)
+        assert "func" in text
+        assert "custom_call" not in text
+
+
+PRODUCT = re.compile(r"stablehlo\.(?:dot|dot_general|convolution)\b.* : \((.*?)\) ->")
+
+
+def products(text):
+    """Returns the types of the factors of each product of a program."""
+    return [re.findall(r"x?(f\d+|bf16)>", types) for types in PRODUCT.findall(text)]
+
+
+@ON_TENSORFLOW
+@pytest.mark.parametrize(("policy", "low"), [("mixed_bfloat16", "bf16"), ("mixed_float16", "f16")])
+@over([row for row in ROWS if row.name not in ("tasks", "encoding", "noise", "embedding")])
+def test_products_are_in_the_low_precision(row, policy, low):
+    serve, _, data = functions(row, policy)
+    types = products(program(serve, data))
+    wide = products(program(functions(row)[0], data))
+    assert len(types) == len(wide) > 0
+    assert all(factors == [low, low] for factors in types), types
+    assert all(factors == ["f32", "f32"] for factors in wide), wide
+
+
+@ON_JAX
+@over(ROWS)
+def test_one_program_for_several_platforms_and_any_batch_size(row):
+    import jax
+    from jax import export
+
+    layer = row.make()
+    layer(**row.data(2))
+    leave_start(layer)
+    variables = layer.variables
+
+    def pure(values, *tensors):
+        first, *condition = tensors
+        kwargs = {"condition": condition[0]} if condition else {}
+        with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            return layer(first, **kwargs)
+
+    data, scope = list(row.data(4).values()), export.SymbolicScope()
+    sizes = [
+        ("b", "t", *x.shape[2:]) if row.argument == "sequences" else ("b", *x.shape[1:])
+        for x in data
+    ]
+    symbolic = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(",".join(map(str, size)), scope=scope), x.dtype)
+        for size, x in zip(sizes, data, strict=True)
+    ]
+    values = [v.value for v in variables]
+    exported = export.export(jax.jit(pure), platforms=["cpu", "tpu", "cuda"])(values, *symbolic)
+    assert exported.platforms == ("cpu", "tpu", "cuda")
+    for batch in (4, 1):
+        rows = [x[:batch] for x in data]
+        expected = pure(values, *rows)
+        np.testing.assert_allclose(
+            to_numpy(exported.call(values, *rows)), to_numpy(expected), rtol=1e-4, atol=1e-5
+        )
