@@ -1,5 +1,6 @@
 """Every Python block in README and docs runs, in order, in one namespace a page."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -82,6 +83,14 @@ def test_the_tables_of_results_are_those_of_their_run(run):
     rows = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert rows.count("|") > 20
     assert rows in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_table_of_tpus_is_that_of_its_run():
+    found = json.loads((ROOT / "docs" / "tpu.json").read_text())
+    text = (ROOT / "docs" / "xla.md").read_text()
+    assert len(found) > 20
+    for name, figures in found.items():
+        assert f"| {name} | {figures['float32, 1']['operations']:,} | " in text
 
 
 def test_a_star_import_does_not_hide_keras():
