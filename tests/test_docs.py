@@ -93,6 +93,14 @@ def test_the_table_of_tpus_is_that_of_its_run():
         assert f"| {name} | {figures['float32, 1']['operations']:,} | " in text
 
 
+def test_what_is_said_of_killed_programs_is_what_was_found():
+    found = json.loads((ROOT / "docs" / "kills.json").read_text())
+    killed = found.pop("killed while writing")
+    assert all(key.endswith(": whole") for key in found)
+    text = " ".join((ROOT / "docs" / "export.md").read_text().split())
+    assert f"killed {sum(found.values())} times at random moments, {killed} times while" in text
+
+
 def test_a_star_import_does_not_hide_keras():
     namespace = {}
     exec("from keras_hyper import *", namespace)

@@ -1,5 +1,7 @@
 """Generating weights and using them as two calls, for a server that keeps weights."""
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -110,16 +112,11 @@ class ConditionedLayers(Conditioned):
         conditions = [_condition_of(layer) for layer in layers]
         names, tensors = list(interface.inputs), keras.tree.flatten(model.inputs)
         by_name = dict(zip(names, tensors, strict=True))
-        used = [n for n in names if not _connected(_without(by_name, n), conditions)]
-        rest = {
-            n: t
-            for n, t in by_name.items()
-            if not _connected(
-                [*_without(by_name, n), *conditions], keras.tree.flatten(model.outputs)
-            )
-        }
+        values = drawn(interface.inputs, (2, 2, 2))
+        used = _needed(by_name, values, [], conditions)
+        rest = _needed(by_name, values, conditions, keras.tree.flatten(model.outputs))
         first = keras.Model([by_name[n] for n in used], conditions)
-        second = keras.Model([*rest.values(), *conditions], model.output)
+        second = keras.Model([*(by_name[n] for n in rest), *conditions], model.output)
         slots: dict[str, GeneratedWeight] = {}
         owners: dict[str, int] = {}
         for i, layer in enumerate(layers):
@@ -204,17 +201,28 @@ def _condition_of(layer: HyperLayer) -> Any:
     return condition
 
 
-def _without(tensors: Tensors, name: str) -> list[Any]:
-    return [tensor for n, tensor in tensors.items() if n != name]
+def _needed(
+    inputs: Tensors, values: Tensors, others: list[Any], outputs: list[Any]
+) -> tuple[str, ...]:
+    """Returns the names of the fewest inputs that outputs depend on, besides some other tensors.
 
-
-def _connected(inputs: list[Any], outputs: list[Any]) -> bool:
-    """Whether the outputs depend on nothing but the inputs."""
-    try:
-        keras.Model(inputs, outputs)
-    except ValueError:
-        return False
-    return True
+    Args:
+        inputs: Symbolic tensors by name.
+        values: Tensors to try them with.
+        others: Symbolic tensors.
+        outputs: Symbolic tensors.
+    """
+    rows = len(next(iter(values.values())))
+    zeros = [ops.zeros((rows, *x.shape[1:]), dtype=x.dtype) for x in others]
+    for size in range(len(inputs) + 1):
+        for names in itertools.combinations(inputs, size):
+            tensors = [*(inputs[n] for n in names), *others]
+            # A model says itself whether it lacks inputs, with some versions of Keras when it is
+            # called only.
+            with contextlib.suppress(KeyError, ValueError):
+                keras.Model(tensors, outputs)([*(values[n] for n in names), *zeros])
+                return names
+    raise NotSeparableError("The conditions are not connected to the inputs.")
 
 
 def _stand_ins(specs: Specs, tensors: Tensors, inputs: Specs) -> Tensors:
