@@ -25,6 +25,8 @@ CASES = (
     "target_shared",
     "generation",
     "mobilenet",
+    "serving",
+    "streaming",
 )
 
 

@@ -1,7 +1,9 @@
 """Endpoints as TensorFlow functions, and the SavedModel that has them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -179,13 +181,13 @@ class Builder:
         Args:
             folder: Where to.
         """
-        tf = tensorflow()
         functions = {name: endpoint.function() for name, endpoint in self.endpoints.items()}
         signatures = {name: f.get_concrete_function() for name, f in functions.items()}
         module = self.module(signatures.values())
         for name, function in functions.items():
             setattr(module, "serve" if name == "serving_default" else name, function)
-        tf.saved_model.save(module, str(folder), signatures=signatures)
+        with quiet():
+            tensorflow().saved_model.save(module, str(folder), signatures=signatures)
 
     def module(self, functions: Iterable[Any]) -> Any:
         """Returns a module with all that concrete functions read."""
@@ -223,6 +225,18 @@ class Builder:
         shapes = {name: _polymorphic(spec.shape) for name, spec in inputs.items()}
         converted = jax2tf.convert(pure, polymorphic_shapes=[None, shapes], with_gradient=False)
         return lambda tensors: converted(self._copies, tensors)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, TensorFlow does not tell where it writes, which is no place for long."""
+    log = logging.getLogger("tensorflow")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def tensorflow() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_hyper.checks import one_of, positive_int
-from keras_hyper.export.builder import Builder, Endpoint, tensorflow
+from keras_hyper.export.builder import Builder, Endpoint, quiet, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.files import replacing
 
@@ -112,19 +112,20 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
         )
     module = build.module([function])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    path.write_bytes(converter.convert())
+    with quiet():
+        path.write_bytes(converter.convert())
 
 
 def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
-    tf = tensorflow()
     try:
         import openvino
     except ImportError as error:
         raise ImportError("OpenVINO models need a converter: pip install openvino") from error
     function = endpoint.function().get_concrete_function()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         # Recurrent models are converted from a SavedModel only.
-        tf.saved_model.save(build.module([function]), folder, signatures=function)
+        module = build.module([function])
+        tensorflow().saved_model.save(module, folder, signatures=function)
         converted = openvino.convert_model(folder)
     openvino.save_model(converted, str(path / "model.xml"), compress_to_fp16=False)
 
