@@ -62,10 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.stderr.write(f"keras-hyper: {error}\n")
+    except Exception as error:
+        sys.stderr.write(f"keras-hyper: {_told(error)}\n")
         return 1
     return 0
+
+
+def _told(error: Exception) -> str:
+    """Returns what an error says; with its type where it is none of ours."""
+    known = isinstance(error, ImportError | OSError | TypeError | ValueError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +115,10 @@ def _bake(arguments: argparse.Namespace) -> None:
     if condition is None:
         plain = bake(model)
     elif isinstance(model, Hypernetwork):
-        values = np.asarray(condition, dtype="int32" if isinstance(condition, int) else "float32")
+        takes_task = model.condition is not None and model.condition.task_embedding is not None
+        whole = isinstance(condition, int)
+        values = np.asarray(condition, "int32" if whole and takes_task else "float32")
+        values = np.atleast_1d(values) if whole and not takes_task else values
         plain = bake(model.bake(values))
     else:
         raise ValueError(
@@ -124,8 +133,15 @@ def _export(arguments: argparse.Namespace) -> None:
     from keras_hyper import export_saved_model
     from keras_hyper.export import export_file
 
+    other = arguments.format != "saved_model"
+    if other and (arguments.streaming or arguments.no_xla):
+        raise ValueError("--streaming and --no-xla are for --format saved_model.")
+    if not other and (arguments.endpoint != "serving_default" or arguments.batch_size):
+        raise ValueError("--endpoint and --batch-size are for other formats than saved_model.")
+    if not other and arguments.path.suffix in (".onnx", ".tflite"):
+        raise ValueError(f"'{arguments.path}' would be a folder. Name its --format.")
     model = _load(arguments.model)
-    if arguments.format != "saved_model":
+    if other:
         if arguments.path.suffix != FORMATS[arguments.format]:
             ending = FORMATS[arguments.format] or "no ending, for a folder"
             raise ValueError(f"PATH of --format {arguments.format} must have: {ending}.")

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux.
@@ -15,7 +15,9 @@ _HERE = -100  # AT_FDCWD: paths as they are.
 
 
 @contextlib.contextmanager
-def replacing(path: Any, folder: bool = False) -> Iterator[pathlib.Path]:
+def replacing(
+    path: Any, folder: bool = False, may_have: Collection[str] = ()
+) -> Iterator[pathlib.Path]:
     """Gives a temporary name beside `path`, and renames it to `path` at the end.
 
     Whatever happens before, what was at `path` is as it was. A file is replaced
@@ -25,19 +27,27 @@ def replacing(path: Any, folder: bool = False) -> Iterator[pathlib.Path]:
     Args:
         path: Where to write. The folder that it is in must exist.
         folder: Whether it is to be a folder. It exists already, and is empty.
+        may_have: What an older folder may have in it, which will be gone.
 
     Raises:
+        FileExistsError: If an older folder has anything else in it.
         FileNotFoundError: If there is no folder to write to.
         IsADirectoryError: If a folder is where the file is to be.
         NotADirectoryError: If a file is where the folder is to be.
     """
-    path = pathlib.Path(path)
+    # Through a link, to what it leads to.
+    path = pathlib.Path(path).resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"There is no folder '{path.parent}' to write '{path.name}' to. Create it first."
         )
     if folder and path.exists() and not path.is_dir():
         raise NotADirectoryError(f"'{path}' is a file, where a folder is to be written.")
+    others = sorted({p.name for p in path.iterdir()} - set(may_have)) if path.is_dir() else []
+    if folder and others:
+        raise FileExistsError(
+            f"'{path}' has files in it that would be lost: {others}. Name another folder."
+        )
     if not folder and path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder, where a file is to be written.")
     place = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -50,6 +60,8 @@ def replacing(path: Any, folder: bool = False) -> Iterator[pathlib.Path]:
         if folder and path.exists():
             _exchange(temporary, path)
         else:
+            if path.exists():
+                shutil.copymode(path, temporary)
             os.replace(temporary, path)
     finally:
         shutil.rmtree(place, ignore_errors=True)

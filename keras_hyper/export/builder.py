@@ -108,7 +108,7 @@ class Builder:
             one_for_all: Inputs of which one row is used for the whole batch.
         """
         run = self._with_folded(run)
-        in_tensorflow = self._converted(run, inputs)
+        in_tensorflow = _with_equal_rows(self._converted(run, inputs), inputs)
         self._serve = self._serve or in_tensorflow
         if one_for_all:
             single = {
@@ -136,6 +136,9 @@ class Builder:
     def add_compiled(self) -> None:
         """Adds the model again, compiled by XLA, where one row does not serve a batch."""
         inputs = self.endpoints["serving_default"].inputs
+        if any(spec.dtype == "string" for spec in inputs.values()):
+            self.left_out["serve_xla"] = "XLA has no strings, which this model takes."
+            return
         self.endpoints["serve_xla"] = Endpoint(inputs, self._serve, compiled=True)
 
     def add_text(self, layer: keras.layers.Layer) -> None:
@@ -161,6 +164,8 @@ class Builder:
                 f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
             )
         name, spec = next(iter(inputs.items()))
+        if isinstance(layer, kinds[0]) and layer.vocabulary_size() <= layer.num_oov_indices:
+            raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
         shape = spec.shape if isinstance(layer, kinds[0]) else (None,)
 
         def run(tensors: Tensors) -> Tensors:
@@ -251,15 +256,33 @@ def tensorflow() -> Any:
     return tf
 
 
+def _with_equal_rows(run: Run, inputs: Specs) -> Run:
+    """Returns a function that fails where its inputs have not equally many rows."""
+    batched = [name for name, spec in inputs.items() if spec.shape and spec.shape[0] is None]
+
+    def checked(tensors: Tensors) -> Tensors:
+        tf = tensorflow()
+        count = tf.shape(tensors[batched[0]])[0] if batched else None
+        # Not an assertion, which XLA leaves out: a shape that cannot be.
+        same = {
+            name: tf.reshape(tensors[name], tf.concat([[count], tf.shape(tensors[name])[1:]], 0))
+            for name in batched[1:]
+        }
+        same = {name: tf.ensure_shape(x, inputs[name].shape) for name, x in same.items()}
+        return run({**tensors, **same})
+
+    return checked
+
+
 def _switched(one: Run, rows: Run, names: Sequence[str]) -> Run:
     """Returns a function that takes one row of some inputs for the whole batch."""
 
     def run(tensors: Tensors) -> Tensors:
         tf = tensorflow()
-        first = {name: tensors[name][0] for name in names}
+        counts = tf.stack([tf.shape(tensors[name])[0] for name in names])
         return tf.cond(
-            tf.equal(tf.shape(tensors[names[0]])[0], 1),
-            lambda: one({**tensors, **first}),
+            tf.reduce_all(tf.equal(counts, 1)),
+            lambda: one({**tensors, **{name: tensors[name][0] for name in names}}),
             lambda: rows(tensors),
         )
 

@@ -1,6 +1,5 @@
 """Generating weights and using them as two calls, for a server that keeps weights."""
 
-import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from keras_hyper.export.interface import (
     clean,
     drawn,
     named_outputs,
+    reason,
 )
 from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
@@ -112,7 +112,7 @@ class ConditionedLayers(Conditioned):
         conditions = [_condition_of(layer) for layer in layers]
         names, tensors = list(interface.inputs), keras.tree.flatten(model.inputs)
         by_name = dict(zip(names, tensors, strict=True))
-        values = drawn(interface.inputs, (2, 2, 2))
+        values = drawn(model, interface.inputs)
         used = _needed(by_name, values, [], conditions)
         rest = _needed(by_name, values, conditions, keras.tree.flatten(model.outputs))
         first = keras.Model([by_name[n] for n in used], conditions)
@@ -156,17 +156,17 @@ class ConditionedLayers(Conditioned):
             return named_outputs(model, outputs)
 
         self.generate, self.apply = generate, apply
-        self._check(interface)
+        self._check(model, interface)
 
-    def _check(self, interface: Interface) -> None:
+    def _check(self, model: keras.Model, interface: Interface) -> None:
         """Raises if the halves give something else than the whole."""
         # Layers that are called twice, with two conditions, have more than one set of weights.
-        inputs = drawn(interface.inputs, (2, 2, 2))
+        inputs = drawn(model, interface.inputs)
         weights = self.generate({name: inputs[name] for name in self.generate_inputs})
         given = {**inputs, **weights}
         halves = as_arrays(self.apply({name: given[name] for name in self.apply_inputs}))
         for name, value in as_arrays(interface.run(inputs)).items():
-            if not alike(halves[name], value):
+            if not alike(model, halves[name], value):
                 raise NotSeparableError(
                     f"Output '{name}' is another with weights that are generated apart, as if a "
                     "conditioned layer were called with two conditions."
@@ -185,7 +185,14 @@ def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
         return ConditionedHypernetwork(model, interface)
     if not any(isinstance(x, HyperLayer) and x.conditioned for x in walk(model)):
         return None
-    return ConditionedLayers(model, interface)
+    try:
+        return ConditionedLayers(model, interface)
+    except NotSeparableError:
+        raise
+    except Exception as error:
+        raise NotSeparableError(
+            f"Model '{model.name}' could not be tried in two halves: {reason(error)}"
+        ) from error
 
 
 def _condition_of(layer: HyperLayer) -> Any:
@@ -212,17 +219,19 @@ def _needed(
         others: Symbolic tensors.
         outputs: Symbolic tensors.
     """
-    rows = len(next(iter(values.values())))
-    zeros = [ops.zeros((rows, *x.shape[1:]), dtype=x.dtype) for x in others]
+    zeros = [ops.zeros((2, *x.shape[1:]), dtype=x.dtype) for x in others]
+    problem: Any = "they are not connected to the inputs"
     for size in range(len(inputs) + 1):
         for names in itertools.combinations(inputs, size):
             tensors = [*(inputs[n] for n in names), *others]
             # A model says itself whether it lacks inputs, with some versions of Keras when it is
             # called only.
-            with contextlib.suppress(KeyError, ValueError):
+            try:
                 keras.Model(tensors, outputs)([*(values[n] for n in names), *zeros])
                 return names
-    raise NotSeparableError("The conditions are not connected to the inputs.")
+            except (KeyError, ValueError) as error:
+                problem = reason(error)
+    raise NotSeparableError(f"The conditions cannot be told from the rest: {problem}")
 
 
 def _stand_ins(specs: Specs, tensors: Tensors, inputs: Specs) -> Tensors:

@@ -26,11 +26,10 @@ class Folded(keras.layers.Layer):
         # By the id of what would generate them: a variable, or a dict from path to variable.
         self._stored: dict[int, Any] = {}
         layers = list(walk(model))
-        fixed = {
-            id(layer.hypernetwork): layer.values()
-            for layer in layers
-            if isinstance(layer, HypernetworkAt) and not _draws(layer.hypernetwork)
-        }
+        # In a larger model, a hypernetwork may be there at several conditions.
+        fixed: dict[int, Any] = {}
+        if isinstance(model, HypernetworkAt) and not _draws(model.hypernetwork):
+            fixed[id(model.hypernetwork)] = model.values()
         done: set[int] = set()
         for layer in layers:
             if isinstance(layer, Hypernetwork):

@@ -77,7 +77,10 @@ def export_file(
         input_signature=input_signature,
         one_for_all=False,
     )
-    chosen = build.endpoints[one_of("endpoint", endpoint, list(build.endpoints))]
+    if endpoint in build.left_out:
+        raise ValueError(f"The model has no `{endpoint}`: {build.left_out[endpoint]}")
+    written = [name for name in build.endpoints if name != "initial_state"]
+    chosen = build.endpoints[one_of("endpoint", endpoint, written)]
     if batch_size is not None:
         inputs = {
             name: keras.KerasTensor((batch_size, *spec.shape[1:]), dtype=spec.dtype)
@@ -85,7 +88,8 @@ def export_file(
         }
         chosen = dataclasses.replace(chosen, inputs=inputs)
     write = {"onnx": _onnx, "litert": _litert, "openvino": _openvino}[_ENDINGS[path.suffix]]
-    with replacing(path, folder=not path.suffix) as temporary:
+    parts = ("model.xml", "model.bin")
+    with replacing(path, folder=not path.suffix, may_have=parts) as temporary:
         write(build, chosen, temporary)
     return list(chosen.inputs)
 

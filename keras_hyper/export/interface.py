@@ -10,9 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_hyper.models.at import HypernetworkAt
+from keras_hyper.models.graph import walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.specs import stand_ins
 
+TRIED = 16  # The length of axes of any length, where a model is tried.
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.
 
 # What Keras calls inputs that were given no name.
@@ -63,6 +65,11 @@ def interface_of(model: keras.Model, input_signature: Any = None) -> Interface:
             ["condition"] if len(values) == 1 else [f"condition_{i}" for i in range(len(values))]
         )
         conditions = dict(zip(names, values, strict=True))
+        if set(conditions) & set(specs):
+            raise ValueError(
+                f"Inputs of '{model.name}' are called {sorted(set(conditions) & set(specs))}, as "
+                "its condition is for a client. Give them other names."
+            )
 
     def run(tensors: Tensors) -> Tensors:
         flat = [tensors[name] for name in specs]
@@ -83,16 +90,8 @@ def named_outputs(model: keras.Model, outputs: Any) -> Tensors:
         model: The model that they are of.
         outputs: What it returned.
     """
-    if isinstance(outputs, Mapping):
-        named = {clean(name): value for name, value in outputs.items()}
-    elif isinstance(outputs, Sequence):
-        names = [clean(name) for name in getattr(model, "output_names", [])]
-        if len(set(names)) != len(outputs):
-            names = [f"outputs_{i}" for i in range(len(outputs))]
-        named = dict(zip(names, outputs, strict=True))
-    else:
-        named = {"outputs": outputs}
-    return {name: widened(value) for name, value in named.items()}
+    names = getattr(model, "output_names", ())
+    return {n: widened(x) for n, x in _named(outputs, "outputs", names).items()}
 
 
 def widened(value: Any) -> Any:
@@ -103,29 +102,33 @@ def widened(value: Any) -> Any:
 
 def clean(name: str) -> str:
     """Returns a name in the letters that the names of arguments can have."""
-    return re.sub(r"\W", "_", name)
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return name if name[:1].isalpha() else f"x{name}"
 
 
-def drawn(specs: Specs, lengths: Sequence[int]) -> Tensors:
+def drawn(model: keras.Model, specs: Specs) -> Tensors:
     """Returns random inputs, to try a model with.
 
     Args:
-        specs: Shapes and dtypes by name.
-        lengths: Of the first axes, where they may have any.
+        model: The model.
+        specs: Shapes and dtypes by name. Batches are of 2, and axes of any length of 16.
 
     Raises:
-        ValueError: If more axes may have any length.
+        TypeError: If an input is of strings.
     """
     rng = np.random.default_rng(0)
+    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in walk(model)]
+    # Ids that every table has, and that are no padding if there are enough of them.
+    ids = min((n for n in tables if isinstance(n, int)), default=2)
     tensors: Tensors = {}
     for name, spec in specs.items():
-        sizes = [*lengths, *[None] * len(spec.shape)]
-        shape: Any = [known or size for known, size in zip(spec.shape, sizes, strict=False)]
-        if None in shape:
-            raise ValueError(f"Input '{name}' has more axes of any length: {tuple(spec.shape)}.")
-        # An id that every table has, and that is no padding.
-        ids = not keras.backend.is_float_dtype(spec.dtype)
-        values = np.ones(shape) if ids else rng.normal(size=shape)
+        if spec.dtype == "string":
+            raise TypeError(f"Input '{name}' is of strings, of which none can be made up.")
+        shape: Any = [2 if i == 0 else n or TRIED for i, n in enumerate(spec.shape)]
+        if keras.backend.is_float_dtype(spec.dtype):
+            values = rng.normal(size=shape)
+        else:
+            values = rng.integers(1 if ids > 2 else 0, ids, shape)
         tensors[name] = ops.convert_to_tensor(values, dtype=spec.dtype)
     return tensors
 
@@ -135,9 +138,18 @@ def as_arrays(tensors: Tensors) -> dict[str, np.ndarray]:
     return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
 
 
-def alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two ways to compute the same agree, in half precision too."""
-    return a.shape == b.shape and np.allclose(a, b, rtol=2e-2, atol=1e-3)
+def alike(model: keras.Model, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two ways to compute what a model does agree, as its precision allows."""
+    policies = {layer.compute_dtype for layer in walk(model)}
+    rounding = 3e-2 if policies & set(_HALF) else 1e-4
+    return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= rounding * np.abs(b).max())
+
+
+def reason(error: Exception) -> str:
+    """Returns what an error says, in one line and without colours."""
+    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
 
 
 def _structure(model: keras.Model, input_signature: Any) -> Any:
@@ -166,12 +178,31 @@ def _symbolic(spec: Any) -> keras.KerasTensor:
     return keras.KerasTensor(shape, dtype=dtype, name=getattr(spec, "name", None))
 
 
-def _named(structure: Any, name: str) -> Specs:
-    flat = keras.tree.flatten(structure)
-    if isinstance(structure, Mapping) and len(structure) == len(flat):
-        # In the order in which Keras flattens a dict.
-        return {clean(key): structure[key] for key in sorted(structure)}
-    names = [clean(spec.name or "") for spec in flat]
-    if any(_MADE_UP.fullmatch(n) for n in names) or len(set(names)) < len(names):
-        names = [name] if len(flat) == 1 else [f"{name}_{i}" for i in range(len(flat))]
-    return dict(zip(names, flat, strict=True))
+def _named(structure: Any, name: str, known: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns the leaves of a structure by name.
+
+    Args:
+        structure: Tensors, in dicts and lists.
+        name: What one that has no name is called.
+        known: Names of the leaves of a list, if they have any.
+    """
+    pairs = keras.tree.flatten_with_path(structure)
+    leaves = [leaf for _, leaf in pairs]
+    known = known or [leaf.name or "" for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+    told = [clean(n) for n in known]
+    if isinstance(structure, Mapping):
+        names = [clean("_".join(map(str, path))) for path, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                "Two inputs or outputs of the model have the same name for a client: "
+                f"{sorted(names)}. Letters besides a to z, digits and _ are written as _."
+            )
+    else:
+        names = ["_".join([name, *map(str, path)]) for path, _ in pairs]
+        if len(told) == len(names) and (name == "inputs" or len(names) > 1):
+            own = [
+                t if k and not _MADE_UP.fullmatch(k) else n
+                for t, k, n in zip(told, known, names, strict=True)
+            ]
+            names = own if len(set(own)) == len(own) else names
+    return dict(zip(names, leaves, strict=True))

@@ -11,6 +11,12 @@ from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.warmup import write_warmup
 from keras_hyper.files import replacing
 
+# What a SavedModel has in its folder.
+_PARTS = (
+    *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
+    "keras_metadata.pb",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
@@ -95,7 +101,7 @@ def export_saved_model(
         build.add_compiled()
     if text is not None:
         build.add_text(text)
-    with replacing(path, folder=True) as folder:
+    with replacing(path, folder=True, may_have=_PARTS) as folder:
         build.write(folder)
         write_warmup(folder, pathlib.Path(path).name, build.endpoints, warmup)
     return Exported(

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyper.export.interface import (
+    TRIED,
     Interface,
     Specs,
     Tensors,
@@ -16,6 +17,7 @@ from keras_hyper.export.interface import (
     as_arrays,
     clean,
     drawn,
+    reason,
     widened,
 )
 from keras_hyper.models.graph import walk
@@ -37,7 +39,6 @@ _STATES = {
     HyperGRUCell: ("h", "hyper_h"),
     HyperLSTMCell: ("h", "c", "hyper_h", "hyper_c"),
 }
-_PROBE = 3  # Steps that are compared.
 
 
 class NotStreamableError(ValueError):
@@ -61,17 +62,18 @@ class Stream:
     """
 
     def __init__(self, model: keras.Model, interface: Interface) -> None:
+        self.model = model
         self.interface = interface
         self.layers = recurrent_layers(model)
         for name, spec in interface.inputs.items():
             if len(spec.shape) < 2 or spec.shape[1] is not None:
                 raise NotStreamableError(
-                    f"Input '{name}' of shape {tuple(spec.shape)} has no time axis of any length. "
-                    "Make the model with keras.Input((None, features))."
+                    f"Input '{name}' of shape {tuple(spec.shape)} has no time axis of any length, "
+                    "as keras.Input((None, features)) has. Models with other inputs have no steps."
                 )
         self.start: dict[str, np.ndarray] = {}
         for layer in self.layers:
-            states = map(widened, layer.get_initial_state(1))
+            states = map(widened, keras.tree.flatten(layer.get_initial_state(1)))
             self.start.update(zip(_names(layer), map(ops.convert_to_numpy, states), strict=True))
         if len(self.start) < sum(len(_names(layer)) for layer in self.layers):
             raise NotStreamableError(
@@ -118,11 +120,12 @@ class Stream:
 
         def replace(layer: Any) -> None:
             loop = layer.inner_loop
-            given = [ops.cast(tensors[name], layer.cell.compute_dtype) for name in _names(layer)]
+            flat = [ops.cast(tensors[name], layer.cell.compute_dtype) for name in _names(layer)]
 
             def inner_loop(
                 sequences: Any, initial_state: Any, mask: Any, training: Any = False
             ) -> Any:
+                given = keras.tree.pack_sequence_as(initial_state, flat)
                 result = loop(sequences, given, mask, training=training)
                 after.setdefault(id(layer), []).append(keras.tree.flatten(result[2]))
                 return result
@@ -147,11 +150,11 @@ class Stream:
         A layer that looks along time, such as a convolution, does not show: the model is
         run on a few steps at once, and one by one.
         """
-        sequences = drawn(self.interface.inputs, (2, _PROBE))
+        sequences = drawn(self.model, self.interface.inputs)
         whole = as_arrays(self.interface.run(sequences))
         states: Tensors = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []
-        for t in range(_PROBE):
+        for t in range(TRIED):
             inputs = {name: value[:, t] for name, value in sequences.items()}
             outputs = self.step({**inputs, **states})
             states = {name: outputs.pop(f"next_{name}") for name in self.start}
@@ -160,7 +163,7 @@ class Stream:
             alone = steps[-1][name]
             if name in self.timed:
                 alone = np.stack([step[name] for step in steps], axis=1)
-            if not alike(alone, value):
+            if not alike(self.model, alone, value):
                 raise NotStreamableError(
                     f"Output '{name}' of single steps is not that of the whole sequence: something "
                     "in the model besides its recurrent layers looks along the time axis."
@@ -184,14 +187,14 @@ def stream_of(model: keras.Model, interface: Interface, required: bool | None) -
         if required:
             raise NotStreamableError(f"Model '{model.name}' has no recurrent layers.")
         return None
-    stream = Stream(model, interface)
     try:
+        stream = Stream(model, interface)
         stream.check()
     except NotStreamableError:
         raise
     except Exception as error:
         raise NotStreamableError(
-            f"Model '{model.name}' cannot be run on one step: {type(error).__name__}: {error}"
+            f"Model '{model.name}' cannot be run on single steps: {reason(error)}"
         ) from error
     return stream
 

@@ -15,6 +15,8 @@ from keras_hyper import HyperDense
 from keras_hyper.files import replacing
 from keras_hyper.saving import save_model
 
+PARTS = ("inner", "b")
+
 
 def write(path, text, folder):
     if folder:
@@ -33,7 +35,7 @@ def read(path):
 def test_a_file_or_folder_is_replaced_as_a_whole(folder, tmp_path):
     path = tmp_path / "it"
     for text in ("old", "new"):
-        with replacing(path, folder) as temporary:
+        with replacing(path, folder, PARTS) as temporary:
             write(temporary, text, folder)
             before = read(path) if path.exists() else None
         assert set(read(path).values()) == {text}
@@ -45,11 +47,11 @@ def test_a_file_or_folder_is_replaced_as_a_whole(folder, tmp_path):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_what_fails_leaves_what_was_there(folder, exchange, tmp_path, monkeypatch):
     path = tmp_path / "it"
-    with replacing(path, folder) as temporary:
+    with replacing(path, folder, PARTS) as temporary:
         write(temporary, "old", folder)
 
     def interrupted():
-        with replacing(path, folder) as temporary:
+        with replacing(path, folder, PARTS) as temporary:
             write(temporary, "new", folder)
             raise KeyboardInterrupt
 
@@ -68,7 +70,7 @@ def test_what_fails_leaves_what_was_there(folder, exchange, tmp_path, monkeypatc
     if not exchange:  # As on other systems than Linux.
         monkeypatch.setattr(sys, "platform", "other")
     if not (folder and exchange):
-        with pytest.raises(OSError, match="no"), replacing(path, folder) as temporary:
+        with pytest.raises(OSError, match="no"), replacing(path, folder, PARTS) as temporary:
             write(temporary, "new", folder)
         assert set(read(path).values()) == {"old"}
     assert [p.name for p in tmp_path.iterdir()] == ["it"]
@@ -193,3 +195,25 @@ def test_refused(tmp_path):
     (tmp_path / "b.keras").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         save_model(model, tmp_path / "b.keras")
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "it").mkdir()
+    (tmp_path / "it" / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(FileExistsError, match=r"would be lost: \['notes.txt'\]"),
+        replacing(tmp_path / "it", True, PARTS),
+    ):
+        pass
+    assert (tmp_path / "it" / "notes.txt").read_text() == "mine"
+
+
+def test_links_are_written_through_and_modes_kept(tmp_path):
+    (tmp_path / "v1").write_text("old")
+    (tmp_path / "v1").chmod(0o664)
+    (tmp_path / "current").symlink_to("v1")
+    with replacing(tmp_path / "current") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "current").is_symlink()
+    assert (tmp_path / "v1").read_text() == "new"
+    assert (tmp_path / "v1").stat().st_mode & 0o777 == 0o664

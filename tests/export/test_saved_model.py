@@ -311,7 +311,39 @@ def lstm(**kwargs):
     return HyperLSTM(3, hyper_units=2, embedding_dim=2, **kwargs)
 
 
+def attentive():
+    table = keras.initializers.RandomNormal(stddev=1.0, seed=1)
+    ids = keras.Input((None,), dtype="int32")
+    y = layers.Embedding(10, 8, embeddings_initializer=table)(ids)
+    y = layers.LayerNormalization()(y + layers.MultiHeadAttention(2, 4)(y, y))
+    return keras.Model(ids, layers.LSTM(4, return_sequences=True)(y))
+
+
+def speaker():
+    x, who = keras.Input((None, 3)), keras.Input((4,), name="speaker")
+    y = layers.Dense(2)(layers.Concatenate()([lstm()(x), who]))
+    return keras.Model([x, who], y)
+
+
 NOT_STREAMED = {
+    "attention over ids": (attentive, "looks along the time axis"),
+    "a look far back": (
+        lambda: [layers.Conv1D(4, 2, dilation_rate=4, padding="causal"), lstm()],
+        "looks along the time axis",
+    ),
+    "small outputs": (
+        lambda: [
+            layers.Conv1D(8, 3, padding="same"),
+            layers.LSTM(8),
+            layers.Dense(3000, activation="softmax"),
+        ],
+        "looks along the time axis",
+    ),
+    "another input": (speaker, "Input 'speaker' of shape"),
+    "images over time": (
+        lambda: [layers.Reshape((-1, 3, 1, 1)), layers.ConvLSTM2D(2, 1)],
+        "cannot be run on single steps",
+    ),
     "a convolution along time": (
         lambda: [lstm(return_sequences=True), layers.Conv1D(2, 2, padding="causal")],
         "looks along the time axis",
@@ -329,7 +361,10 @@ NOT_STREAMED = {
 @pytest.mark.parametrize("case", NOT_STREAMED)
 def test_what_has_no_single_steps_is_exported_without_them(case, tmp_path):
     make, reason = NOT_STREAMED[case]
-    model = keras.Sequential([keras.Input((None, 3)), *make()])
+    made = make()
+    if isinstance(made, list):
+        made = keras.Sequential([keras.Input((None, 3)), *made])
+    model = made
     exported = export_saved_model(model, tmp_path / "saved", xla=False)
     assert set(exported.inputs) == {"serving_default"}
     if case != "no recurrent layer":
@@ -356,7 +391,92 @@ def test_a_layer_called_twice_has_one_set_of_weights_or_none(conditions, tmp_pat
         assert "called with two conditions" in exported.left_out["generate"]
 
 
+def test_cells_on_top_of_each_other_stream(rng, tmp_path):
+    cells = [layers.LSTMCell(4), layers.GRUCell(5)]
+    model = keras.Sequential([keras.Input((None, 3)), layers.RNN(cells, return_sequences=True)])
+    _, call = signatures(model, tmp_path / "saved", streaming=True, xla=False)
+    x = rng.normal(size=(2, 4, 3)).astype("float32")
+    states, expected = call("initial_state", batch_size=2), to_numpy(model(x))
+    assert len(states) == 3
+    for t in range(4):
+        outputs = call("step", inputs=x[:, t], **states)
+        np.testing.assert_allclose(outputs["outputs"], expected[:, t], atol=CLOSE)
+        states = {name: outputs[f"next_{name}"] for name in states}
+
+
+def test_a_hypernetwork_at_several_conditions_keeps_them_apart(rng, tmp_path):
+    hyper = Hypernetwork(small_target(), condition=TaskEmbedding(4, 3))
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, [hyper.at(1)(inputs), hyper.at(2)(inputs)])
+    _, call = signatures(model, tmp_path / "saved", xla=False)
+    x = rng.normal(size=(3, 5)).astype("float32")
+    outputs = call("serving_default", inputs=x)
+    assert sorted(outputs) == model.output_names
+    for task, name in enumerate(model.output_names, start=1):
+        np.testing.assert_allclose(outputs[name], to_numpy(hyper(x, condition=task)), atol=CLOSE)
+
+
+def test_a_condition_that_is_a_feature_too_cannot_be_left_out(tmp_path):
+    x, c = keras.Input((3,)), keras.Input((2,))
+    y = HyperDense(4)(layers.Concatenate()([x, c]), condition=c)
+    model = keras.Model([x, c], layers.Dense(3000, activation="softmax")(y))
+    exported = export_saved_model(model, tmp_path / "saved", xla=False)
+    assert set(exported.inputs) == {"serving_default"}
+    assert "with weights that are generated apart" in exported.left_out["apply"]
+
+
+@pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla", "apply"])
+def test_rows_that_do_not_match_are_refused(endpoint, rng, tmp_path):
+    model = CASES["by task"].make()
+    _, call = signatures(model, tmp_path / "saved")
+    inputs = CASES["by task"].inputs(rng, 7, 0)
+    if endpoint == "apply":
+        weights = call("generate", **{k: v for k, v in inputs.items() if k != "inputs"})
+        first, *_ = weights
+        inputs = {"inputs": inputs["inputs"], **weights, first: weights[first][:1]}
+    else:
+        inputs = {k: v[:3] if k.startswith("condition") else v for k, v in inputs.items()}
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        call(endpoint, **inputs)
+
+
+def test_outputs_in_structures_have_names(rng, tmp_path):
+    x = keras.Input((3,))
+    model = keras.Model(x, {"a": [layers.Dense(2)(x), layers.Dense(1)(x)], "b": layers.Dense(4)(x)})
+    _, call = signatures(model, tmp_path / "saved", xla=False)
+    data = rng.normal(size=(2, 3)).astype("float32")
+    outputs, expected = call("serving_default", inputs=data), model(data)
+    for name, value in {
+        "a_0": expected["a"][0],
+        "a_1": expected["a"][1],
+        "b": expected["b"],
+    }.items():
+        np.testing.assert_allclose(outputs[name], to_numpy(value), atol=CLOSE)
+
+
+@ON_TENSORFLOW
+def test_strings_are_not_compiled(tmp_path):
+    words = keras.Input((None,), dtype="string")
+    ids = layers.StringLookup(vocabulary=["a", "b"])(words)
+    model = keras.Model(words, layers.LSTM(2)(layers.Embedding(3, 2)(ids)))
+    exported, call = signatures(model, tmp_path / "saved")
+    assert "strings" in exported.left_out["serve_xla"]
+    assert call("serving_default", inputs=np.array([["a", "b"]]))["outputs"].shape == (1, 2)
+
+
+def alike_names():
+    x = keras.Input((3,))
+    return keras.Model(x, {"k y": layers.Dense(1)(x), "k_y": layers.Dense(1)(x)})
+
+
+def named_condition():
+    inputs = keras.Input((3,), name="condition")
+    return Hypernetwork(keras.Model(inputs, layers.Dense(2)(inputs)), condition=4)
+
+
 REFUSED = {
+    "outputs of one name": (alike_names, {}, ValueError, "the same name for a client"),
+    "an input called condition": (named_condition, {}, ValueError, "Give them other names"),
     "no model": (lambda: HyperDense(3), {}, TypeError, "`model` must be a Keras model"),
     "not built": (lambda: keras.Sequential([HyperDense(3)]), {}, ValueError, "is not built"),
     "stateful": (
