@@ -81,9 +81,9 @@ def weights_scope(weights: Mapping[int, Any]) -> Iterator[None]:
 
     Args:
         weights: By the `id` of the slot a kernel, by that of the hypernetwork a
-            dict from path to tensor. Who is not in it generates.
+            dict from path to tensor. Who is not in it, nor in an outer scope, generates.
     """
-    token = _given.set(weights)
+    token = _given.set({**(_given.get() or {}), **weights})
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from keras import layers
 from export.models import CASES, outputs_of, small_target, static
 from helpers import CAN_EXPORT, to_numpy
 from keras_hyper import (
+    ChunkedGenerator,
     HyperDense,
     HyperLSTM,
     Hypernetwork,
@@ -472,6 +473,21 @@ def alike_names():
 def named_condition():
     inputs = keras.Input((3,), name="condition")
     return Hypernetwork(keras.Model(inputs, layers.Dense(2)(inputs)), condition=4)
+
+
+@ON_TENSORFLOW
+def test_static_weights_stay_folded_where_others_are_given(tmp_path):
+    from keras_hyper.export.endpoints import endpoints_of
+
+    x, c = keras.Input((40,)), keras.Input((3,))
+    static = HyperDense(50, generator=ChunkedGenerator(10, (400,)), name="static")
+    y = HyperDense(3, name="conditioned")(static(x), condition=c)
+    build = endpoints_of(keras.Model([x, c], y), fold=True, streaming=None, input_signature=None)
+    read = build.endpoints["apply"].function().get_concrete_function().variables
+    assert {id(v) for v in read}.isdisjoint(id(v.value) for v in static.generator.variables)
+    live = endpoints_of(keras.Model([x, c], y), fold=False, streaming=None, input_signature=None)
+    read = live.endpoints["apply"].function().get_concrete_function().variables
+    assert {id(v) for v in read} & {id(v.value) for v in static.generator.variables}
 
 
 REFUSED = {
