@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.models.specs import stand_ins
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 
 
@@ -67,7 +68,10 @@ class HypernetworkAt(keras.Model):
             lambda v: keras.backend.standardize_dtype(v.dtype), values
         )
         if self.hypernetwork.built:
-            self.build(self.hypernetwork.get_build_config()["inputs_shape"])
+            built = self.hypernetwork.get_build_config()
+            self.build(built["inputs_shape"])
+            # Keras exports nothing that was never called.
+            self(stand_ins(built["inputs_shape"], built["input_dtypes"]))
 
     def build(self, inputs_shape: Any) -> None:
         """Creates nothing: the hypernetwork is built by its own first call."""
