@@ -94,6 +94,15 @@ def test_the_table_of_tpus_is_that_of_its_run():
         assert f"| {name} | {figures['float32, 1']['operations']:,} | " in text
 
 
+def test_the_table_of_streaming_clients_is_that_of_its_run():
+    found = json.loads((ROOT / "docs" / "throughput.json").read_text())
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert len(found) == 6
+    for name, figures in found.items():
+        row = f"| {name} | {figures['steps a second']} | {figures['milliseconds']} |"
+        assert row in text
+
+
 def test_what_is_said_of_killed_programs_is_what_was_found():
     found = json.loads((ROOT / "docs" / "kills.json").read_text())
     killed = found.pop("killed while writing")
