@@ -40,6 +40,15 @@ def rate(name: str, value: Any) -> float:
     return float(value)
 
 
+def check_model(model: Any) -> None:
+    """Raises if `model` is not a Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+
+
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Returns `value`, or raises if it is none of the `allowed` strings."""
     if value not in allowed:

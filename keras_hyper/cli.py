@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
+import keras
+import numpy as np
+
+import keras_hyper
+from keras_hyper.export.formats import FORMATS, export_file
+from keras_hyper.saving import save_model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,11 +89,6 @@ def _condition(text: str) -> Any:
 
 
 def _load(path: pathlib.Path) -> Any:
-    # Slow to import, and not needed for `--help`.
-    import keras
-
-    import keras_hyper  # noqa: F401  # Registers the classes that files name.
-
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{path}'.")
     try:
@@ -100,26 +100,19 @@ def _load(path: pathlib.Path) -> Any:
 
 
 def _summary(arguments: argparse.Namespace) -> None:
-    from keras_hyper import summary
-
-    summary(_load(arguments.model))
+    keras_hyper.summary(_load(arguments.model))
 
 
 def _bake(arguments: argparse.Namespace) -> None:
-    import numpy as np
-
-    from keras_hyper import Hypernetwork, bake
-    from keras_hyper.saving import save_model
-
     model, condition = _load(arguments.model), arguments.condition
     if condition is None:
-        plain = bake(model)
-    elif isinstance(model, Hypernetwork):
+        plain = keras_hyper.bake(model)
+    elif isinstance(model, keras_hyper.Hypernetwork):
         takes_task = model.condition is not None and model.condition.task_embedding is not None
         whole = isinstance(condition, int)
         values = np.asarray(condition, "int32" if whole and takes_task else "float32")
         values = np.atleast_1d(values) if whole and not takes_task else values
-        plain = bake(model.bake(values))
+        plain = keras_hyper.bake(model.bake(values))
     else:
         raise ValueError(
             f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "
@@ -130,9 +123,6 @@ def _bake(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from keras_hyper import export_saved_model
-    from keras_hyper.export import export_file
-
     other = arguments.format != "saved_model"
     if other and (arguments.streaming or arguments.no_xla):
         raise ValueError("--streaming and --no-xla are for --format saved_model.")
@@ -154,7 +144,7 @@ def _export(arguments: argparse.Namespace) -> None:
         )
         sys.stdout.write(f"{arguments.endpoint}: {', '.join(inputs)}\n")
         return
-    exported = export_saved_model(
+    exported = keras_hyper.export_saved_model(
         model,
         arguments.path,
         fold=not arguments.live,

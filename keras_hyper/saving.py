@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import keras
 
+from keras_hyper.checks import check_model
 from keras_hyper.files import replacing
 from keras_hyper.scopes import baking, cloning
 
@@ -84,11 +85,7 @@ def save_model(model: keras.Model, path: Any) -> None:
         ...     save_model(model, pathlib.Path(folder) / "model.keras")
         ...     again = keras.saving.load_model(pathlib.Path(folder) / "model.keras")
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a Keras model. Received: model={model!r} (of type "
-            f"{type(model).__name__})"
-        )
+    check_model(model)
     path = pathlib.Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in '.keras'. Received: path={str(path)!r}")

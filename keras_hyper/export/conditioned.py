@@ -156,12 +156,11 @@ class ConditionedLayers(Conditioned):
             return named_outputs(model, outputs)
 
         self.generate, self.apply = generate, apply
-        self._check(model, interface)
+        self._check(model, interface, values)
 
-    def _check(self, model: keras.Model, interface: Interface) -> None:
+    def _check(self, model: keras.Model, interface: Interface, inputs: Tensors) -> None:
         """Raises if the halves give something else than the whole."""
         # Layers that are called twice, with two conditions, have more than one set of weights.
-        inputs = drawn(model, interface.inputs)
         weights = self.generate({name: inputs[name] for name in self.generate_inputs})
         given = {**inputs, **weights}
         halves = as_arrays(self.apply({name: given[name] for name in self.apply_inputs}))

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_hyper.checks import check_model
 from keras_hyper.export.builder import Builder
 from keras_hyper.export.conditioned import NotSeparableError, conditioned
 from keras_hyper.export.folding import Folded
@@ -32,11 +33,7 @@ def endpoints_of(
         TypeError: If `model` is not a Keras model.
         ValueError: See there.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a Keras model. Received: model={model!r} (of type "
-            f"{type(model).__name__})"
-        )
+    check_model(model)
     interface = interface_of(model, input_signature)
     build = Builder(model, Folded(model) if fold else None)
     once = interface.conditions if one_for_all else ()

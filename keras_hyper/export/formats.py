@@ -12,8 +12,8 @@ from keras_hyper.export.builder import Builder, Endpoint, quiet, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.files import replacing
 
-# The format of a file by its ending. A folder is for OpenVINO, whose models are two files.
-_ENDINGS = {".onnx": "onnx", ".tflite": "litert", "": "openvino"}
+# How paths end. OpenVINO's are folders, for its models are two files.
+FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
 
 
 def export_file(
@@ -58,7 +58,7 @@ def export_file(
         ['inputs']
     """
     path = pathlib.Path(path)
-    if path.suffix not in _ENDINGS:
+    if path.suffix not in FORMATS.values():
         raise ValueError(
             "`path` must end in '.onnx' or '.tflite', or have no ending, for a folder with an "
             f"OpenVINO model. Received: path={str(path)!r}"
@@ -87,7 +87,7 @@ def export_file(
             for name, spec in chosen.inputs.items()
         }
         chosen = dataclasses.replace(chosen, inputs=inputs)
-    write = {"onnx": _onnx, "litert": _litert, "openvino": _openvino}[_ENDINGS[path.suffix]]
+    write = {".onnx": _onnx, ".tflite": _litert, "": _openvino}[path.suffix]
     parts = ("model.xml", "model.bin")
     with replacing(path, folder=not path.suffix, may_have=parts) as temporary:
         write(build, chosen, temporary)

@@ -211,17 +211,10 @@ def recurrent_layers(model: keras.Model) -> list[Any]:
     layers = list(walk(model))
     hidden = [layer.get_target() for layer in layers if isinstance(layer, Hypernetwork)]
     layers += [inner for target in hidden for inner in walk(target)]
-    found = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
     for layer in layers:
         if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
             raise NotStreamableError(f"Layer '{layer.name}' starts at the end of the sequence.")
-    for layer in found:
-        if layer.stateful:
-            raise NotStreamableError(
-                f"Layer '{layer.name}' keeps its states itself (stateful=True): clients of a "
-                "server would share them."
-            )
-    return found
+    return [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
 
 
 def _names(layer: Any) -> list[str]:
