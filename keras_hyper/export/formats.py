@@ -114,10 +114,10 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
             "This endpoint has a loop, which LiteRT can run for one batch size only. Received: "
             "batch_size=None. Use batch_size=1, or, for a recurrent model, endpoint='step'."
         )
-    module = build.module([function])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    with quiet():
-        path.write_bytes(converter.convert())
+    # Not `from_concrete_functions`: on a full disk it goes on, without names.
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        tf.saved_model.save(build.module([function]), folder, signatures=function)
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
 
 def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:

@@ -34,11 +34,19 @@ def load_adapter(model: keras.Model, path: Any) -> None:
         model: A built `Hypernetwork`.
         path: Where from.
     """
-    places = _small_part(model)
-    with np.load(_checked(path)) as file:
-        arrays = {name: file[name] for name in file.files}
+    places, path = _small_part(model), _checked(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Of NumPy, of the archive, or of what is compressed in it.
+        raise ValueError(
+            f"'{path}' could not be read as an adapter, which `save_adapter` writes "
+            f"({type(error).__name__}: {error})."
+        ) from error
     shapes = {name: tuple(v.shape) for name, v in places.items()}
-    stored = {name: array.shape for name, array in arrays.items()}
+    stored = {name: np.shape(array) for name, array in arrays.items()}
     if shapes != stored:
         differing = sorted(n for n in shapes.keys() & stored.keys() if shapes[n] != stored[n])
         raise ValueError(

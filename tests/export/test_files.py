@@ -2,16 +2,13 @@
 
 import os
 import pathlib
-import subprocess
 import sys
 import zipfile
 
 import keras
-import numpy as np
 import pytest
 
-from helpers import to_numpy
-from keras_hyper import HyperDense
+from keras_hyper import ChunkedGenerator, HyperDense, Hypernetwork, export_saved_model
 from keras_hyper.files import replacing
 from keras_hyper.saving import save_model
 
@@ -76,98 +73,68 @@ def test_what_fails_leaves_what_was_there(folder, exchange, tmp_path, monkeypatc
     assert [p.name for p in tmp_path.iterdir()] == ["it"]
 
 
-# Ends the process at the n-th call of what is named, as a kill at that moment would.
-KILLED = """
-import builtins, os, sys, zipfile
-import numpy as np
-import keras
-from keras_hyper import HyperDense
-from keras_hyper.saving import save_model
-
-model = keras.Sequential([keras.Input((4,)), HyperDense(3)])
-model.set_weights([np.ones(w.shape) for w in model.get_weights()])
-module, name = {"open": (builtins, "open"), "replace": (os, "replace"),
-                "write": (zipfile.ZipFile, "writestr")}[sys.argv[2]]
-left, real = int(sys.argv[3]), getattr(module, name)
-
-def call(*args, **kwargs):
-    global left
-    left -= 1
-    if left < 0:
-        os._exit(9)
-    return real(*args, **kwargs)
-
-setattr(module, name, call)
-save_model(model, sys.argv[1])
-"""
-
-FULL = """
-import resource, sys, signal
-import numpy as np
-import keras
-from keras_hyper import HyperDense
-from keras_hyper.saving import save_model
-
-model = keras.Sequential([keras.Input((200,)), HyperDense(300)])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    save_model(model, sys.argv[1])
-except OSError as error:
-    sys.exit(7)
-"""
+@pytest.fixture(scope="module")
+def adapter():
+    target = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    return Hypernetwork(target, ChunkedGenerator(3))
 
 
-def run(program, *arguments):
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    root = str(pathlib.Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": root}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+WRITE = {
+    "model.keras": save_model,
+    "adapter.npz": lambda model, path: model.save_adapter(path),
+    "saved": lambda model, path: export_saved_model(model, path, xla=False),
+}
 
 
-@pytest.fixture
-def saved(tmp_path):
-    model = keras.Sequential([keras.Input((4,)), HyperDense(3)])
-    save_model(model, tmp_path / "model.keras")
-    x = np.ones((2, 4), "float32")
-
-    def check():
-        again = keras.saving.load_model(tmp_path / "model.keras")
-        np.testing.assert_array_equal(to_numpy(again(x)), to_numpy(model(x)))
-
-    return tmp_path / "model.keras", check
-
-
-@pytest.mark.parametrize("where", ["open", "write", "replace"])
-def test_a_killed_save_leaves_the_older_model(where, saved):
-    path, check = saved
-    done = run(KILLED, path, where, 0)
-    assert done.returncode == 9, done.stderr[-1000:]
-    check()
-
-
-def test_a_full_disk_leaves_the_older_model(saved):
-    path, check = saved
-    done = run(FULL, path, 5000)
-    assert done.returncode == 7, done.stderr[-1000:]
-    check()
-    assert [p.name for p in path.parent.iterdir()] == ["model.keras"]
-
-
-@pytest.mark.parametrize("what", ["truncated", "empty", "foreign", "text"])
-def test_a_broken_file_is_refused(what, saved, tmp_path):
-    path, _ = saved
-    content = path.read_bytes()
-    broken = tmp_path / "broken.keras"
-    if what == "foreign":
-        with zipfile.ZipFile(broken, "w") as archive:
-            archive.writestr("a.txt", "mine")
+def read_again(model, path):
+    if path.suffix == ".keras":
+        keras.saving.load_model(path)
+    elif path.suffix == ".npz":
+        model.load_adapter(path)
     else:
-        broken.write_bytes(
-            {"truncated": content[: len(content) // 2], "empty": b""}.get(what, b"x")
-        )
-    with pytest.raises((ValueError, OSError, KeyError)):
-        keras.saving.load_model(broken)
+        import tensorflow as tf
+
+        tf.saved_model.load(str(path))
+
+
+def foreign(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "mine")
+
+
+BREAK = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("Dear reader"),
+    "foreign": foreign,
+}
+# The readers of Keras and TensorFlow speak for themselves.
+TOLD = {
+    "model.keras": "accessible `.keras` zip file|no item named 'config.json'",
+    "adapter.npz": "adapter.npz' (could not be read as an adapter|holds the adapter of another)",
+    "saved": "Cannot parse file .*saved_model.pb|0 MetaGraphs|Read less bytes|checksum",
+}
+
+
+@pytest.mark.parametrize("broken", BREAK)
+@pytest.mark.parametrize(
+    "name",
+    ["model.keras", "adapter.npz", pytest.param("saved", marks=pytest.mark.tensorflow)],
+)
+def test_a_broken_file_is_refused(name, broken, adapter, tmp_path):
+    path = tmp_path / name
+    WRITE[name](adapter, path)
+    read_again(adapter, path)
+    parts = [path]
+    if path.is_dir():
+        parts = [path / "saved_model.pb", *path.glob("variables/variables.data*")]
+    for part in parts:
+        content = part.read_bytes()
+        BREAK[broken](part)
+        with pytest.raises(Exception, match=TOLD[name]):
+            read_again(adapter, path)
+        part.write_bytes(content)
+        read_again(adapter, path)
 
 
 class Evil(keras.layers.Layer):
