@@ -38,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bake.add_argument(
         "--condition",
         type=_condition,
+        action="append",
         metavar="C",
-        help="for a Hypernetwork: a task id, or numbers with commas between them",
+        help="for a Hypernetwork: a task id, or numbers with commas between them; "
+        "again for each further part of the condition",
     )
 
     export = commands.add_parser("export", help="write a SavedModel, or a file for other runtimes")
@@ -89,6 +91,8 @@ def _condition(text: str) -> Any:
 
 
 def _load(path: pathlib.Path) -> Any:
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder. Name a file that `model.save` wrote.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{path}'.")
     try:
@@ -104,15 +108,11 @@ def _summary(arguments: argparse.Namespace) -> None:
 
 
 def _bake(arguments: argparse.Namespace) -> None:
-    model, condition = _load(arguments.model), arguments.condition
-    if condition is None:
+    model, given = _load(arguments.model), arguments.condition
+    if given is None:
         plain = keras_hyper.bake(model)
     elif isinstance(model, keras_hyper.Hypernetwork):
-        takes_task = model.condition is not None and model.condition.task_embedding is not None
-        whole = isinstance(condition, int)
-        values = np.asarray(condition, "int32" if whole and takes_task else "float32")
-        values = np.atleast_1d(values) if whole and not takes_task else values
-        plain = keras_hyper.bake(model.bake(values))
+        plain = keras_hyper.bake(model.bake(_values(model, given)))
     else:
         raise ValueError(
             f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "
@@ -120,6 +120,24 @@ def _bake(arguments: argparse.Namespace) -> None:
         )
     save_model(plain, arguments.plain)
     sys.stdout.write(f"{arguments.plain}: {plain.count_params():,} parameters\n")
+
+
+def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> Any:
+    """Returns what the command line gave for each part of a condition as arrays."""
+    specs = [] if model.condition is None else model.condition.value_specs()
+    if len(given) != len(specs):
+        raise ValueError(
+            f"--condition must be given once for each part of the condition of '{model.name}'. "
+            f"Parts: {len(specs)}. Received: {len(given)}."
+        )
+    # One number is an id, or a vector of one.
+    values = [
+        np.asarray(value) if len(spec.shape) == 1 else np.atleast_1d(value)
+        for value, spec in zip(given, specs, strict=True)
+    ]
+    # Numbers with a point stay so, for an id must be none.
+    values = [x if x.dtype.kind == "i" else x.astype("float32") for x in values]
+    return values[0] if len(values) == 1 else values
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -1,8 +1,11 @@
 """Which endpoints a model has."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras import backend, ops
 
 from keras_hyper.checks import check_model
 from keras_hyper.export.builder import Builder
@@ -34,6 +37,13 @@ def endpoints_of(
         ValueError: See there.
     """
     check_model(model)
+    with _same_random_numbers(model):
+        return _found(model, fold, streaming, input_signature, one_for_all)
+
+
+def _found(
+    model: keras.Model, fold: bool, streaming: bool | None, input_signature: Any, one_for_all: bool
+) -> Builder:
     interface = interface_of(model, input_signature)
     build = Builder(model, Folded(model) if fold else None)
     once = interface.conditions if one_for_all else ()
@@ -56,3 +66,15 @@ def endpoints_of(
             raise
         build.leave_out(("initial_state", "step"), error)
     return build
+
+
+@contextlib.contextmanager
+def _same_random_numbers(model: keras.Model) -> Iterator[None]:
+    """A model that was tried draws on as if it had not been."""
+    states = [v for v in model.non_trainable_variables if not backend.is_float_dtype(v.dtype)]
+    values = [ops.copy(state) for state in states]
+    try:
+        yield
+    finally:
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)

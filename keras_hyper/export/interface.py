@@ -1,6 +1,7 @@
 """What a model takes and returns, by the names that a client uses."""
 
 import dataclasses
+import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -101,9 +102,10 @@ def widened(value: Any) -> Any:
 
 
 def clean(name: str) -> str:
-    """Returns a name in the letters that the names of arguments can have."""
+    """Returns a name that an argument of a function can have."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return name if name[:1].isalpha() else f"x{name}"
+    name = name if name[:1].isalpha() else f"x{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def drawn(model: keras.Model, specs: Specs) -> Tensors:

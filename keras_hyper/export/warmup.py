@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_hyper.export.builder import Endpoint, tensorflow
+from keras_hyper.export.interface import Specs
 
 _ENDPOINTS = ("serving_default", "serve_xla")
 
@@ -27,10 +28,12 @@ def write_warmup(
 
     Raises:
         ImportError: If the messages of TensorFlow Serving are not installed.
-        ValueError: If a sample has not the inputs of the model.
+        ValueError: If a sample has not the inputs of the model, or not their shapes.
     """
     if not samples:
         return
+    inputs = endpoints["serving_default"].inputs
+    requests = [_arrays(sample, inputs) for sample in samples]
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
@@ -38,21 +41,13 @@ def write_warmup(
             "`warmup` needs the messages of TensorFlow Serving: pip install --no-deps "
             "tensorflow-serving-api"
         ) from error
-    tf = tensorflow()
-    inputs = endpoints["serving_default"].inputs
-    records = []
+    tf, records = tensorflow(), []
     for endpoint in _ENDPOINTS:
-        for sample in samples if endpoint in endpoints else ():
-            if set(sample) != set(inputs):
-                raise ValueError(
-                    f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
-                    f"{sorted(sample)}"
-                )
+        for arrays in requests if endpoint in endpoints else ():
             request = predict_pb2.PredictRequest()
             request.model_spec.name = name
             request.model_spec.signature_name = endpoint
-            for key, value in sample.items():
-                array = np.asarray(value, dtype=inputs[key].dtype)
+            for key, array in arrays.items():
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
             log = prediction_log_pb2.PredictLog(request=request)
             records.append(prediction_log_pb2.PredictionLog(predict_log=log))
@@ -61,3 +56,26 @@ def write_warmup(
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for record in records:
             writer.write(record.SerializeToString())
+
+
+def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
+    if set(sample) != set(inputs):
+        raise ValueError(
+            f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
+            f"{sorted(sample)}"
+        )
+    arrays = {key: np.asarray(value, dtype=inputs[key].dtype) for key, value in sample.items()}
+    shapes = {key: array.shape for key, array in arrays.items()}
+    if not all(_fits(shape, inputs[key].shape) for key, shape in shapes.items()):
+        wanted = {key: tuple(spec.shape) for key, spec in inputs.items()}
+        raise ValueError(
+            f"`warmup` must have arrays of the shapes {wanted}, where None is any size. "
+            f"Received: {shapes}"
+        )
+    return arrays
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in (n, None) for n, size in zip(shape, wanted, strict=True)
+    )

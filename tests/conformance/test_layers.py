@@ -59,7 +59,7 @@ def test_mixed_precision(row):
 
 
 @over(CLASSES)
-@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64", "bfloat16"])
 def test_other_policies(row, policy):
     check_policy(row, policy)
 

@@ -26,6 +26,15 @@ def by_numbers():
     return Hypernetwork(target, ChunkedGenerator(4), condition=2)
 
 
+def by_both():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense")])
+    model = Hypernetwork(
+        target, ChunkedGenerator(4), condition=[TaskEmbedding(3, 2), keras.layers.Dense(2)]
+    )
+    model({"inputs": X, "condition": [np.zeros(2, "int32"), np.ones((2, 1), "float32")]})
+    return model
+
+
 @pytest.fixture
 def saved(tmp_path):
     def save(model):
@@ -46,8 +55,9 @@ def test_summary(saved, capsys):
         (static, [], None),
         (by_task, ["--condition", "2"], 2),
         (by_numbers, ["--condition", "0.5,-1"], np.array([0.5, -1], "float32")),
+        (by_both, ["--condition", "1", "--condition", "3"], [1, np.array([3], "float32")]),
     ],
-    ids=["static", "task", "numbers"],
+    ids=["static", "task", "numbers", "both"],
 )
 def test_bake(make, arguments, condition, saved, tmp_path, capsys):
     model, plain = make(), tmp_path / "plain.keras"
@@ -94,8 +104,15 @@ def test_export_to_another_format(saved, tmp_path, capsys):
     ("make", "arguments", "message"),
     [
         (None, ["summary", "none.keras"], "There is no file 'none.keras'"),
+        (None, ["summary", "."], "'.' is a folder"),
+        (
+            by_task,
+            ["bake", "model.keras", "plain.keras", "--condition", "1", "--condition", "2"],
+            "Parts: 1. Received: 2.",
+        ),
         (by_task, ["bake", "model.keras", "plain.keras"], "needs a `condition`"),
         (by_task, ["bake", "model.keras", "plain.keras", "--condition", "3"], "`ids` must be in"),
+        (by_task, ["bake", "model.keras", "plain.keras", "--condition", "1,0.5"], "takes integer task"),
         (static, ["bake", "model.keras", "plain.keras", "--condition", "1"], "is a Sequential"),
         (static, ["bake", "model.keras", "plain.h5"], "must end in '.keras'"),
         ("broken", ["summary", "model.keras"], "could not be read as a Keras model"),

@@ -106,6 +106,28 @@ def test_a_wrong_rank_is_refused_and_the_process_lives_on(case, served):
     assert served[0][case, "after", 0]["gap"] < CLOSE
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla"])
+@pytest.mark.parametrize("case", [case for case in CASES if case != "text"])
+def test_a_bad_row_harms_no_other(case, endpoint, bad, served, rng):
+    loaded = tf.saved_model.load(str(served[1] / case.replace(" ", "_")))
+    function = loaded.signatures[endpoint]
+    inputs = CASES[case].inputs(rng, 3, 4)
+
+    def called(inputs):
+        outputs = function(**{name: tf.constant(x) for name, x in inputs.items()})
+        return {name: x.numpy() for name, x in outputs.items()}
+
+    good = called(inputs)
+    for name, x in inputs.items():
+        if x.dtype == np.float32:
+            rows = np.where(np.arange(3).reshape(-1, *(1 for _ in x.shape[1:])) == 1, bad, x)
+            outputs = called({**inputs, name: rows.astype("float32")})
+            for key, value in outputs.items():
+                np.testing.assert_allclose(value[[0, 2]], good[key][[0, 2]], atol=CLOSE)
+            assert any(not np.allclose(v[1], good[key][1]) for key, v in outputs.items()), name
+
+
 def compiled_functions(path):
     """Returns the names of the functions of a SavedModel that XLA must compile."""
     from tensorflow.core.protobuf import saved_model_pb2
@@ -252,9 +274,7 @@ def test_half_precision_is_single_for_the_client(policy, rng, tmp_path):
         model = keras.Sequential(
             [
                 keras.Input((None, 3)),
-                HyperLSTM(
-                    4, hyper_units=3, embedding_dim=2, recurrent_initializer="glorot_uniform"
-                ),
+                HyperLSTM(4, hyper_units=3, embedding_dim=2),
                 HyperDense(2),
             ]
         )
@@ -273,6 +293,30 @@ def test_half_precision_is_single_for_the_client(policy, rng, tmp_path):
         step = call("step", inputs=x[:, t], **states)
         states = {key: step[f"next_{key}"] for key in states}
     np.testing.assert_allclose(step["outputs"], expected, atol=2e-2)
+
+
+def test_names_that_python_has_for_itself(rng, tmp_path):
+    a, b = keras.Input((3,), name="self"), keras.Input((3,), name="lambda")
+    model = keras.Model([a, b], HyperDense(2)(a, condition=b))
+    exported, call = signatures(model, tmp_path / "saved")
+    assert exported.inputs["serve_xla"] == ["self_", "lambda_"]
+    x, c = rng.normal(size=(2, 4, 3)).astype("float32")
+    outputs = call("serve_xla", self_=x, lambda_=c)["outputs"]
+    np.testing.assert_allclose(outputs, to_numpy(model([x, c])), atol=CLOSE)
+
+
+@ON_TENSORFLOW
+def test_an_export_draws_no_random_numbers_of_the_model(tmp_path):
+    def model():
+        target = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4)])
+        noise = NoiseCondition(3, seed=1)
+        return Hypernetwork(target, ChunkedGenerator(5), condition=noise)
+
+    x, exported, other = np.ones((2, 4, 3), "float32"), model(), model()
+    other.set_weights(exported.get_weights())
+    np.testing.assert_array_equal(to_numpy(exported(x)), to_numpy(other(x)))
+    export_saved_model(exported, tmp_path / "saved", xla=False)  # Tries single steps.
+    np.testing.assert_array_equal(to_numpy(exported(x)), to_numpy(other(x)))
 
 
 def test_weights_from_noise_are_drawn_at_every_call(rng, tmp_path):
@@ -511,8 +555,14 @@ REFUSED = {
     "warm-up": (
         small_target,
         {"warmup": [{"x": np.ones((1, 5))}]},
-        (ValueError, ImportError),
-        r"dicts with \['inputs'\]|tensorflow-serving-api",
+        ValueError,
+        r"dicts with \['inputs'\]",
+    ),
+    "shapes of a warm-up": (
+        small_target,
+        {"warmup": [{"inputs": np.ones((1, 4))}]},
+        ValueError,
+        r"\{'inputs': \(None, 5\)\}, where None is any size. Received: \{'inputs': \(1, 4\)\}",
     ),
 }
 
