@@ -112,7 +112,11 @@ def test_export_to_another_format(saved, tmp_path, capsys):
         ),
         (by_task, ["bake", "model.keras", "plain.keras"], "needs a `condition`"),
         (by_task, ["bake", "model.keras", "plain.keras", "--condition", "3"], "`ids` must be in"),
-        (by_task, ["bake", "model.keras", "plain.keras", "--condition", "1,0.5"], "takes integer task"),
+        (
+            by_task,
+            ["bake", "model.keras", "plain.keras", "--condition", "1,0.5"],
+            "takes integer task",
+        ),
         (static, ["bake", "model.keras", "plain.keras", "--condition", "1"], "is a Sequential"),
         (static, ["bake", "model.keras", "plain.h5"], "must end in '.keras'"),
         ("broken", ["summary", "model.keras"], "could not be read as a Keras model"),
