@@ -69,5 +69,6 @@ __all__ = [
     "clone",
     "export_saved_model",
     "plan",
+    "record_weights",
     "summary",
 ]

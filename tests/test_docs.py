@@ -1,5 +1,6 @@
 """Every Python block in README and docs runs, in order, in one namespace a page."""
 
+import inspect
 import json
 import pathlib
 import re
@@ -48,6 +49,11 @@ def test_the_example_of_keras_own_guide_is_short_and_learns():
     exec(first + recipe[1], namespace)
     losses = namespace["history"].history["loss"]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_every_name_of_the_package_is_public():
+    names = {n for n, value in vars(keras_hyper).items() if not inspect.ismodule(value)}
+    assert {n for n in names if not n.startswith("__")} == set(keras_hyper.__all__)
 
 
 def test_every_public_name_is_documented():
