@@ -124,6 +124,15 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
         >>> figures.stored, figures.generated
         (656, 8192)
     """
+    check_built(model)
+    figures = _figures(model)
+    for line in _lines(figures):
+        (print_fn or print)(line)
+    return figures
+
+
+def check_built(model: Any) -> None:
+    """Raises if something is not a Keras layer or model, or has no weights yet."""
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
     if not model.built:
@@ -131,13 +140,9 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
             f"Model '{model.name}' is not built, so its weights are not known. Call it on inputs "
             "first."
         )
-    figures = _figures(model)
-    for line in _lines(figures):
-        (print_fn or print)(line)
-    return figures
 
 
-def _slots(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]]:
+def slots_of(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]]:
     """Returns the slots of a model with the names of their layers and weights."""
     slots: dict[int, tuple[str, str, GeneratedWeight]] = {}
     for layer in walk(model):
@@ -157,7 +162,7 @@ def _slots(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]]:
 def _figures(model: keras.layers.Layer) -> Summary:
     weights: list[WeightSummary] = []
     users: dict[int, tuple[Any, list[str]]] = {}
-    for layer, name, slot in _slots(model):
+    for layer, name, slot in slots_of(model):
         generator = slot.generator
         users.setdefault(id(generator), (generator, []))[1].append(layer)
         stored_base = slot.base is not None and not isinstance(slot.base, float)

@@ -1,0 +1,53 @@
+"""Gradients of a compiled model's loss, outside of `fit`."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyper.observing import as_array
+
+
+def loss_gradients(model: keras.Model, inputs: Any, targets: Any) -> dict[int, np.ndarray]:
+    """Returns the gradients of the loss of one batch, as in inference, by the `id` of a variable.
+
+    Args:
+        model: A compiled model.
+        inputs: What it takes.
+        targets: What its loss compares its outputs with.
+    """
+    variables = model.trainable_variables
+    find = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
+
+    def loss() -> Any:
+        outputs = model(inputs, training=False)
+        return model.compute_loss(x=inputs, y=targets, y_pred=outputs, training=False)
+
+    gradients = find(loss, variables)
+    return {id(v): as_array(g) for v, g in zip(variables, gradients, strict=True) if g is not None}
+
+
+def _tensorflow(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, [v.value for v in variables])
+    return [tf.convert_to_tensor(g) if g is not None else None for g in gradients]
+
+
+def _jax(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+    import jax
+
+    def of(values: list[Any]) -> Any:
+        pairs = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(pairs, collect_losses=True):
+            return loss()
+
+    return jax.grad(of)([v.value for v in variables])
+
+
+def _torch(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+    import torch
+
+    return list(torch.autograd.grad(loss(), [v.value for v in variables], allow_unused=True))

@@ -1,0 +1,295 @@
+"""Pictures of generated weights, with matplotlib.
+
+Every function draws into `axes`, or into a new figure, and returns the axes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyper.checks import positive_int
+from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.images import kernel_tiles
+from keras_hyper.layers import HyperLayer
+from keras_hyper.observing import as_array
+from keras_hyper.rnn.recording import WeightRecord
+from keras_hyper.summaries import check_built, slots_of
+
+_GATES = {
+    4: ("input", "forget", "candidate", "output"),
+    3: ("update", "reset", "candidate"),
+    1: ("state",),
+}
+
+
+def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None) -> Any:
+    """Draws a generated weight: of a convolution, a tile for each pair of channels.
+
+    Args:
+        weight: A built hyper layer, or an array.
+        condition: For a conditioned layer, one condition of shape `(dim,)`.
+        most: The largest number of tiles, and of pixels along an axis of a matrix.
+        axes: Where to draw.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the layer is not built, or needs a condition.
+
+    Examples:
+        >>> import keras, matplotlib
+        >>> matplotlib.use("agg")
+        >>> from keras_hyper import HyperConv2D, visualize
+        >>> layer = HyperConv2D(8, 3)
+        >>> layer.build((None, 16, 16, 4))
+        >>> axes = visualize.kernels(layer)
+        >>> axes.get_xlabel()
+        'output channel'
+    """
+    if isinstance(weight, HyperLayer):
+        if not weight.built:
+            raise ValueError(f"Layer '{weight.name}' is not built. Call it on inputs first.")
+        weight = weight.generate(condition)["kernel"]
+    array = as_array(keras.ops.convert_to_tensor(weight))
+    tiles = kernel_tiles(array, positive_int("most", most))
+    figure, axes = _axes(axes, (6, 4))
+    largest = np.nanmax(np.abs(tiles))
+    image = axes.imshow(tiles, cmap="RdBu", vmin=-largest, vmax=largest)
+    figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+    tiled = array.ndim > 2
+    axes.set_xlabel("output channel" if tiled else "output")
+    axes.set_ylabel("input channel" if tiled else "input")
+    if tiled:
+        height = array.shape[-4] if array.ndim > 3 else array.shape[0]
+        width = array.shape[-3] if array.ndim > 3 else 1
+        for set_ticks, size, total in (
+            (axes.set_xticks, width, tiles.shape[1]),
+            (axes.set_yticks, height, tiles.shape[0]),
+        ):
+            count = (total + 1) // (size + 1)
+            places = range(0, count, max(count // 8, 1))
+            set_ticks([i * (size + 1) + (size - 1) / 2 for i in places], list(places))
+    return axes
+
+
+def weight_changes(
+    record: WeightRecord,
+    tokens: Sequence[str],
+    matrix: str = "recurrent_kernel",
+    sample: int = 0,
+    width: int = 80,
+    axes: Any = None,
+) -> Any:
+    """Draws a text, and above each token how far the weights of every gate moved there.
+
+    After figure 4 of Ha, Dai & Le, "HyperNetworks", ICLR 2017. Dark is far; each
+    gate is scaled by its largest change.
+
+    Args:
+        record: What `record_weights` returned.
+        tokens: A text, or strings, one for each step.
+        matrix: `"recurrent_kernel"`, `"kernel"` or `"bias"`.
+        sample: Which sequence of the record.
+        width: Tokens in a line.
+        axes: Where to draw.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the record has no such matrix or sample, or another number of steps.
+
+    Examples:
+        >>> import keras, matplotlib
+        >>> matplotlib.use("agg")
+        >>> from keras_hyper import HyperLSTM, record_weights, visualize
+        >>> layer = HyperLSTM(8, hyper_units=4)
+        >>> x = keras.random.normal((1, 11, 3))
+        >>> y = layer(x)
+        >>> axes = visualize.weight_changes(record_weights(layer, x), "hello world")
+    """
+    if matrix not in record.changes:
+        raise ValueError(
+            f"`matrix` must be one of {sorted(record.changes)}, of which the record has changes. "
+            f"Received: matrix={matrix!r}"
+        )
+    samples, steps, gates = record.changes[matrix].shape
+    if not 0 <= sample < samples or len(tokens) != steps:
+        raise ValueError(
+            f"`record` is of {samples} sequences of {steps} steps. Received: sample={sample}, and "
+            f"{len(tokens)} `tokens`."
+        )
+    changes = as_array(record.changes[matrix])[sample]
+    changes = changes / np.maximum(changes.max(axis=0), 1e-12)
+    width = min(positive_int("width", width), steps)
+    lines, block = math.ceil(steps / width), gates + 2
+    strip = np.full((lines * block - 1, width), np.nan)
+    _, axes = _axes(axes, (0.14 * width + 1.5, 0.22 * len(strip) + 0.3))
+    names = _GATES.get(gates, tuple(map(str, range(gates))))
+    for step, token in enumerate(tokens):
+        line, column = divmod(step, width)
+        strip[line * block : line * block + gates, column] = changes[step]
+        axes.text(column, line * block + gates, token, ha="center", va="center", family="monospace")
+    axes.imshow(strip, aspect="auto", cmap="Greys", vmin=0, vmax=1)
+    axes.set_yticks([i * block + j for i in range(lines) for j in range(gates)], names * lines)
+    axes.set_xticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.set_title(f"change of {matrix}, as a share of the gate's largest", fontsize="medium")
+    return axes
+
+
+def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
+    """Draws how often the memory of recurrent layers is full: histograms of `tanh(c)`.
+
+    After figure 5 of Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+
+    Args:
+        records: What `record_weights` returned, by the name to show.
+        axes: Where to draw.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If a record is of a layer without a memory `c`.
+
+    Examples:
+        >>> import keras, matplotlib
+        >>> matplotlib.use("agg")
+        >>> from keras_hyper import HyperLSTM, record_weights, visualize
+        >>> layer = HyperLSTM(8, hyper_units=4)
+        >>> x = keras.random.normal((1, 11, 3))
+        >>> y = layer(x)
+        >>> axes = visualize.saturation({"HyperLSTM": record_weights(layer, x)})
+    """
+    without = [name for name, record in records.items() if record.saturation is None]
+    if without or not records:
+        raise ValueError(
+            "`records` must be of layers with a memory `c`, such as HyperLSTM. Received: "
+            f"{list(records)}, without one: {without}"
+        )
+    _, axes = _axes(axes, (5, 3))
+    edges = np.linspace(-1, 1, 41)
+    for name, record in records.items():
+        values = as_array(record.saturation).ravel()
+        share = np.full(values.size, 1 / values.size)
+        axes.hist(values, edges, weights=share, histtype="step", label=name)
+    axes.set_xlabel("tanh(c)")
+    axes.set_ylabel("share of units and steps")
+    axes.legend()
+    return axes
+
+
+def embeddings(points: Any, labels: Sequence[Any] | None = None, axes: Any = None) -> Any:
+    """Draws embeddings in the plane of their two largest principal components.
+
+    Args:
+        points: A built `TaskEmbedding`, or an array of shape `(count, dim)`.
+        labels: One for each point. None numbers them.
+        axes: Where to draw.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there are not two points of two numbers, or not as many labels.
+
+    Examples:
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from keras_hyper import TaskEmbedding, visualize
+        >>> tasks = TaskEmbedding(num_tasks=3, dim=8)
+        >>> vectors = tasks([0, 1, 2])
+        >>> axes = visualize.embeddings(tasks, ["round", "square", "long"])
+    """
+    if isinstance(points, TaskEmbedding):
+        points = points.embeddings
+    array = None if points is None else as_array(keras.ops.convert_to_tensor(points))
+    if array is None or array.ndim != 2 or min(array.shape) < 2:
+        shape = None if array is None else array.shape
+        raise ValueError(
+            "`points` must be a built TaskEmbedding, or an array of shape (count, dim), both 2 or "
+            f"more. Received: shape {shape}"
+        )
+    labels = list(range(len(array))) if labels is None else list(labels)
+    if len(labels) != len(array):
+        raise ValueError(f"There are {len(array)} points. Received: {len(labels)} `labels`.")
+    left, sizes, _ = np.linalg.svd(array - array.mean(axis=0), full_matrices=False)
+    places = left[:, :2] * sizes[:2]
+    shares = np.square(sizes) / max(np.square(sizes).sum(), 1e-30)
+    _, axes = _axes(axes, (5, 4))
+    axes.scatter(*places.T)
+    for label, place in zip(labels, places, strict=True):
+        axes.annotate(str(label), place, xytext=(4, 4), textcoords="offset points")
+    axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel(f"second component ({shares[1]:.0%})")
+    axes.margins(0.15)
+    return axes
+
+
+def sharing(model: keras.Model, axes: Any = None) -> Any:
+    """Draws which layer draws its weights from which generator.
+
+    Args:
+        model: A built model with generated weights.
+        axes: Where to draw.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the model has no generated weights, or is not built.
+
+    Examples:
+        >>> import keras, matplotlib
+        >>> matplotlib.use("agg")
+        >>> from keras_hyper import ChunkedGenerator, HyperDense, visualize
+        >>> shared = ChunkedGenerator(16)
+        >>> model = keras.Sequential([
+        ...     keras.Input((8,)),
+        ...     HyperDense(8, generator=shared),
+        ...     HyperDense(4, generator=shared),
+        ... ])
+        >>> axes = visualize.sharing(model)
+    """
+    check_built(model)
+    slots = slots_of(model)
+    if not slots:
+        raise ValueError(f"Model '{model.name}' has no generated weights.")
+    generators = {id(slot.generator): slot.generator for *_, slot in slots}
+    rows = len(slots)
+    _, axes = _axes(axes, (8, 0.6 * rows + 0.6))
+    places = {
+        key: (f"C{i}", rows * (i + 0.5) / len(generators)) for i, key in enumerate(generators)
+    }
+    for i, (layer, weight, slot) in enumerate(slots):
+        color, height = places[id(slot.generator)]
+        shape, size = " x ".join(map(str, slot.weight_shape)), math.prod(slot.weight_shape)
+        axes.plot([0, 1], [height, i + 0.5], color=color)
+        axes.text(1.03, i + 0.5, f"{layer}, {weight}\n{shape}: {size:,} generated", va="center")
+    for key, (color, height) in places.items():
+        stored = f"{generators[key].count_params():,} stored"
+        name = f"{generators[key].name} ({type(generators[key]).__name__})\n{stored}"
+        axes.text(-0.03, height, name, va="center", ha="right", color=color)
+    axes.set_xlim(-1.0, 2.0)
+    axes.set_ylim(rows, 0)
+    axes.axis("off")
+    return axes
+
+
+def _axes(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:
+    """Returns a figure and axes to draw into."""
+    if axes is not None:
+        return axes.figure, axes
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "keras_hyper.visualize needs matplotlib: pip install 'keras-hyper[visualize]'"
+        ) from error
+    return plt.subplots(figsize=size, layout="constrained")
