@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=7, help="measurements of each candidate")
     parser.add_argument("--threads", type=int, default=1, help="of each candidate")
     parser.add_argument("--size", help="only sizes whose name contains this")
+    parser.add_argument("--first", action="store_true", help="only the first size of each")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks.json"))
     arguments = parser.parse_args()
     for case in arguments.cases:
@@ -48,9 +49,9 @@ def main() -> int:
     for case in arguments.cases or CASES:
         module = importlib.import_module(f"benchmarks.{case}")
         print(f"\n{module.__doc__.splitlines()[0]}")
-        for size, value in module.SIZES.items():
-            if arguments.size and arguments.size not in size:
-                continue
+        sizes = [size for size in module.SIZES if (arguments.size or "") in size]
+        for size in sizes[:1] if arguments.first else sizes:
+            value = module.SIZES[size]
             results = compare(
                 case,
                 size,

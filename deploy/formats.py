@@ -74,7 +74,7 @@ def inputs_and_outputs(case, endpoint, model, batch, length, rng):
 
     def call(name, inputs):
         ordered = [inputs[n] for n in endpoints[name].inputs]
-        outputs = endpoints[name].function()(*ordered)
+        outputs = endpoints[name].function(*ordered)
         return {n: value.numpy() for n, value in outputs.items()}
 
     if endpoint == "step":

@@ -113,6 +113,15 @@ def test_warm_up_requests_are_those_that_were_given(tmp_path, rng):
     ]
     for request, sample in zip(requests, samples * 2, strict=True):
         np.testing.assert_array_equal(tf.make_ndarray(request.inputs["image"]), sample["image"])
+    # One condition for all rows is for one of the endpoints only.
+    sample = {
+        n: x[:1] if n != "inputs" else x for n, x in CASES["by task"].inputs(rng, 3, 0).items()
+    }
+    export_saved_model(CASES["by task"].make(), tmp_path / "users", warmup=[sample])
+    path = tmp_path / "users" / "assets.extra" / "tf_serving_warmup_requests"
+    (record,) = tf.data.TFRecordDataset(str(path))
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    assert log.predict_log.request.model_spec.signature_name == "serving_default"
     with pytest.raises(ValueError, match=r"dicts with \['image'\]"):
         export_saved_model(CASES["static"].make(), tmp_path / "b", warmup=[{"x": np.ones(1)}])
     assert not (tmp_path / "b").exists()

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         metavar="C",
         help="for a Hypernetwork: a task id, or numbers with commas between them; "
-        "again for each further part of the condition",
+        "again for each further part of the condition. --condition=-1,2 if it begins with a minus",
     )
 
     export = commands.add_parser("export", help="write a SavedModel, or a file for other runtimes")
@@ -86,7 +86,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _condition(text: str) -> Any:
-    numbers = [float(number) for number in text.split(",")]
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number, or numbers with commas between them: {text!r}"
+        ) from None
     return int(text) if text.strip().lstrip("-").isdecimal() else numbers
 
 

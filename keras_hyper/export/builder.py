@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_hyper.export.folding import Folded
-from keras_hyper.export.interface import Specs, Tensors
+from keras_hyper.export.interface import Specs, Tensors, as_arrays, drawn, reason
 from keras_hyper.models.graph import walk
 from keras_hyper.scopes import weights_scope
 
@@ -30,8 +32,9 @@ class Endpoint:
     run: Run
     compiled: bool = False
 
+    @functools.cached_property
     def function(self) -> Any:
-        """Returns it as a `tf.function` of tensors in the order of `inputs`."""
+        """It as a `tf.function` of tensors in the order of `inputs`."""
         tf = tensorflow()
         specs = [
             tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in self.inputs.items()
@@ -72,7 +75,6 @@ class Builder:
                 "A SavedModel can be written with the TensorFlow and the JAX backend. Received: "
                 f"KERAS_BACKEND={self.backend}. Load the model from its `.keras` file there."
             )
-        tf = tensorflow()
         self.folded = folded
         self.endpoints: dict[str, Endpoint] = {}
         self.left_out: dict[str, str] = {}
@@ -80,9 +82,7 @@ class Builder:
         self._serve: Any = None  # What was added first: the model itself.
         self._tables = [layer for layer in walk(model) if hasattr(layer, "lookup_table")]
         self._variables = [*model.variables, *(folded.variables if folded else [])]
-        self._copies = []
-        if self.backend == "jax":
-            self._copies = [tf.Variable(keras.ops.convert_to_numpy(v)) for v in self._variables]
+        self._copies: dict[int, Any] = {}  # TensorFlow's, of variables of JAX.
         for layer in walk(model):
             if getattr(layer, "stateful", False):
                 raise ValueError(
@@ -134,12 +134,23 @@ class Builder:
         self.endpoints["initial_state"] = Endpoint(batch_size, run)
 
     def add_compiled(self) -> None:
-        """Adds the model again, compiled by XLA, where one row does not serve a batch."""
+        """Adds the model again, compiled by XLA, where one row does not serve a batch.
+
+        It is left out if XLA cannot compile it, as with tables of words.
+        """
         inputs = self.endpoints["serving_default"].inputs
         if any(spec.dtype == "string" for spec in inputs.values()):
             self.left_out["serve_xla"] = "XLA has no strings, which this model takes."
             return
-        self.endpoints["serve_xla"] = Endpoint(inputs, self._serve, compiled=True)
+        endpoint = Endpoint(inputs, self._serve, compiled=True)
+        arrays = as_arrays(drawn(self._model, inputs))
+        try:
+            # As far as the program that would be compiled.
+            endpoint.function.experimental_get_compiler_ir(*arrays.values())(stage="hlo")
+        except Exception as error:
+            self.left_out["serve_xla"] = f"XLA cannot compile this model: {reason(error)}"
+            return
+        self.endpoints["serve_xla"] = endpoint
 
     def add_text(self, layer: keras.layers.Layer) -> None:
         """Adds the model again, with strings that a layer makes into ids.
@@ -164,8 +175,7 @@ class Builder:
                 f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
             )
         name, spec = next(iter(inputs.items()))
-        if isinstance(layer, kinds[0]) and layer.vocabulary_size() <= layer.num_oov_indices:
-            raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
+        _check_text(layer)
         shape = spec.shape if isinstance(layer, kinds[0]) else (None,)
 
         def run(tensors: Tensors) -> Tensors:
@@ -186,7 +196,7 @@ class Builder:
         Args:
             folder: Where to.
         """
-        functions = {name: endpoint.function() for name, endpoint in self.endpoints.items()}
+        functions = {name: endpoint.function for name, endpoint in self.endpoints.items()}
         signatures = {name: f.get_concrete_function() for name, f in functions.items()}
         module = self.module(signatures.values())
         for name, function in functions.items():
@@ -214,22 +224,60 @@ class Builder:
             return run
         from jax.experimental import jax2tf
 
+        self._check_repeats(run, inputs)
+        variables = self._read_by(run, inputs)
+
         def pure(values: Any, tensors: Tensors) -> Tensors:
-            pairs = list(zip(self._variables, values, strict=True))
-            with keras.StatelessScope(pairs) as scope:
-                outputs = run(tensors)
-            changed = [v.path for v, old in pairs if scope.get_current_value(v) is not old]
-            if changed:
-                raise ValueError(
-                    f"Model '{self._model.name}' changes {changed} when it is called, such as the "
-                    "state of random numbers, and a SavedModel made on JAX would not. Export it "
-                    "with the TensorFlow backend."
-                )
-            return outputs
+            with keras.StatelessScope(list(zip(variables, values, strict=True))):
+                return run(tensors)
 
         shapes = {name: _polymorphic(spec.shape) for name, spec in inputs.items()}
         converted = jax2tf.convert(pure, polymorphic_shapes=[None, shapes], with_gradient=False)
-        return lambda tensors: converted(self._copies, tensors)
+        for v in variables:
+            if id(v) not in self._copies:
+                self._copies[id(v)] = tensorflow().Variable(keras.ops.convert_to_numpy(v))
+        copies = [self._copies[id(v)] for v in variables]
+        return lambda tensors: converted(copies, tensors)
+
+    def _read_by(self, run: Run, inputs: Specs) -> list[Any]:
+        """Returns the variables that a function looks at. The others need not be stored."""
+        import jax
+
+        def pure(values: Any, tensors: Tensors) -> Tensors:
+            with keras.StatelessScope(list(zip(self._variables, values, strict=True))):
+                return run(tensors)
+
+        values = [v.value for v in self._variables]
+        program = jax.make_jaxpr(pure)(values, drawn(self._model, inputs)).jaxpr
+        read = {id(x) for operation in program.eqns for x in operation.invars}
+        read |= {id(x) for x in program.outvars}
+        places = program.invars[: len(values)]
+        return [v for v, x in zip(self._variables, places, strict=True) if id(x) in read]
+
+    def _check_repeats(self, run: Run, inputs: Specs) -> None:
+        """Raises if a second call gives other outputs."""
+        tensors = drawn(self._model, inputs)
+        first, second = as_arrays(run(tensors)), as_arrays(run(tensors))
+        if not all(np.array_equal(first[n], second[n], equal_nan=True) for n in first):
+            raise ValueError(
+                f"Model '{self._model.name}' gives other outputs when it is called again, as one "
+                "that draws random numbers does, and a SavedModel made on JAX would not. Export "
+                "it with the TensorFlow backend."
+            )
+
+
+def _check_text(layer: Any) -> None:
+    """Raises if a layer does not make ids of strings."""
+    # Besides the ids of padding and of unknown words.
+    config, empty = layer.get_config(), 2
+    if isinstance(layer, keras.layers.StringLookup):
+        empty = layer.num_oov_indices + (config["mask_token"] is not None)
+    wanted = {"output_mode": "int", "invert": False, "ragged": False, "sparse": False}
+    other = {key: config[key] for key, value in wanted.items() if config.get(key, value) != value}
+    if other:
+        raise ValueError(f"`text` must make one id of each word. Received: a layer with {other}")
+    if layer.vocabulary_size() <= empty:
+        raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from keras_hyper.export.interface import (
 )
 from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
+from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.graph import walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.scopes import weights_scope
@@ -71,6 +72,7 @@ class ConditionedHypernetwork(Conditioned):
         }
         conditions = interface.conditions
         inputs = {n: spec for n, spec in interface.inputs.items() if n not in conditions}
+        _check_names(weights, inputs)
         self.weights = list(weights)
         self.generate_inputs = {n: interface.inputs[n] for n in conditions}
         self.apply_inputs = {**inputs, **weights}
@@ -109,7 +111,10 @@ class ConditionedLayers(Conditioned):
         outside = [layer.name for layer in layers if layer not in model.layers]
         if outside:
             raise NotSeparableError(f"Layers {outside} are not layers of the model itself.")
-        conditions = [_condition_of(layer) for layer in layers]
+        of_layers = [_condition_of(layer) for layer in layers]
+        # Layers may share one.
+        conditions = list({id(c): c for c in of_layers}.values())
+        places = {id(c): i for i, c in enumerate(conditions)}
         names, tensors = list(interface.inputs), keras.tree.flatten(model.inputs)
         by_name = dict(zip(names, tensors, strict=True))
         values = drawn(model, interface.inputs)
@@ -119,15 +124,16 @@ class ConditionedLayers(Conditioned):
         second = keras.Model([*(by_name[n] for n in rest), *conditions], model.output)
         slots: dict[str, GeneratedWeight] = {}
         owners: dict[str, int] = {}
-        for i, layer in enumerate(layers):
+        for layer, condition in zip(layers, of_layers, strict=True):
             for slot in (layer.kernel_weight, layer.bias_weight):
                 if slot is not None:
                     name = clean(f"{layer.name}_{slot.name}")
-                    slots[name], owners[name] = slot, i
+                    slots[name], owners[name] = slot, places[id(condition)]
         weights = {
             name: keras.KerasTensor((None, *slot.weight_shape), dtype=_float(slot))
             for name, slot in slots.items()
         }
+        _check_names(weights, interface.inputs)
         self.weights = list(weights)
         self.generate_inputs = {n: interface.inputs[n] for n in used}
         self.apply_inputs = {**{n: interface.inputs[n] for n in rest}, **weights}
@@ -150,11 +156,12 @@ class ConditionedLayers(Conditioned):
             }
             batch = ops.shape(tensors[next(iter(self.apply_inputs))])[0]
             # Looked at by nothing but the slots.
-            nothing = [ops.zeros((batch, *c.shape[1:]), dtype=c.dtype) for c in conditions]
+            nothing = [ops.full((batch, *c.shape[1:]), self._nothing, c.dtype) for c in conditions]
             with weights_scope(kernels):
                 outputs = second([*(tensors[n] for n in rest), *nothing], training=False)
             return named_outputs(model, outputs)
 
+        self._nothing = 0
         self.generate, self.apply = generate, apply
         self._check(model, interface, values)
 
@@ -163,7 +170,15 @@ class ConditionedLayers(Conditioned):
         # Layers that are called twice, with two conditions, have more than one set of weights.
         weights = self.generate({name: inputs[name] for name in self.generate_inputs})
         given = {**inputs, **weights}
-        halves = as_arrays(self.apply({name: given[name] for name in self.apply_inputs}))
+        given = {name: given[name] for name in self.apply_inputs}
+        halves = as_arrays(self.apply(given))
+        self._nothing = 7
+        others = as_arrays(self.apply(given))
+        self._nothing = 0
+        if any((halves[name] != others[name]).any() for name in halves):
+            raise NotSeparableError(
+                "The outputs depend on a condition in another way than through generated weights."
+            )
         for name, value in as_arrays(interface.run(inputs)).items():
             if not alike(model, halves[name], value):
                 raise NotSeparableError(
@@ -182,7 +197,14 @@ def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
         if not interface.conditions:
             return None
         return ConditionedHypernetwork(model, interface)
-    if not any(isinstance(x, HyperLayer) and x.conditioned for x in walk(model)):
+    layers = list(walk(model))
+    fixed = {id(layer.hypernetwork) for layer in layers if isinstance(layer, HypernetworkAt)}
+    inner = [x for x in layers if isinstance(x, Hypernetwork) and id(x) not in fixed]
+    if any(x.condition is not None and x.condition.takes_values for x in inner):
+        raise NotSeparableError(
+            f"Hypernetwork '{inner[0].name}' is a part of the model. Export it by itself."
+        )
+    if not any(isinstance(x, HyperLayer) and x.conditioned for x in layers):
         return None
     try:
         return ConditionedLayers(model, interface)
@@ -231,6 +253,13 @@ def _needed(
             except (KeyError, ValueError) as error:
                 problem = reason(error)
     raise NotSeparableError(f"The conditions cannot be told from the rest: {problem}")
+
+
+def _check_names(weights: Specs, inputs: Specs) -> None:
+    if set(weights) & set(inputs):
+        raise NotSeparableError(
+            f"Inputs have the names of weights: {sorted(set(weights) & set(inputs))}."
+        )
 
 
 def _stand_ins(specs: Specs, tensors: Tensors, inputs: Specs) -> Tensors:

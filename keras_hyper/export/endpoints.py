@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras import backend, ops
+from keras import ops
 
 from keras_hyper.checks import check_model
 from keras_hyper.export.builder import Builder
@@ -37,7 +37,7 @@ def endpoints_of(
         ValueError: See there.
     """
     check_model(model)
-    with _same_random_numbers(model):
+    with _unchanged(model):
         return _found(model, fold, streaming, input_signature, one_for_all)
 
 
@@ -69,9 +69,9 @@ def _found(
 
 
 @contextlib.contextmanager
-def _same_random_numbers(model: keras.Model) -> Iterator[None]:
-    """A model that was tried draws on as if it had not been."""
-    states = [v for v in model.non_trainable_variables if not backend.is_float_dtype(v.dtype)]
+def _unchanged(model: keras.Model) -> Iterator[None]:
+    """A model that was tried goes on, and draws random numbers, as if it had not been."""
+    states = model.non_trainable_variables
     values = [ops.copy(state) for state in states]
     try:
         yield

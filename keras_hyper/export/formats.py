@@ -1,8 +1,10 @@
 """Other formats: ONNX, LiteRT, OpenVINO."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import keras
 from keras_hyper.checks import one_of, positive_int
 from keras_hyper.export.builder import Builder, Endpoint, quiet, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
+from keras_hyper.export.interface import reason
 from keras_hyper.files import replacing
 
 # How paths end. OpenVINO's are folders, for its models are two files.
@@ -37,7 +40,8 @@ def export_file(
             replaced when all is written.
         endpoint: `"serving_default"`, `"step"`, `"generate"` or `"apply"`.
         batch_size: None for any. LiteRT needs a number where the model has a loop,
-            such as a recurrent layer over a whole sequence; `"step"` has none.
+            such as a recurrent layer over a whole sequence; `"step"` has none. It does not
+            look whether it then gets so many rows.
         fold: Whether weights that depend on no input are stored.
         input_signature: As for `export_saved_model`.
 
@@ -97,16 +101,31 @@ def export_file(
 def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
     tf = tensorflow()
     try:
+        import onnx
         import tf2onnx
     except ImportError as error:
         raise ImportError("ONNX files need a converter: pip install tf2onnx onnx") from error
+    function = endpoint.function.get_concrete_function()
+    both = sorted(set(endpoint.inputs) & set(function.structured_outputs))
+    if both:
+        raise ValueError(
+            f"In ONNX, an output cannot have the name of an input. Received: a model with {both} "
+            "as both."
+        )
     specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in endpoint.inputs.items()]
-    tf2onnx.convert.from_function(endpoint.function(), input_signature=specs, output_path=str(path))
+    with _told("ONNX"):
+        model, _ = tf2onnx.convert.from_function(endpoint.function, input_signature=specs)
+        # Operations that ONNX does not have are only logged.
+        unknown = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
+        if unknown:
+            raise ValueError(f"it has no {sorted(unknown)}.")
+        onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
 
 
 def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
     tf = tensorflow()
-    function = endpoint.function().get_concrete_function()
+    function = endpoint.function.get_concrete_function()
     # Its loops keep what they collect in lists of tensors of a known shape.
     free = any(spec.shape and spec.shape[0] is None for spec in endpoint.inputs.values())
     if free and _loops(function):
@@ -117,7 +136,9 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
     # Not `from_concrete_functions`: on a full disk it goes on, without names.
     with tempfile.TemporaryDirectory() as folder, quiet():
         tf.saved_model.save(build.module([function]), folder, signatures=function)
-        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+        with _told("LiteRT"):
+            content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    path.write_bytes(content)
 
 
 def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
@@ -125,13 +146,23 @@ def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
         import openvino
     except ImportError as error:
         raise ImportError("OpenVINO models need a converter: pip install openvino") from error
-    function = endpoint.function().get_concrete_function()
+    function = endpoint.function.get_concrete_function()
     with tempfile.TemporaryDirectory() as folder, quiet():
         # Recurrent models are converted from a SavedModel only.
         module = build.module([function])
         tensorflow().saved_model.save(module, folder, signatures=function)
-        converted = openvino.convert_model(folder)
+        with _told("OpenVINO"):
+            converted = openvino.convert_model(folder)
     openvino.save_model(converted, str(path / "model.xml"), compress_to_fp16=False)
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Within it, what a converter says goes into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{name} cannot have this endpoint: {reason(error)}") from error
 
 
 def _loops(function: Any) -> bool:

@@ -92,7 +92,8 @@ def named_outputs(model: keras.Model, outputs: Any) -> Tensors:
         outputs: What it returned.
     """
     names = getattr(model, "output_names", ())
-    return {n: widened(x) for n, x in _named(outputs, "outputs", names).items()}
+    named = _named(outputs, "outputs", names)
+    return {name: widened(x) for name, x in named.items() if x is not None}
 
 
 def widened(value: Any) -> Any:
@@ -119,14 +120,16 @@ def drawn(model: keras.Model, specs: Specs) -> Tensors:
         TypeError: If an input is of strings.
     """
     rng = np.random.default_rng(0)
-    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in walk(model)]
+    tables = [
+        getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers_of(model)
+    ]
     # Ids that every table has, and that are no padding if there are enough of them.
     ids = min((n for n in tables if isinstance(n, int)), default=2)
     tensors: Tensors = {}
     for name, spec in specs.items():
         if spec.dtype == "string":
             raise TypeError(f"Input '{name}' is of strings, of which none can be made up.")
-        shape: Any = [2 if i == 0 else n or TRIED for i, n in enumerate(spec.shape)]
+        shape: Any = [n or (TRIED if i else 2) for i, n in enumerate(spec.shape)]
         if keras.backend.is_float_dtype(spec.dtype):
             values = rng.normal(size=shape)
         else:
@@ -141,10 +144,25 @@ def as_arrays(tensors: Tensors) -> dict[str, np.ndarray]:
 
 
 def alike(model: keras.Model, a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two ways to compute what a model does agree, as its precision allows."""
-    policies = {layer.compute_dtype for layer in walk(model)}
+    """Whether two ways to compute what a model does agree, as its precision allows.
+
+    Outputs may be large numbers that hardly differ, such as pressures: it is what differs
+    between samples and steps that must agree.
+    """
+    if a.shape != b.shape:
+        return False
+    policies = {layer.compute_dtype for layer in layers_of(model)}
     rounding = 3e-2 if policies & set(_HALF) else 1e-4
-    return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= rounding * np.abs(b).max())
+    spread = np.abs(b - b.mean(axis=tuple(range(b.ndim - 1)), keepdims=True)).max(initial=0)
+    last_digits = 16 * np.finfo("float32").eps * np.abs(b).max(initial=0)
+    return bool(np.abs(a - b).max(initial=0) <= rounding * spread + last_digits)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns all layers of a model, with those of the targets of hypernetworks."""
+    layers = list(walk(model))
+    targets = [layer.get_target() for layer in layers if isinstance(layer, Hypernetwork)]
+    return [*layers, *(inner for target in targets for inner in walk(target))]
 
 
 def reason(error: Exception) -> str:
@@ -194,11 +212,6 @@ def _named(structure: Any, name: str, known: Sequence[str] = ()) -> dict[str, An
     told = [clean(n) for n in known]
     if isinstance(structure, Mapping):
         names = [clean("_".join(map(str, path))) for path, _ in pairs]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                "Two inputs or outputs of the model have the same name for a client: "
-                f"{sorted(names)}. Letters besides a to z, digits and _ are written as _."
-            )
     else:
         names = ["_".join([name, *map(str, path)]) for path, _ in pairs]
         if len(told) == len(names) and (name == "inputs" or len(names) > 1):
@@ -207,4 +220,10 @@ def _named(structure: Any, name: str, known: Sequence[str] = ()) -> dict[str, An
                 for t, k, n in zip(told, known, names, strict=True)
             ]
             names = own if len(set(own)) == len(own) else names
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(
+            "Two inputs or outputs of the model have the same name for a client: "
+            f"{sorted(names)}. Letters besides a to z, digits and _ are written as _, and "
+            "TensorFlow does not tell large letters from small ones."
+        )
     return dict(zip(names, leaves, strict=True))

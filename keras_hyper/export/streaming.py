@@ -17,11 +17,10 @@ from keras_hyper.export.interface import (
     as_arrays,
     clean,
     drawn,
+    layers_of,
     reason,
     widened,
 )
-from keras_hyper.models.graph import walk
-from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.rnn import (
     HyperGRUCell,
     HyperLSTMCell,
@@ -83,6 +82,10 @@ class Stream:
             name: keras.KerasTensor((None, *spec.shape[2:]), dtype=spec.dtype)
             for name, spec in interface.inputs.items()
         }
+        if set(self.inputs) & set(self.start):
+            raise NotStreamableError(
+                f"Inputs have the names of states: {sorted(set(self.inputs) & set(self.start))}."
+            )
         for name, state in self.start.items():
             shape = (None, *state.shape[1:])
             self.inputs[name] = keras.KerasTensor(shape, dtype=str(state.dtype))
@@ -166,7 +169,8 @@ class Stream:
             if not alike(self.model, alone, value):
                 raise NotStreamableError(
                     f"Output '{name}' of single steps is not that of the whole sequence: something "
-                    "in the model besides its recurrent layers looks along the time axis."
+                    "in the model besides its recurrent layers looks along the time axis, or makes "
+                    "the states that they start with."
                 )
 
 
@@ -208,9 +212,7 @@ def recurrent_layers(model: keras.Model) -> list[Any]:
     Raises:
         NotStreamableError: If one of them has no single steps.
     """
-    layers = list(walk(model))
-    hidden = [layer.get_target() for layer in layers if isinstance(layer, Hypernetwork)]
-    layers += [inner for target in hidden for inner in walk(target)]
+    layers = layers_of(model)
     for layer in layers:
         if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
             raise NotStreamableError(f"Layer '{layer.name}' starts at the end of the sequence.")

@@ -44,6 +44,9 @@ def write_warmup(
     tf, records = tensorflow(), []
     for endpoint in _ENDPOINTS:
         for arrays in requests if endpoint in endpoints else ():
+            rows = {len(array) for array in arrays.values()}
+            if endpoint == "serve_xla" and len(rows) > 1:
+                continue  # It does not take one condition for all rows.
             request = predict_pb2.PredictRequest()
             request.model_spec.name = name
             request.model_spec.signature_name = endpoint
@@ -64,7 +67,17 @@ def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
             f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
             f"{sorted(sample)}"
         )
-    arrays = {key: np.asarray(value, dtype=inputs[key].dtype) for key, value in sample.items()}
+    arrays = {key: np.asarray(value) for key, value in sample.items()}
+    types = {key: inputs[key].dtype for key in arrays}
+    with np.errstate(invalid="ignore"):  # Numbers that are too large: told below.
+        cast = {k: x.astype("O" if types[k] == "string" else types[k]) for k, x in arrays.items()}
+    whole = [key for key, array in cast.items() if array.dtype.kind in "iu"]
+    broken = [key for key in whole if not np.array_equal(cast[key], arrays[key])]
+    if broken:
+        raise ValueError(
+            f"`warmup` must have integers for {broken}. Received: arrays of type "
+            f"{[str(arrays[key].dtype) for key in broken]}, with other numbers in them."
+        )
     shapes = {key: array.shape for key, array in arrays.items()}
     if not all(_fits(shape, inputs[key].shape) for key, shape in shapes.items()):
         wanted = {key: tuple(spec.shape) for key, spec in inputs.items()}
@@ -72,7 +85,7 @@ def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
             f"`warmup` must have arrays of the shapes {wanted}, where None is any size. "
             f"Received: {shapes}"
         )
-    return arrays
+    return cast
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

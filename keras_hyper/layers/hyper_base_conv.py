@@ -51,7 +51,9 @@ class HyperBaseConv(HyperLayer):
         self.build_weights(kernel_shape, bias_shape, condition_shape)
 
     def _check_size(self, inputs_shape: Any) -> None:
-        outputs_shape = self.compute_output_shape(inputs_shape)
+        # JAX exports with names for sizes that are not known.
+        known = [length if isinstance(length, int) else None for length in inputs_shape]
+        outputs_shape = self.compute_output_shape(tuple(known))
         if any(length is not None and length <= 0 for length in outputs_shape[1:]):
             raise ValueError(
                 f"Nothing is left of the inputs of layer '{self.name}' with "

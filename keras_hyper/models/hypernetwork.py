@@ -223,7 +223,7 @@ class Hypernetwork(keras.Model):
         """Returns the outputs of the target."""
         inputs, condition = self._unpack(inputs, condition)
         vector = None
-        if self.condition is not None:
+        if self.condition is not None and given(self) is None:
             vector = self.condition(condition, inputs=inputs, training=training)
         weights = self._weights(vector, training)
         if self.kept is not None and training and self.output_regularization:
