@@ -30,6 +30,35 @@ def test_code_runs(page, capsys):
     assert "keras" in namespace
 
 
+# Blocks that no test runs, by what they begin with, and why.
+NOT_RUN = {
+    "docker run": "TensorFlow Serving has no package to install from",
+    "pip install tensorflow-cpu nvidia-pytriton": "a server: run by `tox run -e triton`",
+    "from pytriton.client": "a client of that server",
+    "mnet = MLP": "hypnettorch",
+    "cell = HyperLSTMCell": "supercell, for TensorFlow 1",
+    "kernel_and_bias = ne": "neurite, for Keras 2",
+    "routing = tf.keras": "edward2, for Keras 2",
+    "hyper = TorchLinear": "hyper-nn, for PyTorch",
+    "python -m experiments": "hours, on data that is downloaded",
+    "python3 -m pip install": "the commands of the README, run from a clean clone",
+    "keras-hyper summary": "the console script, run by tests/export/test_cli.py",
+    "class Generator": "an interface in words",
+    "keras_hyper/": "a list of files",
+}
+
+
+def test_blocks_that_are_not_run_are_known():
+    found = []
+    for page in PAGES:
+        for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.M | re.S):
+            if kind != "python":
+                found += [block]
+    starts = {start: [b for b in found if b.lstrip().startswith(start)] for start in NOT_RUN}
+    assert all(starts.values()), [start for start, of in starts.items() if not of]
+    assert sorted(found) == sorted(b for of in starts.values() for b in of)
+
+
 def test_the_readme_has_code_and_the_two_commands():
     text = (ROOT / "README.md").read_text()
     assert len(blocks(ROOT / "README.md")) >= 3

@@ -36,6 +36,7 @@ from keras_hyper import (
     LinearGenerator,
     TaskEmbedding,
     TiledKernelGenerator,
+    visualize,
 )
 
 keras.utils.set_random_seed(1)
@@ -122,22 +123,15 @@ plt.show()
 # ## The kernels
 #
 # `generate` returns the weights that a layer uses now. They are values: made when
-# needed, stored nowhere. Here are the filters of the first generated convolution, for the
-# first eight input and the first sixteen output channels.
+# needed, stored nowhere. `visualize` draws them, a tile for each pair of an input and an output
+# channel, and who draws from which generator.
 
 # %%
 kernel = keras.ops.convert_to_numpy(model.get_layer("first").generate()["kernel"])
 print("kernel", kernel.shape)
-grid = kernel[:, :, :8, :16].transpose(2, 0, 3, 1)
-grid = np.pad(grid, [(0, 0), (0, 1), (0, 0), (0, 1)], constant_values=np.nan)
-plt.figure(figsize=(8, 4))
-plt.imshow(grid.reshape(8 * 4, 16 * 4)[:-1, :-1], cmap="RdBu")
-plt.xlabel("output channel")
-plt.ylabel("input channel")
-plt.xticks(np.arange(16) * 4 + 1, range(16))
-plt.yticks(np.arange(8) * 4 + 1, range(8))
-plt.colorbar(label="weight", shrink=0.8)
-plt.tight_layout()
+visualize.kernels(model.get_layer("first"))
+plt.show()
+visualize.sharing(model)
 plt.show()
 
 # %% [markdown]

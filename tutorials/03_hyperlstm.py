@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers, ops
 
-from keras_hyper import HyperLSTM, record_weights
+from keras_hyper import HyperLSTM, record_weights, visualize
 
 keras.utils.set_random_seed(1)
 
@@ -106,10 +106,7 @@ ids = np.array([[number[character] for character in sentence]], "int32")
 record = record_weights(recurrent, one_hot(ids))
 changes = ops.convert_to_numpy(record.changes["recurrent_kernel"])[0]
 
-fig, axis = plt.subplots(figsize=(13, 1.6))
-axis.imshow(changes.T / changes.max(axis=0)[:, None], aspect="auto", cmap="Greys")
-axis.set_yticks(range(4), ["input", "forget", "candidate", "output"])
-axis.set_xticks(range(len(sentence)), list(sentence), family="monospace")
+visualize.weight_changes(record, sentence)
 plt.show()
 
 after_space = np.array([a == " " for a in sentence])
@@ -133,11 +130,9 @@ assert np.ptp(scales, axis=0).min() > 0
 # And how often `tanh(c)` is near -1 or 1 (figure 5): the cell's memory is then full.
 
 # %%
-saturation = ops.convert_to_numpy(record.saturation).ravel()
-plt.figure(figsize=(5, 2.5))
-plt.hist(saturation, bins=40)
-plt.xlabel("tanh(c)")
+visualize.saturation({"HyperLSTM": record})
 plt.show()
+saturation = ops.convert_to_numpy(record.saturation)
 print(f"{np.mean(np.abs(saturation) > 0.9):.0%} beyond 0.9")
 
 # %% [markdown]
