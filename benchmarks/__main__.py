@@ -27,6 +27,7 @@ CASES = (
     "mobilenet",
     "serving",
     "streaming",
+    "callback",
 )
 
 
