@@ -1,5 +1,6 @@
 """What a hypernetwork generates while it is trained, for TensorBoard."""
 
+import collections
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.gradients import loss_gradients
 from keras_hyper.images import kernel_image
 from keras_hyper.models.graph import walk
-from keras_hyper.observing import as_array, observe
+from keras_hyper.observing import observe
+from keras_hyper.ops import as_array
 from keras_hyper.rnn.hyper_cell import HyperCell
 from keras_hyper.summaries import slots_of
 
@@ -151,9 +153,9 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     def _generators(self) -> dict[str, list[keras.Variable]]:
         """Returns the variables that generate, by the name of a generator or a recurrent layer."""
+        names = self._names()
         found = {
-            self._name(slot.generator): slot.generator.variables
-            for *_, slot in slots_of(self.model)
+            names[id(slot.generator)]: slot.generator.weights for *_, slot in slots_of(self.model)
         }
         seen: set[int] = set()
         for layer in walk(self.model):
@@ -165,12 +167,15 @@ class HyperTensorBoard(keras.callbacks.Callback):
                 ]
         return {name: variables for name, variables in found.items() if variables}
 
-    def _name(self, generator: Any) -> str:
-        """Returns the name of a generator, with its first layer's where several have it."""
-        users = {id(slot.generator): layer for layer, _, slot in reversed(slots_of(self.model))}
-        names = {id(slot.generator): slot.generator.name for *_, slot in slots_of(self.model)}
-        alone = list(names.values()).count(generator.name) == 1
-        return generator.name if alone else f"{users[id(generator)]}/{generator.name}"
+    def _names(self) -> dict[int, str]:
+        """Returns the names of generators by `id`, with a layer's where several have one."""
+        slots = slots_of(self.model)
+        names = {id(slot.generator): slot.generator.name for *_, slot in slots}
+        users = {id(slot.generator): layer for layer, _, slot in reversed(slots)}
+        count = collections.Counter(names.values())
+        return {
+            key: name if count[name] == 1 else f"{users[key]}/{name}" for key, name in names.items()
+        }
 
     def _task_embeddings(self) -> dict[str, TaskEmbedding]:
         return {x.name: x for x in walk(self.model) if isinstance(x, TaskEmbedding) and x.built}
@@ -189,10 +194,11 @@ class HyperTensorBoard(keras.callbacks.Callback):
     def _embeddings(self) -> dict[str, tuple[np.ndarray, list[str]]]:
         """Returns points with their labels, by name: of each generator, and each table of tasks."""
         found: dict[str, tuple[list[np.ndarray], list[str]]] = {}
+        names = self._names()
         for layer, weight, slot in slots_of(self.model):
             # Generators that make several shapes have embeddings of one width.
             points = as_array(slot.embedding)
-            rows, labels = found.setdefault(self._name(slot.generator), ([], []))
+            rows, labels = found.setdefault(names[id(slot.generator)], ([], []))
             rows.extend(points)
             pieces = [f"{layer}/{weight}"] * len(points)
             labels += pieces if len(points) == 1 else [f"{n}/{i}" for i, n in enumerate(pieces)]

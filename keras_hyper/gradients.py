@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.observing import as_array
+from keras_hyper.ops import as_array
 
 
 def loss_gradients(model: keras.Model, inputs: Any, targets: Any) -> dict[int, np.ndarray]:

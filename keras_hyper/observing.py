@@ -8,11 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_hyper.models import Hypernetwork
 from keras_hyper.models.graph import walk
-from keras_hyper.ops import at_least_float32
+from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord, record_weights
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
 from keras_hyper.summaries import slots_of
@@ -82,12 +81,6 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
             if layer.name in sequences
         },
     )
-
-
-def as_array(tensor: Any) -> np.ndarray:
-    """Returns a tensor of any float type as an array that NumPy and files have."""
-    wide = ops.cast(ops.stop_gradient(tensor), at_least_float32(tensor.dtype))
-    return np.asarray(ops.convert_to_numpy(wide))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from keras_hyper.checks import positive_int
 from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.images import kernel_tiles
 from keras_hyper.layers import HyperLayer
-from keras_hyper.observing import as_array
+from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord
 from keras_hyper.summaries import check_built, slots_of
 

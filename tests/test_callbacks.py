@@ -70,6 +70,14 @@ def test_static_weights_need_no_batch(rng, tmp_path):
     assert not [tag for tag in found.Tags()["scalars"] if "gradient" in tag]
 
 
+def test_the_norm_of_a_generator_is_not_that_of_its_random_seed(tmp_path):
+    generator = ChunkedGenerator(4, dropout=0.5, seed=10**6, name="chunks")
+    model = keras.Sequential([keras.Input((3,)), HyperDense(4, generator=generator)])
+    fit(model, np.zeros((4, 3)), np.zeros((4, 4)), HyperTensorBoard(tmp_path))
+    norm = np.sqrt(sum(np.square(to_numpy(v)).sum() for v in generator.trainable_variables))
+    np.testing.assert_allclose(scalar(read(tmp_path), "generators/chunks/norm")[0], norm, rtol=1e-5)
+
+
 def test_norms_of_gradients_are_those_of_a_step(rng, tmp_path):
     model, x = convolutions(), rng.normal(size=(8, 6, 6, 2)).astype("float32")
     y = rng.normal(size=(8, 3)).astype("float32")

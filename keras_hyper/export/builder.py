@@ -108,6 +108,8 @@ class Builder:
             one_for_all: Inputs of which one row is used for the whole batch.
         """
         run = self._with_folded(run)
+        if self.backend == "jax":
+            self._check_repeats(run, inputs)
         in_tensorflow = _with_equal_rows(self._converted(run, inputs), inputs)
         self._serve = self._serve or in_tensorflow
         if one_for_all:
@@ -224,15 +226,11 @@ class Builder:
             return run
         from jax.experimental import jax2tf
 
-        self._check_repeats(run, inputs)
         variables = self._read_by(run, inputs)
-
-        def pure(values: Any, tensors: Tensors) -> Tensors:
-            with keras.StatelessScope(list(zip(variables, values, strict=True))):
-                return run(tensors)
-
         shapes = {name: _polymorphic(spec.shape) for name, spec in inputs.items()}
-        converted = jax2tf.convert(pure, polymorphic_shapes=[None, shapes], with_gradient=False)
+        converted = jax2tf.convert(
+            _pure(run, variables), polymorphic_shapes=[None, shapes], with_gradient=False
+        )
         for v in variables:
             if id(v) not in self._copies:
                 self._copies[id(v)] = tensorflow().Variable(keras.ops.convert_to_numpy(v))
@@ -243,11 +241,7 @@ class Builder:
         """Returns the variables that a function looks at. The others need not be stored."""
         import jax
 
-        def pure(values: Any, tensors: Tensors) -> Tensors:
-            with keras.StatelessScope(list(zip(self._variables, values, strict=True))):
-                return run(tensors)
-
-        values = [v.value for v in self._variables]
+        values, pure = [v.value for v in self._variables], _pure(run, self._variables)
         program = jax.make_jaxpr(pure)(values, drawn(self._model, inputs)).jaxpr
         read = {id(x) for operation in program.eqns for x in operation.invars}
         read |= {id(x) for x in program.outvars}
@@ -264,6 +258,16 @@ class Builder:
                 "that draws random numbers does, and a SavedModel made on JAX would not. Export "
                 "it with the TensorFlow backend."
             )
+
+
+def _pure(run: Run, variables: Sequence[Any]) -> Callable[[Any, Tensors], Tensors]:
+    """Returns a function that takes the values of variables, too."""
+
+    def pure(values: Any, tensors: Tensors) -> Tensors:
+        with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            return run(tensors)
+
+    return pure
 
 
 def _check_text(layer: Any) -> None:

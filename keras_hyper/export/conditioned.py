@@ -1,5 +1,6 @@
 """Generating weights and using them as two calls, for a server that keeps weights."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +147,7 @@ class ConditionedLayers(Conditioned):
                 for name, slot in slots.items()
             }
 
-        def apply(tensors: Tensors) -> Tensors:
+        def apply(tensors: Tensors, stand_in: int = 0) -> Tensors:
             kernels = {
                 id(slot): Full(
                     ops.cast(tensors[name], slot.compute_dtype),
@@ -156,25 +157,35 @@ class ConditionedLayers(Conditioned):
             }
             batch = ops.shape(tensors[next(iter(self.apply_inputs))])[0]
             # Looked at by nothing but the slots.
-            nothing = [ops.full((batch, *c.shape[1:]), self._nothing, c.dtype) for c in conditions]
+            nothing = [ops.full((batch, *c.shape[1:]), stand_in, c.dtype) for c in conditions]
             with weights_scope(kernels):
                 outputs = second([*(tensors[n] for n in rest), *nothing], training=False)
             return named_outputs(model, outputs)
 
-        self._nothing = 0
         self.generate, self.apply = generate, apply
-        self._check(model, interface, values)
+        self._check(model, interface, values, functools.partial(apply, stand_in=7))
 
-    def _check(self, model: keras.Model, interface: Interface, inputs: Tensors) -> None:
-        """Raises if the halves give something else than the whole."""
+    def _check(
+        self,
+        model: keras.Model,
+        interface: Interface,
+        inputs: Tensors,
+        other: Callable[[Tensors], Tensors],
+    ) -> None:
+        """Raises if the halves give something else than the whole.
+
+        Args:
+            model: The model.
+            interface: Its inputs and outputs.
+            inputs: What to try it with.
+            other: `apply`, with something else in place of the conditions.
+        """
         # Layers that are called twice, with two conditions, have more than one set of weights.
         weights = self.generate({name: inputs[name] for name in self.generate_inputs})
         given = {**inputs, **weights}
         given = {name: given[name] for name in self.apply_inputs}
         halves = as_arrays(self.apply(given))
-        self._nothing = 7
-        others = as_arrays(self.apply(given))
-        self._nothing = 0
+        others = as_arrays(other(given))
         if any((halves[name] != others[name]).any() for name in halves):
             raise NotSeparableError(
                 "The outputs depend on a condition in another way than through generated weights."
@@ -200,9 +211,10 @@ def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
     layers = list(walk(model))
     fixed = {id(layer.hypernetwork) for layer in layers if isinstance(layer, HypernetworkAt)}
     inner = [x for x in layers if isinstance(x, Hypernetwork) and id(x) not in fixed]
-    if any(x.condition is not None and x.condition.takes_values for x in inner):
+    parts = [x.name for x in inner if x.condition is not None and x.condition.takes_values]
+    if parts:
         raise NotSeparableError(
-            f"Hypernetwork '{inner[0].name}' is a part of the model. Export it by itself."
+            f"Hypernetwork '{parts[0]}' is a part of the model. Export it by itself."
         )
     if not any(isinstance(x, HyperLayer) and x.conditioned for x in layers):
         return None

@@ -5,12 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_hyper.files import replacing
 from keras_hyper.models.graph import variable_name
 from keras_hyper.models.target import finish_loading
-from keras_hyper.ops import at_least_float32
+from keras_hyper.ops import as_array
 
 
 def save_adapter(model: keras.Model, path: Any) -> None:
@@ -21,8 +20,7 @@ def save_adapter(model: keras.Model, path: Any) -> None:
         path: Where to, with the ending `.npz`.
     """
     path = _checked(path)
-    # NumPy's files have no bfloat16.
-    arrays = {name: ops.convert_to_numpy(_wide(v)) for name, v in _small_part(model).items()}
+    arrays: dict[str, Any] = {name: as_array(v) for name, v in _small_part(model).items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -78,12 +76,6 @@ def _small_part(model: Any) -> dict[str, Any]:
                 small[f"{name}/{i}/{variable_name(variable)}"] = variable
                 left_out.add(id(variable))  # A shared generator is written once.
     return small
-
-
-def _wide(variable: Any) -> Any:
-    if keras.backend.is_float_dtype(variable.dtype):
-        return ops.cast(variable, at_least_float32(variable.dtype))
-    return variable
 
 
 def _checked(path: Any) -> pathlib.Path:

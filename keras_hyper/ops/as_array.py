@@ -1,0 +1,20 @@
+"""Tensors as arrays."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyper.ops.rms_normalize import at_least_float32
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """Returns a tensor or variable as an array, of a type that NumPy and its files have.
+
+    Args:
+        tensor: A tensor of any type. Half precision becomes single.
+    """
+    if keras.backend.is_float_dtype(tensor.dtype):
+        tensor = ops.cast(ops.stop_gradient(tensor), at_least_float32(tensor.dtype))
+    return np.asarray(ops.convert_to_numpy(tensor))
