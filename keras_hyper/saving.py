@@ -107,6 +107,13 @@ def deserialize_shared(config: Any) -> Any:
     Returns:
         The layer, the same one for every occurrence. None for a configuration
         while a model is baked: a baked model has no generators.
+
+    Examples:
+        >>> from keras_hyper import LinearGenerator
+        >>> from keras_hyper.saving import deserialize_shared, serialize_shared
+        >>> generator = deserialize_shared(serialize_shared(LinearGenerator(4)))
+        >>> generator.embedding_dim, deserialize_shared(generator) is generator
+        (4, True)
     """
     if not isinstance(config, dict):
         return config

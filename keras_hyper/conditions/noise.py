@@ -31,6 +31,9 @@ class NoiseCondition(keras.layers.Layer):
     Output shape:
         `(batch, dim)`, or `(dim,)` if `shared`.
 
+    Raises:
+        ValueError: If `dim` is not positive.
+
     Examples:
         >>> import keras
         >>> from keras_hyper import HyperDense, NoiseCondition

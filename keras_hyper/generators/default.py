@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from keras_hyper.generators.direct import DirectGenerator
 from keras_hyper.generators.generator import Generator
 from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
@@ -39,15 +41,22 @@ def default_generator(
 
     Args:
         weight_shape: Shape of the kernel.
-        initializer: Keras initializer that an ordinary kernel would have.
+        initializer: Keras initializer that an ordinary kernel would have, or its name.
         condition_dim: Width of the condition, None for a static layer.
         embedding_dim: Width of the embeddings, None to choose it.
         **kwargs: Arguments of `keras.layers.Layer` for the generator.
 
     Returns:
         The generator, not built yet.
+
+    Examples:
+        >>> from keras_hyper.generators import default_generator
+        >>> generator = default_generator((256, 256), "glorot_uniform")
+        >>> type(generator).__name__, generator.tile, generator.embedding_dim
+        ('TiledKernelGenerator', (8, 32), 32)
     """
     *spatial, fan_in, fan_out = weight_shape
+    initializer = keras.initializers.get(initializer)
     if not weight_std(initializer, weight_shape):
         return DirectGenerator(initialization="native", **kwargs)
     widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]

@@ -36,6 +36,9 @@ class DirectGenerator(Generator):
     Output shape:
         The same as the input shape.
 
+    Raises:
+        ValueError: If `initialization` is neither.
+
     Examples:
         >>> import keras
         >>> from keras_hyper import HyperDense

@@ -59,6 +59,37 @@ class Generator(keras.layers.Layer):
         work: How many numbers lie between the embedding of one piece and the
             piece, where they are more than the piece has and `call` is no random
             function; else 0. Weights of many pieces are then made in groups.
+
+    Call arguments:
+        embedding: Tensor of shape `(..., pieces, embedding_dim)`.
+
+    Output shape:
+        `(..., pieces, numbers of a piece)`.
+
+    Raises:
+        ValueError: If an argument is none of what it can be.
+
+    Examples:
+        A wave for each unit, whose embedding has its amplitude and its phase:
+
+        >>> import keras
+        >>> from keras_hyper import Generator, HyperDense
+        >>> class WaveGenerator(Generator):
+        ...     shape_free = True
+        ...     def embedding_shape(self, weight_shape):
+        ...         return weight_shape[-1], self.embedding_dim
+        ...     def call(self, embedding):
+        ...         amplitude, phase = embedding[..., :1], embedding[..., 1:]
+        ...         steps = keras.ops.arange(64, dtype=self.compute_dtype)
+        ...         return 2**0.5 * amplitude * keras.ops.sin(steps + phase)
+        ...     def assemble(self, pieces, weight_shape):
+        ...         waves = pieces[..., : weight_shape[0]]
+        ...         return keras.ops.swapaxes(waves, -1, -2)
+        >>> layer = HyperDense(3, generator=WaveGenerator(embedding_dim=2))
+        >>> tuple(layer(keras.ops.ones((2, 16))).shape)
+        (2, 3)
+        >>> layer.count_params()  # Two numbers for each unit, and the bias.
+        9
     """
 
     shape_free: bool = False

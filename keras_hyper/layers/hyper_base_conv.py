@@ -13,8 +13,24 @@ class HyperBaseConv(HyperLayer):
     """Base of the convolutions of every kind whose kernels are generated.
 
     A subclass inherits from it and from the stock convolution, which sets
-    `rank`, `kernel_size` and the rest. It says which shapes its weights have and
-    how they are applied.
+    `rank`, `kernel_size` and the rest. It says which shapes its weights have
+    (`weight_shapes`) and how they are applied (`convolve`).
+
+    Args:
+        *args: Positional arguments of the stock convolution.
+        **kwargs: Its keyword arguments, and those of `HyperLayer`.
+
+    Call arguments:
+        inputs: What the stock convolution takes.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or
+            `(dim,)`.
+
+    Output shape:
+        That of the stock convolution.
+
+    Raises:
+        ValueError: As `HyperLayer`; and if the number of channels is unknown, or
+            nothing is left of the inputs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

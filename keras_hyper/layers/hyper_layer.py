@@ -55,6 +55,35 @@ class HyperLayer(keras.layers.Layer):
         weight_name: How the stock twin calls its kernel.
         prefix: What its arguments about the kernel start with.
         unit_axes: The axes of the kernel that number its units.
+
+    Call arguments:
+        inputs: What the stock layer takes.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or
+            `(dim,)`.
+
+    Output shape:
+        That of the stock layer.
+
+    Raises:
+        ValueError: If an argument has no meaning for a generated kernel, if the
+            generator cannot make it, or if a condition does not fit.
+        TypeError: If the inputs or the condition are integers.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper.layers import HyperLayer
+        >>> class Projection(HyperLayer, keras.layers.Dense):
+        ...     stock = keras.layers.Dense
+        ...     def build(self, inputs_shape, condition_shape=None):
+        ...         shape = (inputs_shape[-1], self.units)
+        ...         self.build_weights(shape, (self.units,), condition_shape)
+        ...     def call(self, inputs, condition=None):
+        ...         self.check_call(inputs, condition)
+        ...         kernel, bias = self.weights_for(condition)
+        ...         return self.finish(kernel.dense(inputs), bias)
+        >>> x, context = keras.ops.ones((4, 16)), keras.ops.ones((4, 3))
+        >>> tuple(Projection(8, use_bias=False)(x, context).shape)
+        (4, 8)
     """
 
     stock: ClassVar[type[keras.layers.Layer]]

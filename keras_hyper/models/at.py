@@ -26,6 +26,9 @@ class HypernetworkAt(keras.Model):
         inputs: What the target takes.
         training: Boolean.
 
+    Output shape:
+        That of the target.
+
     Raises:
         ValueError: If the condition does not fit.
 

@@ -46,6 +46,15 @@ def per_sample_conv(
     Returns:
         Tensor of shape `(batch, *new_spatial, filters)`, with the channels
         second for `"channels_first"`.
+
+    Examples:
+        >>> from keras import ops
+        >>> from keras_hyper.ops import per_sample_conv
+        >>> images, kernels = ops.ones((2, 8, 8, 3)), ops.ones((2, 3, 3, 3, 5))
+        >>> options = {"data_format": "channels_last", "dilation_rate": (1, 1)}
+        >>> outputs = per_sample_conv(images, kernels, (1, 1), "valid", **options)
+        >>> tuple(outputs.shape)
+        (2, 6, 6, 5)
     """
     size, (width, filters) = kernels.shape[1:-2], kernels.shape[-2:]
     inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)
@@ -136,6 +145,15 @@ def per_sample_depthwise_conv(
     Returns:
         Tensor of shape `(batch, *new_spatial, channels * multiplier)`, with the
         channels second for `"channels_first"`.
+
+    Examples:
+        >>> from keras import ops
+        >>> from keras_hyper.ops import per_sample_depthwise_conv
+        >>> images, kernels = ops.ones((2, 8, 8, 3)), ops.ones((2, 3, 3, 3, 2))
+        >>> options = {"data_format": "channels_last", "dilation_rate": (1, 1)}
+        >>> outputs = per_sample_depthwise_conv(images, kernels, (1, 1), "valid", **options)
+        >>> tuple(outputs.shape)
+        (2, 6, 6, 6)
     """
     size = kernels.shape[1:-2]
     inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)

@@ -40,6 +40,15 @@ def per_sample_conv_transpose(
     Returns:
         Tensor of shape `(batch, *new_spatial, filters)`, with the channels
         second for `"channels_first"`.
+
+    Examples:
+        >>> from keras import ops
+        >>> from keras_hyper.ops import per_sample_conv_transpose
+        >>> images, kernels = ops.ones((2, 4, 4, 3)), ops.ones((2, 3, 3, 5, 3))
+        >>> rest = {"data_format": "channels_last", "dilation_rate": (1, 1)}
+        >>> outputs = per_sample_conv_transpose(images, kernels, (2, 2), "same", None, **rest)
+        >>> tuple(outputs.shape)
+        (2, 8, 8, 5)
     """
     inputs = channels_last(inputs, data_format)
     size, (filters, channels) = kernels.shape[1:-2], kernels.shape[-2:]

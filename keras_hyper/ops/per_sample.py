@@ -21,6 +21,12 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
 
     Returns:
         Tensor of shape `(batch, ..., out)`.
+
+    Examples:
+        >>> from keras import ops
+        >>> from keras_hyper.ops import per_sample_dense
+        >>> tuple(per_sample_dense(ops.ones((2, 7, 4)), ops.ones((2, 4, 3))).shape)
+        (2, 7, 3)
     """
     batch, *positions = ops.shape(inputs)[:-1]
     fan_in, fan_out = kernels.shape[1:]
@@ -63,6 +69,13 @@ def per_sample_take(tables: Any, ids: Any) -> Any:
 
     Returns:
         Tensor of shape `(batch, ..., dim)`.
+
+    Examples:
+        >>> from keras import ops
+        >>> from keras_hyper.ops import per_sample_take
+        >>> ids = ops.array([[0, 4], [1, 1]], dtype="int32")
+        >>> tuple(per_sample_take(ops.ones((2, 5, 3)), ids).shape)
+        (2, 2, 3)
     """
     batch, *positions = ops.shape(ids)
     rows, dim = tables.shape[1:]

@@ -59,8 +59,9 @@ class GeneratedWeight(keras.layers.Layer):
             for the batch).
         training: Boolean, for a generator that normalises over the batch.
 
-    Output:
-        A `keras_hyper.kernels.Kernel`, a value that knows how to multiply.
+    Output shape:
+        A `keras_hyper.kernels.Kernel`, a value that knows how to multiply: of shape
+        `weight_shape`, or one such weight for each sample.
 
     Raises:
         TypeError: If `generator` is no `Generator`.
