@@ -10,9 +10,11 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 import keras_hyper
+from benchmarks import generator_costs
 from helpers import CAN_EXPORT
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -45,6 +47,7 @@ NOT_RUN = {
     "hyper = TorchLinear": "hyper-nn, for PyTorch",
     "python -m experiments": "hours, on data that is downloaded",
     "python3 -m pip install": "the commands of the README, run from a clean clone",
+    "KERAS_BACKEND=jax python train.py": "a program of the reader's",
     "keras-hyper summary": "the console script, run by tests/export/test_cli.py",
     "class Generator": "an interface in words",
     "keras_hyper/": "a list of files",
@@ -139,6 +142,23 @@ def test_the_tables_of_benchmarks_are_those_of_their_run(runs):
     assert len(results) >= 5
     assert all(f"| {result['candidate']} |" in tables for result in results)
     assert tables in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_the_table_of_costs_is_that_of_its_run_and_its_formulas_hold():
+    found = json.loads((ROOT / "docs" / "generator_costs.json").read_text())
+    text = (ROOT / "docs" / "choosing_a_generator.md").read_text()
+    assert "\n".join(generator_costs.table(found)) in text
+    rows = [row["static"] for row in next(iter(found.values())).values()]
+    size = 256 * 256
+    products = [0, 256 * 16 * 16 * 32, 256 * (16 * 32 + 32 * 256), 8 * 8 * 512 + 8 * size]
+    products += [4 * size, 8 * size, 8 * 16 + 16 * size]
+    operations = [2 * (32 * size + p) for p in products]
+    # Beside products there are additions and scales.
+    np.testing.assert_allclose([r["operations"] for r in rows[:7]], operations, rtol=0.05)
+    tiles = (16 * 16 * 17 + 16 * 17, 256 * 16)
+    chunks = (16 * 32 + 32 + 33 * 256, 256 * 16)
+    assert [sum(tiles), sum(chunks), 9 * 8 * 512 + 8] == [r["stored"] for r in rows[1:4]]
+    assert round((tiles[0] / 10 + tiles[1]) / size, 2) == 0.07
 
 
 @pytest.mark.parametrize("run", ["split_mnist", "split_mnist_hypnettorch", "split_mnist_peer_rate"])
