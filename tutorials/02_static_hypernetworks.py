@@ -36,6 +36,20 @@ from sklearn.model_selection import train_test_split
 
 from keras_hyper import HyperConv2D, TiledKernelGenerator, summary, visualize
 
+# %% [markdown]
+# ## Data
+#
+# 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With MNIST and kernels of 7 x 7 this is
+# the paper's experiment:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# data = tfds.as_numpy(tfds.load("mnist", split="train", batch_size=-1))
+# images, labels = data["image"] / 255.0, data["label"]
+# ```
+
+# %%
 images, labels = load_digits(return_X_y=True)
 images = (images / 16.0).reshape(-1, 8, 8, 1).astype("float32")
 x, x_test, y, y_test = train_test_split(images, labels, random_state=1, stratify=labels)
@@ -44,8 +58,7 @@ x, x_test, y, y_test = train_test_split(images, labels, random_state=1, stratify
 # ## One network, twice
 #
 # Two convolutions of 16 channels with kernels of 5 x 5: 6,400 weights each. In the first network
-# they are stored, in the second they are made from one embedding each. (With `keras.datasets.mnist`
-# and kernels of 7 x 7 this is the paper's experiment.)
+# they are stored, in the second they are made from one embedding each.
 
 
 # %%

@@ -38,7 +38,14 @@ keras.utils.set_random_seed(1)
 # ## Data
 #
 # Half a million characters of manual that come with Python. Any text would do:
-# `text = open("my.txt").read()`.
+# `text = open("my.txt").read()`, or one of TensorFlow Datasets:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# (book,) = tfds.as_numpy(tfds.load("tiny_shakespeare", split="train"))
+# text = book["text"].decode()
+# ```
 
 # %%
 text = "".join(topics.topics.values())

@@ -34,6 +34,20 @@ from sklearn.model_selection import train_test_split
 
 from keras_hyper import HyperDense, LinearGenerator, MagnitudeInvariantEncoding, summary
 
+# %% [markdown]
+# ## Data
+#
+# 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With a network connection any images of
+# TensorFlow Datasets do as well, with their size in place of 8 x 8:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# data = tfds.as_numpy(tfds.load("mnist", split="train", batch_size=-1))
+# images = (data["image"] / 255.0).reshape(-1, 28 * 28).astype("float32")
+# ```
+
+# %%
 images = (load_digits().data / 16.0).astype("float32")
 x, x_test = train_test_split(images, random_state=1)
 LOW, HIGH, CODE = -3.0, 1.0, 8  # Of log10(beta), and the width of the code.

@@ -36,6 +36,20 @@ from sklearn.model_selection import train_test_split
 
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding, summary, visualize
 
+# %% [markdown]
+# ## Data
+#
+# 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With MNIST this is the usual benchmark,
+# which `python -m experiments.split_mnist` runs in full:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# data = tfds.as_numpy(tfds.load("mnist", split="train", batch_size=-1))
+# images, labels = (data["image"] / 255.0).reshape(-1, 28 * 28), data["label"]
+# ```
+
+# %%
 images, labels = load_digits(return_X_y=True)
 images = (images / 16.0).astype("float32")
 x, x_test, y, y_test = train_test_split(images, labels, random_state=1, stratify=labels)

@@ -31,6 +31,21 @@ from sklearn.datasets import load_digits
 from keras_hyper import Hypernetwork, LinearGenerator, visualize
 
 keras.utils.set_random_seed(1)
+
+# %% [markdown]
+# ## Data
+#
+# 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With a network connection any images of
+# TensorFlow Datasets do as well, with their size in place of 8 x 8:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# data = tfds.as_numpy(tfds.load("mnist", split="train", batch_size=-1))
+# images, labels = data["image"] / 255.0, data["label"]
+# ```
+
+# %%
 images, labels = load_digits(return_X_y=True)
 COUNT = 200
 images, labels = (images[:COUNT] / 16.0).astype("float32"), labels[:COUNT]

@@ -44,6 +44,20 @@ from keras_hyper import (
     visualize,
 )
 
+# %% [markdown]
+# ## Data
+#
+# 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With a network connection any images of
+# TensorFlow Datasets do as well, with their size in place of 8 x 8:
+#
+# ```python
+# import tensorflow_datasets as tfds
+#
+# data = tfds.as_numpy(tfds.load("cifar10", split="train", batch_size=-1))
+# images, labels = data["image"] / 255.0, data["label"]
+# ```
+
+# %%
 images, labels = load_digits(return_X_y=True)
 images = (images / 16.0).reshape(-1, 8, 8, 1).astype("float32")
 x, x_test, y, y_test = train_test_split(images, labels, random_state=1, stratify=labels)
