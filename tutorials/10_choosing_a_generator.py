@@ -165,7 +165,7 @@ fig, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
 for i, (name, (model, accuracy, _)) in enumerate(found.items()):
     place = model.count_params(), accuracy
     axes.plot(*place, "s" if name == "stored kernels" else "o")
-    offset = (6, 3 if i % 2 else -10)
+    offset = (6, -10 if i % 2 else 3)
     axes.annotate(name, place, xytext=offset, textcoords="offset points")
 axes.set_xlabel("parameters of the whole model")
 axes.set_ylabel("test accuracy, mean of two seeds")
