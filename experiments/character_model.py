@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.report import load, save, spread
+from experiments.sweeps import load, save, spread
 
 HYPER = {"hyper_units": 32, "embedding_dim": 4}
 MODELS: dict[str, dict[str, Any]] = {

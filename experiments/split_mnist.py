@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import mnist
-from experiments.report import load, save, spread
+from experiments.data import mnist
+from experiments.sweeps import load, save, spread
 
 TASKS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 
@@ -119,10 +119,11 @@ def run(report: dict[str, Any], arguments: Any, data: Any, strength: float, seed
 
 
 def digits(part: Any, task: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images of a task, and 0 or 1 for each."""
+    """Returns the images of a task, laid flat, and 0 or 1 for each."""
     images, labels = part
     chosen = np.isin(labels, TASKS[task])
-    return images[chosen], (labels[chosen] == TASKS[task][1]).astype("int32")
+    flat = images[chosen].reshape(chosen.sum(), -1)
+    return flat, (labels[chosen] == TASKS[task][1]).astype("int32")
 
 
 def batches(rng: np.random.Generator, size: int, updates: int, batch: int) -> np.ndarray:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.report import save
 from experiments.split_mnist import TASKS, batches, command_line, digits, run_all
+from experiments.sweeps import save
 
 
 def main() -> int:

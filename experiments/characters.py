@@ -1,0 +1,108 @@
+"""Character models: LSTM and HyperLSTM, with and without layer normalisation, one or more layers.
+
+What `experiments.ptb_char`, `experiments.enwik8` and `experiments.text` have in common: Ha, Dai &
+Le, "HyperNetworks", sections 4.3 and 4.4. Characters are one-hot; figures are bits per character.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from experiments.config import option
+from experiments.data.characters import Text
+from experiments.recurrent import RecurrentConfig, Stack, fitted, optimizer, start_of
+from experiments.training import Task
+
+STREAMS = 64  # How many places of a text are read at once when a model is tested.
+PIECE = 200  # And how many characters of each.
+
+
+@dataclasses.dataclass(frozen=True)
+class CharacterConfig(RecurrentConfig):
+    """What is special about them."""
+
+    dropout: float = option(0.1, "of inputs and outputs")
+    length: int = option(100, "characters of one sequence in training")
+    validation_characters: int = option(0, "to choose on, 0 for all that there are")
+
+
+def build(config: CharacterConfig, symbols: int) -> tuple[keras.Model, keras.Model]:
+    """Returns a model for training, and one of the same layers that goes on from given states."""
+    one_hot = layers.Embedding(
+        symbols, symbols, embeddings_initializer="identity", trainable=False, name="one_hot"
+    )
+    stack = Stack(config, config.dropout, config.dropout)
+    head = layers.Dense(symbols, dtype="float32", name="head")
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    model = keras.Model(ids, head(stack(one_hot(ids))[0]))
+    before = stack.state_inputs()
+    outputs, after = stack(one_hot(ids), before)
+    return model, keras.Model([ids, *before], [head(outputs), *after])
+
+
+def task(config: CharacterConfig, text: Text) -> Task:
+    """Returns what is trained."""
+    config = fitted(config, lambda config: build(config, text.symbols)[0])
+    model, stream = build(config, text.symbols)
+    model.compile(
+        optimizer(config),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=config.jit_compile,
+    )
+    bits = bits_per_character(stream, config.jit_compile)
+    chosen_on = text.validation[: config.validation_characters or None]
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((config.seed, step))
+        starts = rng.integers(len(text.train) - config.length, size=(config.batch_size, 1))
+        windows = text.train[starts + np.arange(config.length + 1)]
+        return windows[:, :-1], windows[:, 1:]
+
+    return Task(
+        model,
+        batch,
+        validate=lambda: {"bits": bits(chosen_on)},
+        test=lambda: {"bits": bits(text.test)},
+        monitor="bits",
+        about={"units": config.units, "symbols": text.symbols},
+    )
+
+
+def bits_per_character(stream: keras.Model, jit_compile: bool) -> Callable[[np.ndarray], float]:
+    """Returns a function that reads a text once, from its beginning to its end.
+
+    The text is read at several places at once; at each of them the states go on from piece to
+    piece, so that a model has seen all that came before, but for the beginnings.
+    """
+    targets = keras.Input((None,), dtype="int32")
+    logits, *states = stream(stream.inputs)
+    nats = Nats()(targets, logits)
+    scorer = keras.Model([*stream.inputs, targets], [nats, *states])
+    scorer.compile(jit_compile=jit_compile)
+
+    def bits(text: np.ndarray) -> float:
+        streams = min(STREAMS, len(text) - 1)
+        length = (len(text) - 1) // streams
+        x = text[: streams * length].reshape(streams, length)
+        y = text[1 : streams * length + 1].reshape(streams, length)
+        states, total = start_of(stream, streams), 0.0
+        for start in range(0, length, PIECE):
+            piece = slice(start, start + PIECE)
+            found, *states = scorer.predict_on_batch([x[:, piece], *states, y[:, piece]])
+            total += float(np.sum(found, dtype="float64"))
+        return total / (streams * length) / float(np.log(2))
+
+    return bits
+
+
+class Nats(layers.Layer):
+    """What the symbols of a sequence cost, in all."""
+
+    def call(self, targets: Any, logits: Any) -> Any:
+        """Returns one figure for each sequence."""
+        each = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+        return ops.sum(each, axis=-1)

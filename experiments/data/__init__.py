@@ -1,0 +1,1 @@
+"""Data of the experiments: from TensorFlow Datasets, or from files as they are published."""

@@ -1,0 +1,41 @@
+"""What a reader needs to know of where a figure comes from."""
+
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "hypnettorch", "numpy")
+
+
+def about() -> dict[str, Any]:
+    """Returns command, commit, machine and versions."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    root = pathlib.Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
+    )
+    module = pathlib.Path(sys.argv[0]).stem
+    return {
+        "command": f"python -m experiments.{module} {shlex.join(sys.argv[1:])}",
+        "commit": commit.stdout.strip() or None,
+        "cpu": cpu(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def cpu() -> str:
+    """Returns the name of the processor."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,62 @@
+"""Batches by their number, made beside the steps that use them."""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def batches(batch: Callable[[int], tuple[Any, Any]], first: int, last: int) -> Any:
+    """Returns the batches of steps `first` to `last` for `fit`, in order.
+
+    With tf.data where TensorFlow is installed, so that batches are made by threads of its own;
+    else with the threads of Keras.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        return _Batches(batch, first, last)
+    import tensorflow as tf
+
+    example = keras.tree.map_structure(tf.convert_to_tensor, batch(first))
+    flat = keras.tree.flatten(example)
+
+    def make(number: Any) -> Any:
+        def arrays(n: Any) -> list[Any]:
+            return keras.tree.flatten(batch(int(n)))
+
+        tensors = tf.numpy_function(arrays, [number], [x.dtype for x in flat], stateful=False)
+        for tensor, known in zip(tensors, flat, strict=True):
+            # Samples of one batch may be longer than those of another.
+            tensor.set_shape([len(known), *[None] * (len(known.shape) - 1)])
+        return keras.tree.pack_sequence_as(example, tensors)
+
+    numbers = tf.data.Dataset.range(first, last)
+    made = numbers.map(make, num_parallel_calls=2, deterministic=True)
+    return made.prefetch(tf.data.AUTOTUNE)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, batch: Callable[[int], Any], first: int, last: int) -> None:
+        super().__init__(workers=2)
+        self.batch, self.first, self.last = batch, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batch(self.first + index)
+
+
+def shuffled_rows(step: int, batch_size: int, samples: int, seed: int) -> np.ndarray:
+    """Returns which samples are in the batch of a step: passes over all, each in a new order."""
+    numbers = np.arange(step * batch_size, (step + 1) * batch_size)
+    passes = range(numbers[0] // samples, numbers[-1] // samples + 1)
+    orders = np.concatenate([_order(seed, number, samples) for number in passes])
+    return orders[numbers - passes[0] * samples]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, number: int, samples: int) -> np.ndarray:
+    return np.random.default_rng((seed, number)).permutation(samples)

@@ -1,0 +1,68 @@
+"""Characters of Penn Treebank: Ha, Dai & Le, "HyperNetworks", section 4.3, A.3.3 and table 3.
+
+Presets `paper`, `large_embedding` and `two_layers` are the rows of the table; `small` is what a CPU
+can train.
+"""
+
+from typing import Any
+
+from experiments.characters import CharacterConfig, task
+from experiments.config import parse
+from experiments.data import characters
+from experiments.training import run
+
+PAPER = {"steps": 40_000, "evaluate_every": 500, "batch_size": 128, "length": 100, "units": 1000}
+SMALL = {
+    "steps": 4000,
+    "evaluate_every": 500,
+    "batch_size": 32,
+    "length": 50,
+    "units": 128,
+    "hyper_units": 32,
+    "learning_rate": 0.003,
+    "validation_characters": 100_000,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": PAPER,
+    "large_embedding": {
+        **PAPER,
+        "embedding_dim": 16,
+        "dropout": 0.15,
+        "recurrent_dropout": 0.15,
+    },
+    "two_layers": {
+        **PAPER,
+        "depth": 2,
+        "embedding_dim": 16,
+        "dropout": 0.2,
+        "recurrent_dropout": 0.2,
+    },
+    "small": SMALL,
+    "smoke": {
+        **SMALL,
+        "steps": 6,
+        "evaluate_every": 2,
+        "units": 16,
+        "hyper_units": 8,
+        "batch_size": 8,
+        "length": 10,
+        "validation_characters": 2000,
+    },
+}
+
+
+def main(arguments: Any = None) -> dict[str, Any]:
+    """Runs what the command line asks for. `smoke` reads the manual that comes with Python."""
+    prog = "python -m experiments.ptb_char"
+    config = parse(CharacterConfig, PRESETS, prog, str(__doc__), arguments)
+
+    def text() -> characters.Text:
+        if config.preset == "smoke" and config.data_dir is None:
+            return characters.bundled()
+        return characters.penn_treebank(config.data_dir)
+
+    return run("ptb_char", config, lambda config: task(config, text()))
+
+
+if __name__ == "__main__":
+    main()

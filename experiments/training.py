@@ -1,0 +1,228 @@
+"""Training that can be killed at any moment, and goes on as if it had not been.
+
+Everything a step depends on is either in the checkpoint (weights, optimizer, random seeds of
+layers) or follows from the number of the step (its batch). A checkpoint is written after every
+evaluation, to a temporary name that is then renamed.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.config import Config
+from experiments.machine import about
+from keras_hyper.files import replacing
+from keras_hyper.ops import as_array
+
+# A batch is a dict or tuple of arrays for inputs, and one for targets.
+Batch = tuple[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an experiment trains.
+
+    Attributes:
+        model: The model, compiled.
+        batch: Makes the batch of a step, from its number alone.
+        validate: Returns figures on the validation data.
+        test: Returns figures on the test data. The weights are then the best of the run.
+        monitor: Which figure of `validate` says what is best; less is better.
+        about: What else the result should say, such as parameter counts.
+    """
+
+    model: Any
+    batch: Callable[[int], Batch]
+    validate: Callable[[], dict[str, float]]
+    test: Callable[[], dict[str, float]]
+    monitor: str
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any]:
+    """Trains, or goes on, and returns the result; a finished run is read from its file.
+
+    Args:
+        name: Name of the experiment.
+        config: What was asked for.
+        make: Makes the task. Not called if the run is finished.
+    """
+    out = config.out or pathlib.Path("runs") / f"{name}-{config.preset}-{config.seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    config = dataclasses.replace(config, out=out)
+    _check_setting(out, name, config)
+    finished = out / "result.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    task = make(config)
+    # Else its variables come with the first update, and could not be read before.
+    task.model.optimizer.build(task.model.trainable_variables)
+    progress, state = Progress.read(out)
+    _fit(task, config, progress, state, out)
+    _assign(task.model.variables, _arrays(out / "best.npz"))
+    result = {
+        "experiment": name,
+        "setting": config.setting,
+        **task.about,
+        "parameters": sum(int(np.prod(v.shape)) for v in task.model.trainable_variables),
+        "best_step": progress.best_step,
+        "validation": {task.monitor: progress.best},
+        "test": task.test(),
+        "seconds": round(progress.seconds),
+        "history": progress.history,
+        **about(),
+    }
+    write_json(finished, result)
+    return result
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: Updates that were made.
+        best: The best figure on the validation data, and `best_step` when it was.
+        history: The figures of every evaluation.
+        seconds: How long it trained, without evaluations.
+    """
+
+    step: int = 0
+    best: float = float("inf")
+    best_step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def read(cls, out: pathlib.Path) -> tuple["Progress", list[np.ndarray]]:
+        """Returns that of an earlier process, and the weights and other state of its model."""
+        path = out / "checkpoint.npz"
+        if not path.exists():
+            return cls(), []
+        *arrays, progress = _arrays(path)
+        return cls(**json.loads(str(progress))), arrays
+
+    def write(self, out: pathlib.Path, task: Task) -> None:
+        """Writes it, with the weights, as one file."""
+        _save(out / "checkpoint.npz", _state(task.model), json.dumps(dataclasses.asdict(self)))
+
+
+def _fit(
+    task: Task, config: Config, progress: Progress, state: list[np.ndarray], out: pathlib.Path
+) -> None:
+    import keras
+
+    from experiments.pipeline import batches
+
+    class Evaluation(keras.callbacks.Callback):
+        """Validates, writes a log, and makes a checkpoint, after every epoch."""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            # Not before: to build a model, Keras may draw random numbers.
+            if state:
+                _assign(_state(task.model), state)
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.start = time.perf_counter()
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == 0:
+                # PyTorch draws dropout from a state of its own, which is in no variable.
+                keras.utils.set_random_seed(config.seed + progress.step)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seconds = time.perf_counter() - self.start
+            progress.seconds += seconds
+            progress.step += config.evaluate_every
+            found = {k: v for k, v in logs.items() if not k.startswith("val_")}
+            found |= {f"val_{k}": float(v) for k, v in task.validate().items()}
+            # Seen by the progress bar, which comes after this callback.
+            logs.update(found)
+            line = {"step": progress.step, **{k: float(v) for k, v in found.items()}}
+            progress.history.append(line)
+            if found[f"val_{task.monitor}"] < progress.best:
+                progress.best = found[f"val_{task.monitor}"]
+                progress.best_step = progress.step
+                # Before the checkpoint: a process that is killed in between writes it again.
+                _save(out / "best.npz", task.model.variables)
+            progress.write(out, task)
+            left = progress.seconds / progress.step * (config.steps - progress.step)
+            figure = f"{task.monitor} {found[f'val_{task.monitor}']:.4f}, best {progress.best:.4f}"
+            print(f" {progress.step} of {config.steps} steps, {figure}, {left:.0f} s left")
+            _log(out, {**line, "steps_a_second": config.evaluate_every / seconds})
+
+    if progress.step < config.steps:
+        task.model.fit(
+            batches(task.batch, progress.step, config.steps),
+            steps_per_epoch=config.evaluate_every,
+            initial_epoch=progress.step // config.evaluate_every,
+            epochs=config.steps // config.evaluate_every,
+            callbacks=[Evaluation()],
+            shuffle=False,
+        )
+
+
+def _log(out: pathlib.Path, line: dict[str, float]) -> None:
+    """Adds to the events of TensorBoard."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return
+    step = int(line["step"])
+    with SummaryWriter(str(out / "tensorboard"), purge_step=step) as writer:
+        for name, value in line.items():
+            if name != "step":
+                writer.add_scalar(name, value, step)
+
+
+def _check_setting(out: pathlib.Path, name: str, config: Config) -> None:
+    path = out / "config.json"
+    setting = json.loads(json.dumps({"experiment": name, **config.setting}))
+    if not path.exists():
+        write_json(path, setting)
+        return
+    earlier = json.loads(path.read_text())
+    names = sorted(k for k in setting.keys() | earlier.keys() if setting.get(k) != earlier.get(k))
+    if names:
+        shown = ", ".join(f"{k} {earlier.get(k)} there, {setting.get(k)} here" for k in names)
+        raise SystemExit(f"{out} is of another setting: {shown}. Name another with --out.")
+
+
+def _state(model: Any) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _save(path: pathlib.Path, variables: Any, *more: Any) -> None:
+    arrays = [*(as_array(v) for v in variables), *(np.asarray(m) for m in more)]
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, *arrays)
+        # Before it is renamed: else a machine that stops may leave a name without content.
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _arrays(path: pathlib.Path) -> list[np.ndarray]:
+    with np.load(path) as file:
+        return [file[f"arr_{n}"] for n in range(len(file.files))]
+
+
+def _assign(variables: Any, arrays: list[np.ndarray]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a file to a temporary name and renames it."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")

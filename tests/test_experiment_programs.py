@@ -1,0 +1,585 @@
+"""The programs that repeat the paper's experiments: sizes, data, going on, reports."""
+
+import dataclasses
+import gzip
+import json
+import pathlib
+import pickle
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import to_numpy
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Last, so that the package which is tested is the one that is installed.
+sys.path.append(str(ROOT))
+
+from experiments import (  # noqa: E402
+    characters,
+    cifar10_wrn,
+    enwik8,
+    handwriting,
+    mnist_static,
+    ptb_char,
+    report,
+    training,
+    translation,
+)
+from experiments.config import Config, option, parse  # noqa: E402
+from experiments.data import characters as texts  # noqa: E402
+from experiments.data import cifar10, parallel, source, strokes  # noqa: E402
+from experiments.pipeline import batches, shuffled_rows  # noqa: E402
+from experiments.recurrent import fitted, trained  # noqa: E402
+
+JAX = keras.backend.backend() == "jax"
+
+
+def count(make):
+    """Returns how many numbers a model would train, without making them."""
+    if JAX:
+        # Keras makes there, later, what was not made here: matrices of 100 million numbers.
+        pytest.skip("sizes do not depend on the backend")
+    with keras.StatelessScope(initialize_variables=False):
+        return trained(make())
+
+
+# Ha, Dai & Le, tables 2 to 5 and 7.
+@pytest.mark.parametrize(
+    ("width", "model", "parameters"),
+    [
+        (1, "ordinary", 562_762),
+        (1, "generated", 96_602),
+        (2, "ordinary", 2_235_530),
+        (2, "generated", 147_610),
+    ],
+)
+def test_wide_residual_networks_have_the_parameters_of_table_2(width, model, parameters):
+    config = cifar10_wrn.WrnConfig(model=model, width=width)
+    assert count(lambda: cifar10_wrn.build(config)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("preset", "more", "parameters"),
+    [
+        ("paper", {"model": "LSTM"}, 4_254_050),
+        ("paper", {"model": "LSTM", "units": 1250}, 6_567_550),
+        ("paper", {"model": "LSTM", "depth": 2}, 12_258_050),
+        ("paper", {"model": "LN-LSTM"}, 4_260_050),
+        ("paper", {"model": "HyperLSTM"}, 4_911_874),
+        ("paper", {"model": "LN-HyperLSTM"}, 4_923_154),
+        # The paper prints 5.06 million, and 14.41 for two layers of the same.
+        ("large_embedding", {}, 5_085_682),
+        ("two_layers", {}, 14_407_714),
+    ],
+)
+def test_character_models_have_the_parameters_of_table_3(preset, more, parameters):
+    config = characters.CharacterConfig(**{**ptb_char.PRESETS[preset], **more})
+    assert count(lambda: characters.build(config, 50)[0]) == parameters
+
+
+@pytest.mark.parametrize(
+    ("preset", "more", "parameters"),
+    [
+        ("paper", {"model": "LSTM"}, 14_812_405),
+        ("paper", {"model": "LSTM", "units": 2000}, 18_058_205),
+        ("paper", {"model": "LN-LSTM"}, 14_823_205),
+        ("paper", {"model": "HyperLSTM"}, 18_708_213),
+        # The paper prints 18.78 million.
+        ("paper", {"model": "LN-HyperLSTM"}, 18_728_773),
+        ("large", {}, 26_541_773),
+    ],
+)
+def test_character_models_have_the_parameters_of_table_4(preset, more, parameters):
+    config = characters.CharacterConfig(**{**enwik8.PRESETS[preset], **more})
+    assert count(lambda: characters.build(config, 205)[0]) == parameters
+
+
+@pytest.mark.parametrize(
+    ("more", "parameters"),
+    [
+        ({"model": "LSTM"}, 3_363_421),
+        ({"model": "LSTM", "units": 400, "depth": 3}, 3_258_121),
+        ({"model": "LSTM", "units": 1000}, 4_137_121),
+        ({"model": "LSTM", "units": 650, "depth": 2}, 5_161_771),
+        ({"model": "LN-LSTM"}, 3_368_821),
+        ({"model": "LN-LSTM", "units": 1000}, 4_143_121),
+        ({"model": "LN-HyperLSTM"}, 3_951_461),
+        ({"model": "HyperLSTM"}, 3_941_181),
+    ],
+)
+def test_handwriting_models_have_the_parameters_of_table_5(more, parameters):
+    config = handwriting.HandwritingConfig(**{**handwriting.PRESETS["paper"], **more})
+    assert count(lambda: handwriting.build(config)[0]) == parameters
+
+
+@pytest.mark.parametrize(
+    ("model", "second", "parameters"), [("ordinary", 12_544, 21_210), ("generated", 4_244, 12_910)]
+)
+def test_the_second_kernel_has_the_parameters_of_table_7(model, second, parameters):
+    with pytest.warns(UserWarning, match="rank") if model == "generated" else _nothing():
+        network = mnist_static.build(mnist_static.MnistConfig(model=model))
+    assert mnist_static.kernel_size(network) == second
+    assert trained(network) == parameters
+
+
+class _nothing:  # noqa: N801
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        return False
+
+
+def test_units_are_the_most_that_fit():
+    config = characters.CharacterConfig(parameters=20_000, hyper_units=16, model="HyperLSTM")
+
+    def build(config):
+        return characters.build(config, 30)[0]
+
+    units = fitted(config, build).units
+    assert trained(build(dataclasses.replace(config, units=units))) <= 20_000
+    assert trained(build(dataclasses.replace(config, units=units + 1))) > 20_000
+    with pytest.raises(SystemExit, match="--parameters 500 is too few"):
+        fitted(dataclasses.replace(config, parameters=500), build)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Config):
+    width: int = option(3, "of something")
+    model: str = option("a", "which one", ("a", "b"))
+
+
+PRESETS = {"small": {"width": 4, "steps": 500}, "smoke": {"steps": 10, "evaluate_every": 5}}
+
+
+def test_options_come_before_presets_and_those_before_defaults():
+    told = [parse(Example, PRESETS, "x", "y", line.split()) for line in ("", "--width 5")]
+    assert [c.width for c in told] == [4, 5]
+    assert told[0].preset == "small"
+    other = parse(
+        Example, PRESETS, "x", "y", ["--preset", "smoke", "--no-jit-compile", "--seed", "3"]
+    )
+    assert (other.steps, other.width, other.jit_compile, other.seed) == (10, 3, False, 3)
+    assert "out" not in other.setting
+    assert other.setting["width"] == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--steps 0", "--steps must be positive: 0"),
+        ("--steps 501 --evaluate-every 500", "--steps 501 must be a multiple of --evaluate-every"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(line, message):
+    with pytest.raises(SystemExit, match=message):
+        parse(Example, PRESETS, "x", "y", line.split())
+
+
+def test_every_option_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        ptb_char.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(characters.CharacterConfig):
+        assert f"--{field.name.replace('_', '-')}" in text
+        assert field.metadata["help"] in text
+    assert "paper: 40000, large_embedding: 40000" in text
+
+
+def tiny(seed=0):
+    """Returns a task with dropout: what it does depends on weights, seeds and step."""
+
+    def make(config):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+        )
+        model.compile("adam", "mse", jit_compile=config.jit_compile)
+
+        def batch(step):
+            rng = np.random.default_rng((config.seed, step))
+            x = rng.normal(size=(8, 4)).astype("float32")
+            return x, x.sum(axis=1, keepdims=True)
+
+        def figures():
+            x, y = batch(10_000)
+            return {"loss": float(np.mean(np.square(model.predict_on_batch(x) - y)))}
+
+        return training.Task(model, batch, figures, figures, monitor="loss")
+
+    return make
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("moment", ["before best", "before checkpoint", "after checkpoint", "test"])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatch, moment):
+    config = Config(steps=12, evaluate_every=3, batch_size=8, jit_compile=JAX)
+    whole = training.run("tiny", dataclasses.replace(config, out=tmp_path / "whole"), tiny())
+    assert [line["step"] for line in whole["history"]] == [3, 6, 9, 12]
+    # It learned, and not in one step.
+    losses = [line["val_loss"] for line in whole["history"]]
+    assert losses[-1] < losses[0]
+
+    config = dataclasses.replace(config, out=tmp_path / "killed")
+    save, count = training._save, []
+
+    def dying(path, variables, *more):
+        count.append(path.name)
+        second = count.count(path.name) == 2
+        if second and moment == f"before {path.stem}":
+            raise KilledError
+        save(path, variables, *more)
+        if second and moment == "after checkpoint" and path.stem == "checkpoint":
+            raise KilledError
+
+    def make(config):
+        task = tiny()(config)
+
+        def test():
+            raise KilledError
+
+        return dataclasses.replace(task, test=test) if moment == "test" else task
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", dying)
+        with pytest.raises(KilledError):
+            training.run("tiny", config, make)
+    assert not (config.out / "result.json").exists()
+    again = training.run("tiny", config, tiny())
+    for one, other in zip(whole["history"], again["history"], strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    assert again["test"] == pytest.approx(whole["test"], rel=1e-5)
+    assert again["best_step"] == whole["best_step"]
+
+
+def test_a_finished_run_is_read_and_another_setting_refused(tmp_path):
+    config = Config(steps=3, evaluate_every=3, batch_size=8, out=tmp_path, jit_compile=JAX)
+    first = training.run("tiny", config, tiny())
+    assert training.run("tiny", config, None) == first
+    with pytest.raises(SystemExit, match=r"another setting: seed 0 there, 1 here"):
+        training.run("tiny", dataclasses.replace(config, seed=1), tiny())
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_weights_of_the_test_are_the_best_ones(tmp_path):
+    figures = iter([0.5, 0.2, 0.9, 0.4])
+    seen = []
+
+    def make(config):
+        task = tiny()(config)
+
+        def validate():
+            seen.append(to_numpy(task.model.trainable_variables[0]))
+            return {"loss": next(figures)}
+
+        def test():
+            return {"same": float((to_numpy(task.model.trainable_variables[0]) == seen[1]).all())}
+
+        return dataclasses.replace(task, validate=validate, test=test)
+
+    config = Config(steps=4, evaluate_every=1, batch_size=8, out=tmp_path, jit_compile=JAX)
+    result = training.run("tiny", config, make)
+    assert (result["best_step"], result["validation"]) == (2, {"loss": 0.2})
+    assert result["test"] == {"same": 1.0}
+    assert (seen[0] != seen[1]).any()
+
+
+def test_batches_come_in_the_order_of_their_steps():
+    def batch(step):
+        return np.full((2, 3), step, "float32"), np.full((2,), step, "int32")
+
+    found = [to_numpy(x)[0, 0] for x, _ in _taken(batches(batch, 5, 9))]
+    assert found == [5, 6, 7, 8]
+
+
+def _taken(data):
+    if hasattr(data, "as_numpy_iterator"):
+        return list(data.as_numpy_iterator())
+    return [data[n] for n in range(len(data))]
+
+
+def test_rows_are_passes_over_all_samples_each_in_a_new_order():
+    rows = np.concatenate([shuffled_rows(step, 4, 10, seed=0) for step in range(5)])
+    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
+    assert list(rows[:10]) != list(rows[10:])
+    many = shuffled_rows(1, 25, 10, seed=0)
+    np.testing.assert_array_equal(many[:5], shuffled_rows(5, 5, 10, seed=0))
+
+
+def test_penn_treebank_has_its_symbols_and_line_ends(tmp_path):
+    for part, text in (("train", "a _ b\nc _\n"), ("valid", "b a\n"), ("test", "c _ a\n")):
+        (tmp_path / f"ptb.char.{part}.txt").write_text(text)
+    with pytest.warns(UserWarning, match="is not the published file"):
+        text = texts.penn_treebank(tmp_path)
+    assert text.symbols == 5
+    assert "".join(text.names[n] for n in text.train) == "a_b\nc_\n"
+    assert "".join(text.names[n] for n in text.validation) == "ba\n"
+
+
+def test_a_text_is_divided_in_order():
+    text = texts.divided(np.frombuffer(bytes(range(200)), "u1"))
+    assert [len(p) for p in (text.train, text.validation, text.test)] == [180, 10, 10]
+    np.testing.assert_array_equal(text.test, np.arange(190, 200))
+    assert text.symbols == 200
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        (lambda path: texts.penn_treebank(path), "no ptb.char.train.txt, ptb.char.valid.txt"),
+        (lambda path: texts.enwik8(path), r"no enwik8\* in .*mattmahoney"),
+        (lambda path: cifar10.load(path), "no data_batch_1, .*cs.toronto.edu"),
+        (lambda path: parallel.load(path, "de", "en"), "no train.de in .*multi30k"),
+        (lambda path: strokes.load(path), "no lines in .* IAM"),
+        (lambda path: source.find(path / "x", ["y"], "Get it."), "x is no directory. Get it."),
+        (lambda path: texts.penn_treebank(None), "--data-dir"),
+        (lambda path: strokes.load(None), "--data-dir"),
+    ],
+)
+def test_missing_data_are_named_with_where_to_get_them(load, message, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        load(tmp_path)
+
+
+def test_cifar10_in_both_versions_of_its_authors(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(256, size=(6, 4, 3072)).astype("u1")
+    labels = rng.integers(10, size=(6, 4))
+    for kind in ("binary", "python"):
+        (tmp_path / kind).mkdir()
+    for n, name in enumerate(cifar10.PYTHON):
+        table = np.column_stack([labels[n], rows[n]]).astype("u1")
+        (tmp_path / "binary" / f"{name}.bin").write_bytes(table.tobytes())
+        content = {"data": rows[n], "labels": labels[n].tolist(), "batch_label": "x"}
+        (tmp_path / "python" / name).write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.warns(UserWarning, match="is not the published file"):
+        binary, python = (cifar10.load(tmp_path / kind) for kind in ("binary", "python"))
+    for one, other in zip(keras.tree.flatten(binary), keras.tree.flatten(python), strict=True):
+        np.testing.assert_array_equal(one, other)
+    (images, found), (test, _) = binary
+    assert images.shape == (20, 32, 32, 3)
+    assert test.shape == (4, 32, 32, 3)
+    np.testing.assert_array_equal(found, labels[:5].ravel())
+    # Planes of red, green and blue, each row by row.
+    assert images[0, 2, 5, 1] == rows[0, 0, 1024 + 2 * 32 + 5]
+
+
+def test_a_pickle_that_would_run_a_program_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("run",)
+
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(pickle.UnpicklingError, match="no place in CIFAR-10"):
+        cifar10._python(path)
+
+
+LINE = """<?xml version="1.0"?><WhiteboardCaptureSession><StrokeSet>
+<Stroke><Point x="10" y="20"/><Point x="13" y="24"/></Stroke>
+<Stroke><Point x="20" y="24"/></Stroke></StrokeSet></WhiteboardCaptureSession>"""
+
+
+def test_handwriting_from_files_of_both_kinds(tmp_path):
+    for name in ("a01-000u-01", "a02-000u-01", "z01-000z-01"):
+        (tmp_path / f"{name}.xml").write_text(LINE)
+    train, validation, split = strokes.load(tmp_path)
+    assert split == "every tenth form"
+    assert len(train) == len(validation) == 1
+    # How the pen came to the first point is not known.
+    scale = np.std([[0, 0], [3, 4], [7, 0]])
+    wanted = np.array([[0, 0, 0], [3, 4, 1], [7, 0, 1]]) / [scale, scale, 1]
+    np.testing.assert_allclose(train[0], wanted, rtol=1e-6)
+
+    (tmp_path / "npz").mkdir()
+    columns = {"dx": [0, 3, 7] * 2, "dy": [0, 4, 0] * 2, "eos": [0, 1, 1] * 2}
+    ids = np.array(["a01-000u-01", "a02-000u-01"])
+    np.savez(tmp_path / "npz" / "lines.npz", off=[0, 3, 6], ids=ids, **columns)
+    again, _, _ = strokes.load(tmp_path / "npz")
+    np.testing.assert_allclose(again[0], train[0], rtol=1e-6)
+
+    (tmp_path / "trainset.txt").write_text("a02-000u\n")
+    (tmp_path / "testset_v.txt").write_text("a01-000u\n")
+    *_, split = strokes.load(tmp_path)
+    assert split == "Graves (2013)"
+
+
+def test_the_density_of_pen_movements_is_that_of_its_mixture(rng):
+    outputs = rng.normal(size=(2, 3, 121)).astype("float32")
+    targets = rng.normal(size=(2, 3, 4)).astype("float32")
+    targets[..., 2] = rng.integers(2, size=(2, 3))
+    targets[..., 3] = [[1, 1, 1], [1, 1, 0]]
+    found = to_numpy(handwriting.nats(targets, keras.ops.convert_to_tensor(outputs)))
+    for row, column in np.ndindex(2, 3):
+        x, y, lifted, weight = targets[row, column].astype("float64")
+        values = outputs[row, column, :-1].astype("float64").reshape(6, 20)
+        chances = np.exp(values[0]) / np.exp(values[0]).sum()
+        density = 0.0
+        for n in range(20):
+            deviations, r = np.exp(values[3:5, n]), 0.999 * np.tanh(values[5, n])
+            covariance = np.outer(deviations, deviations) * [[1, r], [r, 1]]
+            away = np.array([x, y]) - values[1:3, n]
+            power = away @ np.linalg.inv(covariance) @ away
+            normal = np.exp(-power / 2) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+            density += chances[n] * normal
+        pen = 1 / (1 + np.exp(-float(outputs[row, column, -1])))
+        wanted = -weight * (np.log(density) + np.log(pen if lifted else 1 - pen))
+        assert found[row, column] == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+
+
+def test_points_are_drawn_from_the_same_mixture():
+    outputs = np.zeros(121)
+    outputs[0] = 30.0  # All weight on the first normal distribution,
+    outputs[20], outputs[40] = 2.0, -1.0  # its means,
+    outputs[60], outputs[80] = np.log(0.5), np.log(2.0)  # its deviations,
+    outputs[100] = np.arctanh(0.6 / 0.999)  # its correlation,
+    outputs[120] = np.log(0.2 / 0.8)  # and the pen.
+    rng = np.random.default_rng(0)
+    points = np.stack([handwriting.drawn(outputs, rng) for _ in range(4000)])
+    np.testing.assert_allclose(points.mean(axis=0), [2.0, -1.0, 0.2], atol=0.1)
+    np.testing.assert_allclose(points[:, :2].std(axis=0), [0.5, 2.0], rtol=0.05)
+    assert np.corrcoef(points[:, 0], points[:, 1])[0, 1] == pytest.approx(0.6, abs=0.05)
+
+
+def test_lines_are_filled_up_with_points_of_no_weight():
+    lines = [np.arange(12, dtype="float32").reshape(4, 3), np.ones((3, 3), "float32")]
+    x, y = handwriting.padded(lines, length=5)
+    assert x.shape == (2, 5, 3)
+    np.testing.assert_array_equal(y[..., 3], [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(x[0, 1:3], y[0, :2, :3])
+    assert handwriting.padded(lines)[0].shape[1] == 100
+
+
+def test_bits_of_a_text_are_those_of_one_pass_with_states(rng):
+    config = characters.CharacterConfig(units=5, hyper_units=3, embedding_dim=2)
+    model, stream = characters.build(config, 7)
+    text = rng.integers(7, size=2 * 450 + 1).astype("int32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(characters, "STREAMS", 2)
+        found = characters.bits_per_character(stream, jit_compile=False)(text)
+    # Two places, each read at once instead of in pieces.
+    x, y = text[:-1].reshape(2, 450), text[1:].reshape(2, 450)
+    logits = to_numpy(model(x)).astype("float64")
+    chances = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    wanted = -np.log2(np.take_along_axis(chances, y[..., None], axis=-1)).mean()
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_beam_search_finds_the_best_translation():
+    """Of a table of chances, in which the best first word is not that of the best sentence."""
+    end, table = parallel.END, np.full((8, 8), 1e-6)
+    table[parallel.BEGIN, 4], table[parallel.BEGIN, 5] = 0.6, 0.4
+    table[4, 6], table[4, 7] = 0.5, 0.5
+    table[5, 6] = 1.0
+    table[6, end] = table[7, end] = 1.0
+
+    class Step:
+        def predict_on_batch(self, given):
+            words, _, _, state = given
+            return [np.log(table[words]), state + 1]
+
+    given = [np.zeros((2, 3, 1)), np.ones((2, 3)), np.zeros((2, 1))]
+    greedy = translation._search(Step(), given, beam=1, length=6)
+    best = translation._search(Step(), given, beam=3, length=6)
+    assert greedy[0, 1] == 4
+    np.testing.assert_array_equal(best, [[2, 5, 6, 3, 0, 0]] * 2)
+
+
+def test_words_become_numbers_and_words_again():
+    words = parallel.Vocabulary.of(["A man, a dog.", "a cat"], least=1)
+    rows = words.encoded(["A man, unheard of", "a dog a dog a dog"], length=7)
+    assert words.decoded(rows[0]) == "a man , <unknown> <unknown>"
+    assert words.decoded(rows[1]) == "a dog a dog a"
+    rare = parallel.Vocabulary.of(["a a b"], least=2)
+    assert list(rare.words[4:]) == ["a"]
+
+
+def test_parallel_files_are_read_packed_or_not(tmp_path):
+    for part in ("train", "val", "test_2016_flickr"):
+        (tmp_path / f"{part}.de").write_text(f"ein {part}\nzwei\n")
+        (tmp_path / f"{part}.en.gz").write_bytes(gzip.compress(f"one {part}\ntwo\n".encode()))
+    train, _, test = parallel.load(tmp_path, "de", "en")
+    assert train == [("ein train", "one train"), ("zwei", "two")]
+    assert test[0][1] == "one test_2016_flickr"
+
+
+@pytest.mark.parametrize("how", ["none", "crop", "stretch"])
+def test_augmented_digits_are_the_same_digits_at_another_place(how, rng):
+    images = np.zeros((50, 28, 28, 1), "float32")
+    images[:, 10:18, 12:16] = 1
+    found = mnist_static.augment(images, how, rng)
+    assert found.shape == images.shape
+    if how == "none":
+        assert found is images
+        return
+    ink = found.sum(axis=(1, 2, 3))
+    assert (ink == 32).all() if how == "crop" else (ink >= 32).all()
+    tops = {int(np.flatnonzero(image[..., 0].any(axis=1))[0]) for image in found}
+    assert tops == {9, 10, 11} if how == "crop" else len(tops) >= 3
+
+
+def test_augmented_pictures_are_moved_and_mirrored(rng):
+    images = np.zeros((200, 32, 32, 3), "float32")
+    images[:, 10, 5] = 1
+    found = cifar10_wrn.augment(images, rng)
+    rows, columns = np.nonzero(found.any(axis=-1).any(axis=0))
+    assert set(rows) == {8, 9, 10, 11, 12}
+    assert set(columns) == {3, 4, 5, 6, 7, 24, 25, 26, 27, 28}
+
+
+def test_channels_grow_by_zeros(rng):
+    x = rng.normal(size=(2, 3, 3, 4)).astype("float32")
+    y = to_numpy(cifar10_wrn.MoreChannels(8)(x))
+    np.testing.assert_array_equal(y[..., 2:6], x)
+    assert not y[..., :2].any()
+    assert not y[..., 6:].any()
+
+
+def result(model, seed, bits, **setting):
+    return {
+        "experiment": "ptb_char",
+        "setting": {"preset": "small", "model": model, "seed": seed, "steps": 10, "batch_size": 4}
+        | {"depth": 1}
+        | setting,
+        "parameters": 1234,
+        "best_step": 10,
+        "validation": {"bits": bits + 0.1},
+        "test": {"bits": bits},
+        "seconds": 120,
+        "history": [{"step": 5, "val_bits": bits + 1}, {"step": 10, "val_bits": bits + 0.1}],
+        "command": f"python -m experiments.ptb_char --model {model} --seed {seed} --out x",
+        "commit": "abc",
+        "cpu": "a processor",
+        "versions": {"keras": "3"},
+    }
+
+
+def test_a_report_has_a_row_for_what_differs_in_the_seed_alone(tmp_path, monkeypatch, capsys):
+    results = [result("LSTM", 0, 2.0), result("LSTM", 1, 2.2), result("LSTM", 0, 1.9, depth=2)]
+    for n, one in enumerate(results):
+        (tmp_path / f"{n}.json").write_text(json.dumps(one))
+    (tmp_path / "results.md").write_text(f"Before.\n\n{report.MARKS[0]}\nold\n{report.MARKS[1]}\n")
+    command = ["report", *(str(tmp_path / f"{n}.json") for n in range(3))]
+    monkeypatch.setattr(sys, "argv", command)
+    report.main()
+    text = capsys.readouterr().out
+    assert "| LSTM, depth 1 | 1,234 | 2 | 2.100 ± 0.141 | 2.200 ± 0.141 | 10 | 2 | 1.312 |" in text
+    assert "| LSTM, depth 2 | 1,234 | 1 | 1.900 | 2.000 | 10 | 2 | 1.312 |" in text
+    assert "python -m experiments.ptb_char --model LSTM --data-dir DIR --seed N\n" in text
+
+    monkeypatch.setattr(sys, "argv", [*command, "--write", str(tmp_path)])
+    report.main()
+    page = (tmp_path / "results.md").read_text()
+    assert page.startswith("Before.")
+    assert "old" not in page
+    assert text.strip() in page
+    first = (tmp_path / "results_ptb_char_small.svg").read_text()
+    assert "bits per character, validation" in first or "<svg" in first
+    (tmp_path / "results.md").write_text("No marks.")
+    with pytest.raises(SystemExit, match="has no <!-- experiments.report"):
+        report.main()
