@@ -8,13 +8,15 @@ import sys
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "hypnettorch", "numpy")
+BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
 
 
 def about() -> dict[str, Any]:
     """Returns command, commit, machine and versions."""
+    import keras
+
     versions = {}
-    for package in PACKAGES:
+    for package in ("keras", *BACKENDS[keras.backend.backend()], "numpy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
