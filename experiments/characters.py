@@ -68,7 +68,7 @@ def task(config: CharacterConfig, text: Text) -> Task:
         validate=lambda: {"bits": bits(chosen_on)},
         test=lambda: {"bits": bits(text.test)},
         monitor="bits",
-        about={"units": config.units, "symbols": text.symbols},
+        about={"units": config.units, "names": list(text.names)},
     )
 
 

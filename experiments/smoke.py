@@ -38,6 +38,7 @@ def main() -> None:
         for name, (figure, models) in PROGRAMS.items():
             for model in models:
                 try_out(name, model, figure, place / f"{name}-{model}")
+        draw(place)
         lines = tables(grouped(read([place])))
         assert sum(line.startswith("### ") for line in lines) == len(PROGRAMS), lines
         kill_and_go_on(place)
@@ -60,6 +61,23 @@ def try_out(name: str, model: str, figure: str, out: pathlib.Path) -> None:
     names = {path.name for path in out.iterdir()}
     assert {"config.json", "checkpoint.npz", "best.npz", "tensorboard"} <= names, names
     print(f"{name}, {model}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def draw(place: pathlib.Path) -> None:
+    """Draws what the networks make, and looks at the pictures' names."""
+    runs = [p for p in sorted(place.iterdir()) if not p.name.startswith(("cifar10", "translation"))]
+    command = [sys.executable, "-m", "experiments.figures", *map(os.fspath, runs)]
+    subprocess.run([*command, "--write", os.fspath(place / "figures")], check=True)
+    found = {path.stem for path in (place / "figures").glob("*.png")}
+    assert found == {
+        "kernels_ordinary",
+        "kernels_generated",
+        "changes_ptb_char_LN-HyperLSTM",
+        "changes_enwik8_HyperLSTM",
+        "memory_ptb_char",
+        "memory_enwik8",
+        "handwriting_HyperLSTM",
+    }, found
 
 
 def kill_and_go_on(place: pathlib.Path) -> None:

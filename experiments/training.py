@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from experiments.machine import about
 from keras_hyper.files import replacing
 from keras_hyper.ops import as_array
 
+C = TypeVar("C", bound=Config)
 # A batch is a dict or tuple of arrays for inputs, and one for targets.
 Batch = tuple[Any, Any]
 
@@ -57,9 +58,9 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
     out.mkdir(parents=True, exist_ok=True)
     config = dataclasses.replace(config, out=out)
     _check_setting(out, name, config)
-    finished = out / "result.json"
-    if finished.exists():
-        return json.loads(finished.read_text())
+    path = out / "result.json"
+    if path.exists():
+        return json.loads(path.read_text())
 
     import keras
 
@@ -70,7 +71,7 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
     task.model.optimizer.build(task.model.trainable_variables)
     progress, state = Progress.read(out)
     _fit(task, config, progress, state, out)
-    _assign(task.model.variables, _arrays(out / "best.npz"))
+    restore_best(out, task.model)
     result = {
         "experiment": name,
         "setting": config.setting,
@@ -83,8 +84,26 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         "history": progress.history,
         **about(),
     }
-    write_json(finished, result)
+    write_json(path, result)
     return result
+
+
+def result_of(out: pathlib.Path) -> dict[str, Any]:
+    """Returns the result of a run that ended."""
+    path = out / "result.json"
+    if not path.exists():
+        raise SystemExit(f"{out} has no run that ended: there is no {path.name}.")
+    return json.loads(path.read_text())
+
+
+def config_of(out: pathlib.Path, config: type[C]) -> C:
+    """Returns the configuration of a run that ended."""
+    return config(**{**result_of(out)["setting"], "out": out})
+
+
+def restore_best(out: pathlib.Path, model: Any) -> None:
+    """Puts the best weights of a run into a model of the same layers."""
+    _assign(model.variables, _arrays(out / "best.npz"))
 
 
 @dataclasses.dataclass

@@ -43,7 +43,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     The model is called eagerly, as in inference, on the batch that is given, and changes in
     nothing. Works on every backend. Needs the package `tensorboardX`, and no TensorFlow:
-    `pip install 'keras-hyper[tensorboard]'`.
+    `pip install tensorboard tensorboardX pillow` (the extra `tensorboard`).
 
     Args:
         log_dir: A folder for the files; `tensorboard --logdir` of it, or of one above it, shows
@@ -99,8 +99,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "HyperTensorBoard needs the package tensorboardX: pip install "
-                "'keras-hyper[tensorboard]'"
+                "HyperTensorBoard needs the package tensorboardX: pip install tensorboardX pillow"
             ) from error
         self._check_labels()
         self._writer = SummaryWriter(str(self.log_dir))

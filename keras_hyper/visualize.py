@@ -290,6 +290,6 @@ def _axes(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "keras_hyper.visualize needs matplotlib: pip install 'keras-hyper[visualize]'"
+            "keras_hyper.visualize needs matplotlib: pip install matplotlib"
         ) from error
     return plt.subplots(figsize=size, layout="constrained")

@@ -19,7 +19,8 @@
 # handwritten digits, look at what it stores, at the kernels it makes, and turn it
 # into an ordinary Keras model. Takes about a minute on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras
@@ -45,8 +46,8 @@ keras.utils.set_random_seed(1)
 # ## Data
 #
 # 1,797 digits of 8 x 8 pixels that ship with scikit-learn. With a network connection the 28 x 28
-# pixels of MNIST do as well: leave out the division by 16 and the `reshape` below, and write
-# `keras.Input((28, 28, 1))`.
+# pixels of MNIST do as well (`pip install tensorflow-datasets`): leave out the division by 16 and
+# the `reshape` below, and write `keras.Input((28, 28, 1))` in both models.
 #
 # ```python
 # import tensorflow_datasets as tfds
@@ -106,8 +107,9 @@ assert figures.ratio < 0.5
 # As any Keras model. `jit_compile=True` works, too.
 
 # %%
+updates = 30 * -(-len(x) // 64)
 model.compile(
-    optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, 660)),
+    optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, updates)),
     loss="sparse_categorical_crossentropy",
     metrics=["accuracy"],
 )
@@ -131,8 +133,9 @@ plt.show()
 # ## The kernels
 #
 # `generate` returns the weights that a layer uses now. They are values: made when
-# needed, stored nowhere. `visualize` draws them, a tile for each pair of an input and an output
-# channel, and who draws from which generator.
+# needed, stored nowhere. `visualize` draws them, a square of 3 x 3 weights for each pair of an
+# input and an output channel (here the first 8 of 32 channels each, one tile of the generator), and
+# who draws from which generator.
 
 # %%
 kernel = keras.ops.convert_to_numpy(model.get_layer("first").generate()["kernel"])

@@ -24,7 +24,8 @@
 # several sizes come out of *tiles* of one size, and what a smaller embedding costs. Takes about
 # two minutes on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras

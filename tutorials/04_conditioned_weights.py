@@ -22,7 +22,8 @@
 # *from $\beta$* one training gives them all: every sample of a batch draws a $\beta$ of its own,
 # and has the weights that belong to it. Takes about two minutes on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras

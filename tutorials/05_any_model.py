@@ -20,7 +20,8 @@
 # 90 and 180 degrees, mirrored, and with black and white exchanged. In the end there is one plain
 # Keras model for each task. Takes about a minute on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras

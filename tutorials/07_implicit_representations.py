@@ -19,7 +19,8 @@
 # makes all of them from short codes: one training, and the codes form a space in which one can
 # walk from image to image. Takes about two minutes on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras

@@ -25,7 +25,8 @@
 #
 # $$\mathbb E_z \left(y_i + \sigma a_i^\top z - f_{g(z)}(x_i) - p_z(x_i)\right)^2 .$$
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import keras

@@ -19,7 +19,8 @@
 # server that keeps the weights of each user, and a file for phones. Takes about a minute on two
 # CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import pathlib

@@ -18,7 +18,8 @@
 # weights are, and in whether one of them can serve layers of several shapes. Here all of them make
 # the kernels of the same network. Takes about two minutes on two CPU cores.
 #
-# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]'`.
+# To run it from a clone: `python3 -m pip install '.[tensorflow,tutorials]' jupyterlab`, then
+# `jupyter lab`. If you have another backend, or `tensorflow-cpu`, leave `tensorflow` out.
 
 # %%
 import time

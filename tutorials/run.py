@@ -63,6 +63,9 @@ def main() -> int:
         path = script.with_suffix(".ipynb")
         notebook = jupytext.read(script)
         notebook.cells = heading(path.name) + notebook.cells
+        for number, cell in enumerate(notebook.cells):
+            # Otherwise random, and others in every run.
+            cell.id = f"cell-{number}"
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             run = ExecutePreprocessor(timeout=600, kernel_name="python3")

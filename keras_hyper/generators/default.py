@@ -11,7 +11,8 @@ from keras_hyper.generators.generator import Generator
 from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
 from keras_hyper.initializers import weight_std
 
-_WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
+# Tiles from fewer numbers are nearly all alike.
+_WIDTHS = (4, 8, 16, 32, 64)
 
 
 def default_generator(
@@ -24,7 +25,7 @@ def default_generator(
     """Returns the generator that `generator=None` stands for.
 
     A `TiledKernelGenerator` of the layer's own. Of all tiles with lengths that
-    are powers of two, and embedding widths of 1, 2, 4, ..., 64, those are
+    are powers of two, and embedding widths of 4, 8, ..., 64, those are
     considered that store at most half as many numbers as the kernel has,
     embeddings included; of these, those that can make kernels of the highest
     rank; of these, those with the widest embeddings; of these, the one that
@@ -59,12 +60,11 @@ def default_generator(
     initializer = keras.initializers.get(initializer)
     if not weight_std(initializer, weight_shape):
         return DirectGenerator(initialization="native", **kwargs)
-    widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
     choices = [
         _Choice(weight_shape, rows, columns, width, condition_dim)
         for rows in _lengths(fan_in)
         for columns in _lengths(fan_out)
-        for width in (widths if embedding_dim is None else (embedding_dim,))
+        for width in (_WIDTHS if embedding_dim is None else (embedding_dim,))
     ]
     budget = math.prod(weight_shape) // 2
     fitting = [choice for choice in choices if choice.stored <= budget]

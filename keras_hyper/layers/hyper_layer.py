@@ -55,6 +55,8 @@ class HyperLayer(keras.layers.Layer):
         weight_name: How the stock twin calls its kernel.
         prefix: What its arguments about the kernel start with.
         unit_axes: The axes of the kernel that number its units.
+        kernel_weight: The slot of the kernel, once built; its `generator` is the one
+            that was given, or the layer's own.
 
     Call arguments:
         inputs: What the stock layer takes.

@@ -120,7 +120,8 @@ def _copy_weights(model: keras.Model, plain: keras.Model) -> None:
         ):
             raise ValueError(
                 f"Layer '{layer.name}' ({type(layer).__name__}) of model '{plain.name}' cannot be "
-                "baked: it needs keras_hyper."
+                "baked: no layer of Keras computes what it does. Export the model instead "
+                "(`keras_hyper.export_saved_model`)."
             )
         if id(layer) not in done:
             raise ValueError(

@@ -44,9 +44,10 @@ class Hypernetwork(keras.Model):
         generator: A `Generator`, or a dict from patterns of paths to generators.
             One that serves every shape (`ChunkedGenerator`,
             `TiledKernelGenerator`) is shared by all its weights; of any other,
-            each weight gets a copy of its own. None: a `ChunkedGenerator` that
-            stores at most half of what it generates, where that is possible
-            (`keras_hyper.plan`).
+            each weight gets a copy of its own. None: a `ChunkedGenerator` of 16
+            hidden units or more that stores at most half of what it generates.
+            Where there is none, as for small targets, the smallest of these that
+            there is with a condition, and without one the weights as they are.
         condition: What the weights depend on. None: a learned embedding. An
             integer: a tensor of that width, passed with every call. A layer that
             makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
@@ -279,8 +280,8 @@ class Hypernetwork(keras.Model):
             if self.condition.takes_values:
                 raise ValueError(
                     f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
-                    'Received: condition=None. In `fit` pass {"inputs": x, "condition": c}, or '
-                    "use `hyper.at(condition)`."
+                    "Received: condition=None. Pass one to the call, to `generate` or to `bake`; "
+                    'in `fit` pass {"inputs": x, "condition": c}; or use `hyper.at(condition)`.'
                 )
             return
         self.condition.check(condition)

@@ -10,6 +10,7 @@ import keras
 from keras_hyper.checks import one_of, positive_int
 from keras_hyper.generators import (
     ChunkedGenerator,
+    DirectGenerator,
     Generator,
     LowRankGenerator,
     TiledKernelGenerator,
@@ -25,6 +26,8 @@ _ENOUGH = 8
 # The widest hidden layer of a generator that was not asked for. Each number that is
 # generated costs as many multiplications.
 _HIDDEN = 128
+# And the narrowest: of a few units some are zero for every embedding, and stay so.
+_LEAST = 16
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
 
 
@@ -169,8 +172,16 @@ def default_for(
         for choice in _choices("chunked", weights, composition, condition_dim)
         if choice.arguments["hidden_units"][0] <= _HIDDEN
     ]
-    best = _best(choices, _size(weights) // 2)
-    best = best or min(choices, key=lambda choice: choice.stored)
+    able = [
+        choice
+        for choice in choices
+        if choice.arguments["hidden_units"][0] >= _LEAST and choice.embedding_dim >= _ENOUGH
+    ]
+    best = _best(able, _size(weights) // 2)
+    if best is None and condition_dim is None:
+        # Nothing that is worth its numbers: the weights are stored as they are.
+        return DirectGenerator("native", dtype=dtype, name="generator")
+    best = best or min(able or choices, key=lambda choice: choice.stored)
     return best.make(dtype=dtype, name="generator")
 
 
@@ -215,8 +226,9 @@ def _chunked(
     for chunk in _steps(max(sizes)):
         chunks = sum(math.ceil(size / chunk) for size in sizes)
         own = chunks * width + len(sizes) * condition_dim * width
-        # Wider than this, the matrix of all chunks has no higher rank.
-        for hidden in _steps(min(chunk, chunks)):
+        # Wider than this, the matrix of all chunks has no higher rank; those of many conditions
+        # are more than the chunks of one.
+        for hidden in _steps(chunk if condition_dim else min(chunk, chunks)):
             generator = (width + 1) * hidden + (hidden + 1) * chunk
             yield _Choice(
                 "chunked",

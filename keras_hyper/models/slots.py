@@ -129,7 +129,9 @@ def generate(
     groups: dict[Any, list[int]] = {}
     for i, slot in enumerate(slots):
         alone = not slot.generator.shape_free or (penalise and slot.regularizer is not None)
-        groups.setdefault((i,) if alone else id(slot.generator), []).append(i)
+        # Embeddings of one width: those of a `DirectGenerator` are as wide as their weights.
+        width = slot.generator.embedding_shape(slot.generated_shape)[-1]
+        groups.setdefault((i,) if alone else (id(slot.generator), width), []).append(i)
     weights: dict[int, Any] = {}
     for group in groups.values():
         some = [slots[i] for i in group]

@@ -1,9 +1,11 @@
 """Generators proposed for a budget."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
+from helpers import to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -12,6 +14,7 @@ from keras_hyper import (
     TiledKernelGenerator,
     plan,
 )
+from keras_hyper.generators import DirectGenerator
 from models.targets import make_dense, make_lstm
 
 CLASSES = {
@@ -64,6 +67,36 @@ def test_a_larger_budget_makes_kernels_of_higher_rank():
     assert ranks[0] < ranks[1]
     widths = [plan(make(), b).generator.hidden_units[0] for b in (2_000, 9_000)]
     assert widths[0] < widths[1]
+
+
+def small():
+    return keras.Sequential(
+        [keras.Input((16,)), layers.Dense(8, activation="relu", name="a"), layers.Dense(4)]
+    )
+
+
+def test_weights_of_a_small_target_stay_as_they_are_without_a_condition(rng):
+    hyper = Hypernetwork(small())
+    assert isinstance(hyper.generator, DirectGenerator)
+    # And a gate for each bias.
+    assert hyper.count_params() == small().count_params() + 2
+    x = rng.normal(size=(5, 16)).astype("float32")
+    outputs = to_numpy(hyper(x))
+    np.testing.assert_allclose(outputs, to_numpy(hyper.bake()(x)), atol=1e-6)
+    assert outputs.std() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_chosen_for_a_small_target_with_a_condition_can_learn(seed):
+    keras.utils.set_random_seed(seed)
+    hyper = Hypernetwork(small(), condition=TaskEmbedding(num_tasks=3, dim=8))
+    assert hyper.generator.hidden_units[0] >= 16
+    assert hyper.generator.embedding_dim >= 8
+    kernels = np.stack([to_numpy(hyper.generate(task)["a/kernel"]) for task in range(3)])
+    # With two hidden units, most were zero for every embedding.
+    assert (kernels == 0).mean() < 0.01
+    assert 0.6 < kernels.std() / np.sqrt(2 / 24) < 1.5
+    assert np.abs(kernels[0] - kernels[1]).mean() > 0.3 * kernels.std()
 
 
 @pytest.mark.parametrize("kind", CLASSES)

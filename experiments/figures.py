@@ -1,0 +1,185 @@
+"""The paper's qualitative figures, from runs that ended.
+
+`python -m experiments.figures RUN ... --write FOLDER` looks at each run and draws, after Ha, Dai &
+Le, "HyperNetworks":
+
+- of `mnist_static`, the second kernel, generated and ordinary (figure 2);
+- of `ptb_char` and `enwik8`, how far the weights of each gate move at each character of a sentence
+  (figure 4);
+- of these, how often the memory is full while the networks write (figure 5);
+- of `handwriting`, lines that a network writes, and how far its weights move at each point
+  (figure 7).
+
+It prints the figures behind the pictures.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from experiments import characters, handwriting, mnist_static
+from experiments.recurrent import start_of
+from experiments.training import config_of, restore_best, result_of
+from keras_hyper import record_weights, visualize
+from keras_hyper.files import replacing
+
+SENTENCE = "the weights of a network move from word to word (and at brackets), less within"
+FULL = 0.9  # Of |tanh c|.
+
+
+def main() -> None:
+    """Runs what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
+    parser.add_argument("--write", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument("--sentence", default=SENTENCE)
+    parser.add_argument("--written", type=int, default=400, help="characters that are written")
+    arguments = parser.parse_args()
+    import matplotlib
+
+    matplotlib.use("agg")
+    arguments.write.mkdir(parents=True, exist_ok=True)
+    kinds: dict[str, list[pathlib.Path]] = {}
+    for run in arguments.runs:
+        kinds.setdefault(result_of(run)["experiment"], []).append(run)
+    kernels(kinds.pop("mnist_static", []), arguments.write)
+    for name in ("ptb_char", "enwik8"):
+        texts(name, kinds.pop(name, []), arguments)
+    strokes(kinds.pop("handwriting", []), arguments.write)
+    if kinds:
+        raise SystemExit(f"There is nothing to draw of {', '.join(kinds)}.")
+
+
+def kernels(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+    """Draws the second kernel of each network."""
+    for run in runs:
+        config = config_of(run, mnist_static.MnistConfig)
+        model = mnist_static.build(config)
+        restore_best(run, model)
+        layer = model.get_layer("second")
+        weight = layer.kernel if config.model == "ordinary" else layer.generate()["kernel"]
+        axes = visualize.kernels(weight, most=256)
+        deviation = float(np.std(keras.ops.convert_to_numpy(weight)))
+        axes.set_title(f"{config.model}, standard deviation {deviation:.3f}")
+        print(f"mnist_static, {config.model}: standard deviation {deviation:.3f}")
+        save(axes, folder / f"kernels_{config.model}.png")
+
+
+def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> None:
+    """Draws what the weights of character models do along a sentence, and their memory."""
+    records = {}
+    for run in runs:
+        config, names = fitted_of(run, characters.CharacterConfig), result_of(run)["names"]
+        model, stream = characters.build(config, len(names))
+        restore_best(run, model)
+        one_hot = model.get_layer("one_hot")
+        layer = next(x for x in model.layers if hasattr(x, "cell"))
+        ids = written(stream, arguments.written, config.seed)
+        records[config.model] = record_weights(layer, one_hot(ids))
+        share = full(records[config.model])
+        print(f"{name}, {config.model}: |tanh c| > {FULL} in {share:.1%} while it writes")
+        if not config.model.endswith("HyperLSTM"):
+            continue
+        sentence = known(arguments.sentence, names)
+        ids = np.array([[names.index(c) for c in sentence]], "int32")
+        record = record_weights(layer, one_hot(ids))
+        shown = "".join(" " if c == "_" else c for c in sentence)
+        axes = visualize.weight_changes(record, shown)
+        axes.set_title(f"{config.model}: how far the recurrent weights of each gate move")
+        save(axes, arguments.write / f"changes_{name}_{config.model}.png")
+        inside, between = moves(record, shown)
+        print(f"{name}, {config.model}: moves {inside:.3f} within words, {between:.3f} between")
+    if records:
+        axes = visualize.saturation(records)
+        axes.set_title("while the networks write")
+        save(axes, arguments.write / f"memory_{name}.png")
+
+
+def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+    """Draws a line that each network writes, coloured by how far its weights move."""
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import LineCollection
+
+    for run in runs:
+        config = fitted_of(run, handwriting.HandwritingConfig)
+        model, stream = handwriting.build(config)
+        restore_best(run, model)
+        line = handwriting.samples(stream, 1, 500, config.seed)[0]
+        places = np.cumsum(line[:, :2], axis=0) * [1, -1]
+        layer = next(x for x in model.layers if hasattr(x, "cell"))
+        colour, label = np.zeros(len(line)), ""
+        if config.model.endswith("HyperLSTM"):
+            record = record_weights(layer, keras.ops.convert_to_tensor(line[None]))
+            changes = keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0]
+            colour, label = changes.mean(axis=-1), "move of the recurrent weights"
+        down = line[:-1, 2] < 0.5
+        parts = np.stack([places[:-1], places[1:]], axis=1)[down]
+        figure, axes = plt.subplots(figsize=(9, 2.5), layout="constrained")
+        lines = LineCollection(parts, array=colour[1:][down], cmap="viridis", linewidths=1.5)
+        axes.add_collection(lines)
+        axes.autoscale()
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        axes.set_title(f"{config.model}, 500 points")
+        if label:
+            figure.colorbar(lines, label=label)
+        save(axes, folder / f"handwriting_{config.model}.png")
+
+
+def fitted_of(run: pathlib.Path, config: Any) -> Any:
+    """Returns the configuration of a run, with the units that it had."""
+    return dataclasses.replace(config_of(run, config), units=result_of(run)["units"])
+
+
+def written(stream: keras.Model, count: int, seed: int) -> np.ndarray:
+    """Returns what a character model writes, of shape `(1, count)`."""
+    rng = np.random.default_rng(seed)
+    states: list[Any] = start_of(stream, 1)
+    ids = [0]
+    for _ in range(count):
+        logits, *states = stream.predict_on_batch([np.array([[ids[-1]]], "int32"), *states])
+        chances = np.exp(logits[0, 0].astype("float64") - logits.max())
+        ids.append(int(rng.choice(len(chances), p=chances / chances.sum())))
+    return np.array([ids[1:]], "int32")
+
+
+def full(record: Any) -> float:
+    """Returns how often the memory is full."""
+    values = keras.ops.convert_to_numpy(record.saturation)
+    return float((np.abs(values) > FULL).mean())
+
+
+def known(sentence: str, names: Sequence[str]) -> str:
+    """Returns a sentence in the symbols of a text: Penn Treebank has `_` for a space."""
+    if " " not in names:
+        sentence = sentence.replace(" ", "_")
+    return "".join(c for c in sentence if c in names)
+
+
+def moves(record: Any, sentence: str) -> tuple[float, float]:
+    """Returns how far the weights move within words, and from one word to the next."""
+    changes = keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0].mean(axis=-1)
+    letters = np.array([c.isalpha() for c in sentence])
+    # The first letter of a word is where a word begins, not within it.
+    within = letters & np.r_[False, letters[:-1]]
+    return float(changes[1:][within[1:]].mean()), float(changes[1:][~within[1:]].mean())
+
+
+def save(axes: Any, path: pathlib.Path) -> None:
+    """Writes a picture."""
+    with replacing(path) as temporary:
+        axes.figure.savefig(temporary, dpi=120)
+    axes.figure.clf()
+
+
+if __name__ == "__main__":
+    main()
