@@ -16,6 +16,8 @@ from experiments.config import option
 from experiments.data.characters import Text
 from experiments.recurrent import RecurrentConfig, Stack, fitted, optimizer, start_of
 from experiments.training import Task
+from keras_hyper import HyperLSTM, record_weights
+from keras_hyper.ops import as_array
 
 STREAMS = 64  # How many places of a text are read at once when a model is tested.
 PIECE = 200  # And how many characters of each.
@@ -62,11 +64,17 @@ def task(config: CharacterConfig, text: Text) -> Task:
         windows = text.train[starts + np.arange(config.length + 1)]
         return windows[:, :-1], windows[:, 1:]
 
+    def test() -> dict[str, float]:
+        found = {"bits": bits(text.test)}
+        if config.model.endswith("HyperLSTM"):
+            found["effective_rank"] = effective_rank(model, text.validation[:1000])
+        return found
+
     return Task(
         model,
         batch,
         validate=lambda: {"bits": bits(chosen_on)},
-        test=lambda: {"bits": bits(text.test)},
+        test=test,
         monitor="bits",
         about={"units": config.units, "names": list(text.names)},
     )
@@ -97,6 +105,24 @@ def bits_per_character(stream: keras.Model, jit_compile: bool) -> Callable[[np.n
         return total / (streams * length) / float(np.log(2))
 
     return bits
+
+
+def effective_rank(model: keras.Model, text: np.ndarray) -> float:
+    """Returns in how many directions the scales of `W_h` vary, on average over the gates.
+
+    Of the singular values of what the scales of a gate in the first layer do around their mean, exp
+    of the entropy (Roy & Vetterli, "The effective rank", 2007).
+    """
+    layer = next(x for x in model.layers if isinstance(x, HyperLSTM))
+    record = record_weights(layer, model.get_layer("one_hot")(text[None]))
+    scales = as_array(record.scales["recurrent_kernel"])[0].astype("float64")
+    found = []
+    for gate in np.moveaxis(scales, 1, 0):
+        values = np.linalg.svd(gate - gate.mean(axis=0), compute_uv=False)
+        # Scales that never move have no direction.
+        share = values[values > 0] / max(values.sum(), 1e-300)
+        found.append(float(np.exp(-np.sum(share * np.log(share)))) if len(share) else 0.0)
+    return float(np.mean(found))
 
 
 class Nats(layers.Layer):

@@ -21,13 +21,15 @@ UNITS = {
     "nats": "nats of a line, validation",
     "perplexity": "perplexity of a word, test",
     "bleu": "BLEU, test",
+    "effective_rank": "effective rank of the scales",
 }
-DIGITS = {"error": 2, "bits": 3, "nats": 1, "perplexity": 2, "bleu": 2}
+DIGITS = {"error": 2, "bits": 3, "nats": 1, "perplexity": 2, "bleu": 2, "effective_rank": 2}
 TITLES = {
     "mnist_static": "MNIST with a generated kernel",
     "cifar10_wrn": "Wide residual networks on CIFAR-10",
     "ptb_char": "Characters of Penn Treebank",
     "enwik8": "Characters of Wikipedia",
+    "text": "Characters of a text",
     "handwriting": "Handwriting",
     "translation": "Translation",
 }
@@ -110,7 +112,8 @@ def tables(groups: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
     lines = []
     for name, rows in groups.items():
         first = next(iter(rows.values()))[0]
-        setting, figures = first["setting"], [f for f in first["test"] if f in UNITS]
+        setting, results = first["setting"], [r for row in rows.values() for r in row]
+        figures = [f for f in UNITS if any(f in r["test"] for r in results)]
         head = ["", "parameters", "seeds", *(UNITS[f] for f in figures)]
         head += ["best validation", "at step", "minutes", "the paper"]
         lines += [
@@ -129,7 +132,9 @@ def tables(groups: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
             one = results[0]
             monitor = next(iter(one["validation"]))
             cells = [label, f"{one['parameters']:,}", len(results)]
-            cells += [_spread([r["test"][f] for r in results], DIGITS[f]) for f in figures]
+            for figure in figures:
+                values = [r["test"][figure] for r in results if figure in r["test"]]
+                cells.append(_spread(values, DIGITS[figure]) if values else "")
             best = [r["validation"][monitor] for r in results]
             cells += [
                 _spread(best, DIGITS[monitor]),

@@ -24,6 +24,7 @@ PROGRAMS = {
     "cifar10_wrn": ("error", ("ordinary", "generated")),
     "ptb_char": ("bits", ("LSTM", "LN-HyperLSTM")),
     "enwik8": ("bits", ("HyperLSTM",)),
+    "text": ("bits", ("LN-LSTM",)),
     "handwriting": ("nats", ("HyperLSTM",)),
     "translation": ("bleu", ("LN-HyperLSTM",)),
 }
@@ -65,7 +66,11 @@ def try_out(name: str, model: str, figure: str, out: pathlib.Path) -> None:
 
 def draw(place: pathlib.Path) -> None:
     """Draws what the networks make, and looks at the pictures' names."""
-    runs = [p for p in sorted(place.iterdir()) if not p.name.startswith(("cifar10", "translation"))]
+    runs = [
+        p
+        for p in sorted(place.iterdir())
+        if not p.name.startswith(("cifar10", "text", "translation"))
+    ]
     command = [sys.executable, "-m", "experiments.figures", *map(os.fspath, runs)]
     subprocess.run([*command, "--write", os.fspath(place / "figures")], check=True)
     found = {path.stem for path in (place / "figures").glob("*.png")}

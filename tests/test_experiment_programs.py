@@ -6,6 +6,7 @@ import json
 import pathlib
 import pickle
 import sys
+import types
 
 import keras
 import numpy as np
@@ -33,6 +34,7 @@ from experiments.data import characters as texts  # noqa: E402
 from experiments.data import cifar10, parallel, source, strokes  # noqa: E402
 from experiments.pipeline import batches, shuffled_rows  # noqa: E402
 from experiments.recurrent import fitted, trained  # noqa: E402
+from experiments.text import main as run_text  # noqa: E402
 
 JAX = keras.backend.backend() == "jax"
 
@@ -468,6 +470,36 @@ def test_bits_of_a_text_are_those_of_one_pass_with_states(rng):
     chances = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     wanted = -np.log2(np.take_along_axis(chances, y[..., None], axis=-1)).mean()
     assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_effective_rank_counts_directions(monkeypatch):
+    config = characters.CharacterConfig(units=3, hyper_units=2, embedding_dim=2, model="HyperLSTM")
+    model, _ = characters.build(config, 7)
+    scales = np.zeros((1, 4, 4, 3))
+    scales[0, :, 0] = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]  # Two, alike.
+    scales[0, :, 1] = np.outer([1, -2, 3, -2], [1, 2, 3])  # One.
+    scales[0, :, 2] = 5  # None.
+    scales[0, :, 3] = scales[0, :, 1]
+    record = types.SimpleNamespace(
+        scales={"recurrent_kernel": keras.ops.convert_to_tensor(scales, "float32")}
+    )
+    monkeypatch.setattr(characters, "record_weights", lambda layer, x: record)
+    found = characters.effective_rank(model, np.zeros(4, "int32"))
+    assert found == pytest.approx((2 + 1 + 0 + 1) / 4, rel=1e-4)
+
+
+def test_a_text_of_ones_own_has_its_name_in_the_result(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog. " * 100)
+    command = ["--text", str(path), "--preset", "smoke", "--out", str(tmp_path / "run")]
+    command += ["--model", "LN-LSTM", "--steps", "2", "--parameters", "4000"]
+    command += ["--jit-compile" if JAX else "--no-jit-compile"]
+    result = run_text(command)
+    assert result["setting"]["text"] == "mine.txt"
+    assert result["parameters"] <= 4000
+    assert 0 < result["test"]["bits"] < 8
+    with pytest.raises(SystemExit, match="is no file"):
+        run_text(["--text", str(tmp_path / "other.txt")])
 
 
 def test_a_beam_search_finds_the_best_translation():
