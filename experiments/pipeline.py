@@ -1,22 +1,25 @@
 """Batches by their number, made beside the steps that use them."""
 
+import collections
+import concurrent.futures
 import functools
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+THREADS = 2
+
 
 def batches(batch: Callable[[int], tuple[Any, Any]], first: int, last: int) -> Any:
-    """Returns the batches of steps `first` to `last` for `fit`, in order.
+    """Returns the batches of steps `first` to `last` for `fit`, in order, made by threads ahead."""
+    if keras.backend.backend() == "tensorflow":
+        return _dataset(batch, first, last)
+    return _ahead(batch, first, last)
 
-    With tf.data where TensorFlow is installed, so that batches are made by threads of its own;
-    else with the threads of Keras.
-    """
-    if importlib.util.find_spec("tensorflow") is None:
-        return _Batches(batch, first, last)
+
+def _dataset(batch: Callable[[int], Any], first: int, last: int) -> Any:
     import tensorflow as tf
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(first))
@@ -33,20 +36,20 @@ def batches(batch: Callable[[int], tuple[Any, Any]], first: int, last: int) -> A
         return keras.tree.pack_sequence_as(example, tensors)
 
     numbers = tf.data.Dataset.range(first, last)
-    made = numbers.map(make, num_parallel_calls=2, deterministic=True)
+    made = numbers.map(make, num_parallel_calls=THREADS, deterministic=True)
     return made.prefetch(tf.data.AUTOTUNE)
 
 
-class _Batches(keras.utils.PyDataset):
-    def __init__(self, batch: Callable[[int], Any], first: int, last: int) -> None:
-        super().__init__(workers=2)
-        self.batch, self.first, self.last = batch, first, last
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, index: int) -> Any:
-        return self.batch(self.first + index)
+def _ahead(batch: Callable[[int], Any], first: int, last: int) -> Iterator[Any]:
+    # Not a `PyDataset`: Keras starts these anew in every epoch.
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        waiting: collections.deque[Any] = collections.deque()
+        for step in range(first, last):
+            waiting.append(pool.submit(batch, step))
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def shuffled_rows(step: int, batch_size: int, samples: int, seed: int) -> np.ndarray:

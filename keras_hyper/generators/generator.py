@@ -203,7 +203,9 @@ class Generator(keras.layers.Layer):
         """
         count = embedding.shape[-2]
         samples = embedding.shape[0] if len(embedding.shape) == 3 else 1
-        group = max(1, _NUMBERS_AT_ONCE // max(self.work * (samples or 1), 1))
+        # Where the number of samples is not known, None or a symbol of JAX, as for one.
+        known = samples if isinstance(samples, int) else 1
+        group = max(1, _NUMBERS_AT_ONCE // max(self.work * known, 1))
         if count <= group:
             return self(embedding)
         # A function of this call's own: JAX keeps what it traced by function, with
