@@ -54,7 +54,8 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         config: What was asked for.
         make: Makes the task. Not called if the run is finished.
     """
-    out = config.out or pathlib.Path("runs") / f"{name}-{config.preset}-{config.seed}"
+    parts = [name, config.preset, getattr(config, "model", ""), str(config.seed)]
+    out = config.out or pathlib.Path("runs") / "-".join(part for part in parts if part)
     out.mkdir(parents=True, exist_ok=True)
     config = dataclasses.replace(config, out=out)
     _check_setting(out, name, config)
@@ -71,6 +72,11 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
     task.model.optimizer.build(task.model.trainable_variables)
     progress, state = Progress.read(out)
     _fit(task, config, progress, state, out)
+    if not progress.best_step:
+        raise SystemExit(
+            f"{task.monitor} was never a number in {out}: the training diverged. Try a smaller "
+            "--learning-rate."
+        )
     restore_best(out, task.model)
     result = {
         "experiment": name,

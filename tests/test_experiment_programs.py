@@ -268,6 +268,25 @@ def test_a_finished_run_is_read_and_another_setting_refused(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_run_that_diverges_says_so(tmp_path):
+    def make(config):
+        return dataclasses.replace(tiny()(config), validate=lambda: {"loss": float("nan")})
+
+    config = Config(steps=2, evaluate_every=1, batch_size=8, out=tmp_path, jit_compile=JAX)
+    with pytest.raises(SystemExit, match="loss was never a number in .* diverged"):
+        training.run("tiny", config, make)
+
+
+def test_runs_of_different_models_have_different_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for model in ("a", "b"):
+        training.run(
+            "tiny", Example(steps=1, evaluate_every=1, model=model, jit_compile=JAX), tiny()
+        )
+    found = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert found == ["tiny-small-a-0", "tiny-small-b-0"]
+
+
 def test_the_weights_of_the_test_are_the_best_ones(tmp_path):
     figures = iter([0.5, 0.2, 0.9, 0.4])
     seen = []
@@ -332,13 +351,15 @@ def test_rows_are_passes_over_all_samples_each_in_a_new_order():
 
 
 def test_penn_treebank_has_its_symbols_and_line_ends(tmp_path):
-    for part, text in (("train", "a _ b\nc _\n"), ("valid", "b a\n"), ("test", "c _ a\n")):
+    for part, text in (("train", "a _ b\nc _\n"), ("valid", "b a "), ("test", "c _ a\n")):
         (tmp_path / f"ptb.char.{part}.txt").write_text(text)
     with pytest.warns(UserWarning, match="is not the published file"):
         text = texts.penn_treebank(tmp_path)
     assert text.symbols == 5
     assert "".join(text.names[n] for n in text.train) == "a_b\nc_\n"
-    assert "".join(text.names[n] for n in text.validation) == "ba\n"
+    # No more line ends than there are.
+    assert "".join(text.names[n] for n in text.validation) == "ba"
+    assert "".join(text.names[n] for n in text.test) == "c_a\n"
 
 
 def test_a_text_is_divided_in_order():

@@ -52,10 +52,8 @@ def penn_treebank(directory: pathlib.Path | None) -> Text:
     for path, md5 in zip(paths, PTB.values(), strict=True):
         verify(path, md5)
     # One blank after every character; a space is an underscore.
-    parts = [
-        [symbol for line in path.read_text().splitlines() for symbol in (*line.split(), "\n")]
-        for path in paths
-    ]
+    parts = [path.read_text().replace("\n", " \n ").split(" ") for path in paths]
+    parts = [[symbol for symbol in part if symbol] for part in parts]
     return _numbered(parts)
 
 
