@@ -5,20 +5,31 @@ Le, "HyperNetworks", sections 4.3 and 4.4. Characters are one-hot; figures are b
 """
 
 import dataclasses
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from experiments.config import option
-from experiments.data.characters import Text
+from experiments.config import option, parse
+from experiments.data.characters import Text, bundled
 from experiments.recurrent import RecurrentConfig, Stack, fitted, optimizer, start_of
-from experiments.training import Task
+from experiments.training import Task, run
 from keras_hyper import HyperLSTM, record_weights
 from keras_hyper.ops import as_array
 
+# Presets that try a program out have these, and read the manual that comes with Python.
+SMOKE = {
+    "steps": 6,
+    "evaluate_every": 2,
+    "units": 16,
+    "hyper_units": 8,
+    "batch_size": 8,
+    "length": 10,
+    "validation_characters": 2000,
+}
 STREAMS = 64  # How many places of a text are read at once when a model is tested.
 PIECE = 200  # And how many characters of each.
 
@@ -30,6 +41,33 @@ class CharacterConfig(RecurrentConfig):
     dropout: float = option(0.1, "of inputs and outputs")
     length: int = option(100, "characters of one sequence in training")
     validation_characters: int = option(0, "to choose on, 0 for all that there are")
+
+
+def train(
+    name: str,
+    description: str,
+    presets: Mapping[str, Mapping[str, Any]],
+    load: Callable[[pathlib.Path | None], Text],
+    arguments: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Runs what a command line asks for.
+
+    Args:
+        name: Name of the experiment.
+        description: What it does.
+        presets: The values that each preset changes.
+        load: Returns the text, from a directory.
+        arguments: The command line, None for that of the process.
+    """
+    prog = f"python -m experiments.{name}"
+    config = parse(CharacterConfig, presets, prog, description, arguments)
+
+    def text() -> Text:
+        if config.preset == "smoke" and config.data_dir is None:
+            return bundled()
+        return load(config.data_dir)
+
+    return run(name, config, lambda config: task(config, text()))
 
 
 def build(config: CharacterConfig, symbols: int) -> tuple[keras.Model, keras.Model]:

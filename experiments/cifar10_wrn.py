@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from experiments.config import Config, option, parse
 from experiments.data import cifar10
+from experiments.images import cut_out, figures
 from experiments.pipeline import shuffled_rows
 from experiments.training import Task, run
 from keras_hyper import HyperConv2D, TiledKernelGenerator
@@ -140,15 +141,11 @@ def task(config: WrnConfig) -> Task:
         rng = np.random.default_rng((config.seed, step))
         return augment(scaled(images[rows]), rng), labels[rows]
 
-    def figures(part: Any) -> dict[str, float]:
-        told = model.evaluate(scaled(part[0]), part[1], batch_size=500, verbose=0, return_dict=True)
-        return {"error": 100 * (1 - told["accuracy"]), "loss": told["loss"]}
-
     return Task(
         model,
         batch,
-        validate=lambda: figures(validation),
-        test=lambda: figures(test),
+        validate=lambda: figures(model, scaled(validation[0]), validation[1]),
+        test=lambda: figures(model, scaled(test[0]), test[1]),
         monitor="error",
     )
 
@@ -168,10 +165,7 @@ def optimizer(config: WrnConfig) -> keras.optimizers.Optimizer:
 
 def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns images cut out of images with a margin of 2, half of them mirrored."""
-    large = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(large, (32, 32), axis=(1, 2))
-    rows, columns = rng.integers(5, size=(2, len(images)))
-    cut = np.moveaxis(windows[np.arange(len(images)), rows, columns], 1, -1)
+    cut = cut_out(np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))), 32, rng)
     mirrored = rng.random(len(images)) < 0.5
     return np.where(mirrored[:, None, None, None], cut[:, :, ::-1], cut)
 

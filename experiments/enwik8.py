@@ -5,10 +5,8 @@ Presets `paper` and `large` are rows of the table; `small` is what a CPU can tra
 
 from typing import Any
 
-from experiments.characters import CharacterConfig, task
-from experiments.config import parse
+from experiments.characters import SMOKE, train
 from experiments.data import characters
-from experiments.training import run
 
 PAPER = {
     "steps": 100_000,
@@ -44,30 +42,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hyper_recurrent_dropout": 0.15,
     },
     "small": SMALL,
-    "smoke": {
-        **SMALL,
-        "steps": 6,
-        "evaluate_every": 2,
-        "units": 16,
-        "hyper_units": 8,
-        "batch_size": 8,
-        "length": 10,
-        "validation_characters": 2000,
-    },
+    "smoke": {**SMALL, **SMOKE},
 }
 
 
 def main(arguments: Any = None) -> dict[str, Any]:
     """Runs what the command line asks for. `smoke` reads the manual that comes with Python."""
-    prog = "python -m experiments.enwik8"
-    config = parse(CharacterConfig, PRESETS, prog, str(__doc__), arguments)
-
-    def text() -> characters.Text:
-        if config.preset == "smoke" and config.data_dir is None:
-            return characters.bundled()
-        return characters.enwik8(config.data_dir)
-
-    return run("enwik8", config, lambda config: task(config, text()))
+    return train("enwik8", str(__doc__), PRESETS, characters.enwik8, arguments)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from keras import layers
 
 from experiments.config import Config, option, parse
 from experiments.data import mnist
+from experiments.images import cut_out, figures
 from experiments.pipeline import shuffled_rows
 from experiments.training import Task, run
 from keras_hyper import HyperConv2D, TiledKernelGenerator
@@ -108,15 +109,11 @@ def task(config: MnistConfig) -> Task:
         rng = np.random.default_rng((config.seed, step))
         return augment(images[rows], config.augmentation, rng), labels[rows]
 
-    def figures(part: Any) -> dict[str, float]:
-        told = model.evaluate(*part, batch_size=1000, verbose=0, return_dict=True)
-        return {"error": 100 * (1 - told["accuracy"]), "loss": told["loss"]}
-
     return Task(
         model,
         batch,
-        validate=lambda: figures(validation),
-        test=lambda: figures(test),
+        validate=lambda: figures(model, *validation),
+        test=lambda: figures(model, *test),
         monitor="error",
         about={"second_kernel": kernel_size(model)},
     )
@@ -138,9 +135,7 @@ def augment(images: np.ndarray, how: str, rng: np.random.Generator) -> np.ndarra
         large = images
         for _ in range(2):
             large = _stretched(_stretched(large, 1, rng), 2, rng)
-    windows = np.lib.stride_tricks.sliding_window_view(large, (28, 28), axis=(1, 2))
-    rows, columns = rng.integers(3, size=(2, len(images)))
-    return np.moveaxis(windows[np.arange(len(images)), rows, columns], 1, -1)
+    return cut_out(large, 28, rng)
 
 
 def _stretched(images: np.ndarray, axis: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,10 +6,8 @@ can train.
 
 from typing import Any
 
-from experiments.characters import CharacterConfig, task
-from experiments.config import parse
+from experiments.characters import SMOKE, train
 from experiments.data import characters
-from experiments.training import run
 
 PAPER = {"steps": 40_000, "evaluate_every": 500, "batch_size": 128, "length": 100, "units": 1000}
 SMALL = {
@@ -38,30 +36,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "recurrent_dropout": 0.2,
     },
     "small": SMALL,
-    "smoke": {
-        **SMALL,
-        "steps": 6,
-        "evaluate_every": 2,
-        "units": 16,
-        "hyper_units": 8,
-        "batch_size": 8,
-        "length": 10,
-        "validation_characters": 2000,
-    },
+    "smoke": {**SMALL, **SMOKE},
 }
 
 
 def main(arguments: Any = None) -> dict[str, Any]:
     """Runs what the command line asks for. `smoke` reads the manual that comes with Python."""
-    prog = "python -m experiments.ptb_char"
-    config = parse(CharacterConfig, PRESETS, prog, str(__doc__), arguments)
-
-    def text() -> characters.Text:
-        if config.preset == "smoke" and config.data_dir is None:
-            return characters.bundled()
-        return characters.penn_treebank(config.data_dir)
-
-    return run("ptb_char", config, lambda config: task(config, text()))
+    return train("ptb_char", str(__doc__), PRESETS, characters.penn_treebank, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from experiments.characters import CharacterConfig, task
+from experiments.characters import SMOKE, CharacterConfig, task
 from experiments.config import option, parse
 from experiments.data import characters
 from experiments.training import run
@@ -39,16 +39,7 @@ SMALL = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
-    "smoke": {
-        **SMALL,
-        "steps": 6,
-        "evaluate_every": 2,
-        "batch_size": 8,
-        "length": 10,
-        "parameters": 12_000,
-        "hyper_units": 8,
-        "validation_characters": 2000,
-    },
+    "smoke": {**SMALL, **SMOKE, "parameters": 12_000},
 }
 
 
