@@ -167,7 +167,7 @@ def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
         "schema": 1,
         "command": shlex.join(command),
         "commit": commit.stdout.strip() or None,
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "threads": threads,
         "pairs": pairs,
         "python": platform.python_version(),
@@ -175,7 +175,8 @@ def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Returns the name of the processor."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from benchmarks.compare import cpu
+
 BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
 
 
@@ -33,11 +35,3 @@ def about() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def cpu() -> str:
-    """Returns the name of the processor."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from experiments.config import Config, option
+from experiments.training import trained
 from keras_hyper import HyperLSTM, LayerNormLSTM
 
 MODELS = ("LSTM", "LN-LSTM", "HyperLSTM", "LN-HyperLSTM")
@@ -115,8 +116,3 @@ def fitted(config: R, build: Callable[[R], keras.Model]) -> R:
     if not units:
         raise SystemExit(f"--parameters {config.parameters} is too few: {count(1)} are the least.")
     return dataclasses.replace(config, units=units)
-
-
-def trained(model: keras.Model) -> int:
-    """Returns how many numbers of a model are trained."""
-    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)

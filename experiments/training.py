@@ -82,7 +82,7 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         "experiment": name,
         "setting": config.setting,
         **task.about,
-        "parameters": sum(int(np.prod(v.shape)) for v in task.model.trainable_variables),
+        "parameters": trained(task.model),
         "best_step": progress.best_step,
         "validation": {task.monitor: progress.best},
         "test": task.test(),
@@ -92,6 +92,11 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
     }
     write_json(path, result)
     return result
+
+
+def trained(model: Any) -> int:
+    """Returns how many numbers of a model are trained."""
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
 def result_of(out: pathlib.Path) -> dict[str, Any]:

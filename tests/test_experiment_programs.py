@@ -33,7 +33,7 @@ from experiments.config import Config, option, parse  # noqa: E402
 from experiments.data import characters as texts  # noqa: E402
 from experiments.data import cifar10, parallel, source, strokes  # noqa: E402
 from experiments.pipeline import batches, shuffled_rows  # noqa: E402
-from experiments.recurrent import fitted, trained  # noqa: E402
+from experiments.recurrent import fitted  # noqa: E402
 from experiments.text import main as run_text  # noqa: E402
 
 JAX = keras.backend.backend() == "jax"
@@ -45,7 +45,7 @@ def count(make):
         # Keras makes there, later, what was not made here: matrices of 100 million numbers.
         pytest.skip("sizes do not depend on the backend")
     with keras.StatelessScope(initialize_variables=False):
-        return trained(make())
+        return training.trained(make())
 
 
 # Ha, Dai & Le, tables 2 to 5 and 7.
@@ -124,7 +124,7 @@ def test_the_second_kernel_has_the_parameters_of_table_7(model, second, paramete
     with pytest.warns(UserWarning, match="rank") if model == "generated" else _nothing():
         network = mnist_static.build(mnist_static.MnistConfig(model=model))
     assert mnist_static.kernel_size(network) == second
-    assert trained(network) == parameters
+    assert training.trained(network) == parameters
 
 
 class _nothing:  # noqa: N801
@@ -142,8 +142,8 @@ def test_units_are_the_most_that_fit():
         return characters.build(config, 30)[0]
 
     units = fitted(config, build).units
-    assert trained(build(dataclasses.replace(config, units=units))) <= 20_000
-    assert trained(build(dataclasses.replace(config, units=units + 1))) > 20_000
+    assert training.trained(build(dataclasses.replace(config, units=units))) <= 20_000
+    assert training.trained(build(dataclasses.replace(config, units=units + 1))) > 20_000
     with pytest.raises(SystemExit, match="--parameters 500 is too few"):
         fitted(dataclasses.replace(config, parameters=500), build)
 
