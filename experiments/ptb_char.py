@@ -1,7 +1,7 @@
 """Characters of Penn Treebank: Ha, Dai & Le, "HyperNetworks", section 4.3, A.3.3 and table 3.
 
 Presets `paper`, `large_embedding` and `two_layers` are the rows of the table; `small` is what a CPU
-can train.
+can train, and `equal_parameters` the same with as many units as make all models of one size.
 """
 
 from typing import Any
@@ -36,6 +36,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "recurrent_dropout": 0.2,
     },
     "small": SMALL,
+    # Those of an LN-HyperLSTM with the units of `small`.
+    "equal_parameters": {**SMALL, "parameters": 134_500},
     "smoke": {**SMALL, **SMOKE},
 }
 

@@ -1,31 +1,44 @@
 """The tables and curves of results: `python -m experiments.report docs/results --write docs`.
 
 Reads the `result.json` of runs (files, or folders with such files below them), and prints tables in
-Markdown: a row for all runs that differ in nothing but the seed. With `--write` the tables go into
-`results.md` of that folder, between its two marks, and the learning curves beside it.
+Markdown: a row for all runs that differ in nothing but the seed. With `--write` the table of each
+experiment and preset goes into `results.md` of that folder, between its two marks there, and the
+learning curves beside it.
 """
 
 import argparse
 import json
 import pathlib
+import re
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import recurrent, split_mnist
 from keras_hyper.files import replacing
 
-MARKS = ("<!-- experiments.report: begin -->", "<!-- experiments.report: end -->")
+MARKS = ("<!-- experiments.report: {name} -->", "<!-- end of {name} -->")
 UNITS = {
     "error": "test error, %",
+    "learned": "when each was learned, %",
     "bits": "bits per character, test",
     "nats": "nats of a line, validation",
     "perplexity": "perplexity of a word, test",
     "bleu": "BLEU, test",
     "effective_rank": "effective rank of the scales",
 }
-DIGITS = {"error": 2, "bits": 3, "nats": 1, "perplexity": 2, "bleu": 2, "effective_rank": 2}
+DIGITS = {
+    "error": 2,
+    "learned": 2,
+    "bits": 3,
+    "nats": 1,
+    "perplexity": 2,
+    "bleu": 2,
+    "effective_rank": 2,
+}
 TITLES = {
     "mnist_static": "MNIST with a generated kernel",
+    "split_mnist": "Split MNIST, five tasks one after the other",
     "cifar10_wrn": "Wide residual networks on CIFAR-10",
     "ptb_char": "Characters of Penn Treebank",
     "enwik8": "Characters of Wikipedia",
@@ -33,8 +46,10 @@ TITLES = {
     "handwriting": "Handwriting",
     "translation": "Translation",
 }
+# In which order they are shown.
+MODELS = ("ordinary", "generated", *recurrent.MODELS, *split_mnist.MODELS)
 # What the paper has, by experiment and model (tables 2 to 5 and 7), at its own size.
-PAPER = {
+PAPER: dict[tuple[Any, ...], str] = {
     ("mnist_static", "ordinary"): "0.72",
     ("mnist_static", "generated"): "0.76",
     ("cifar10_wrn", "ordinary"): "6.73 (WRN 40-1)",
@@ -43,6 +58,7 @@ PAPER = {
     ("ptb_char", "LN-LSTM"): "1.267",
     ("ptb_char", "HyperLSTM"): "1.265",
     ("ptb_char", "LN-HyperLSTM"): "1.250",
+    ("ptb_char", "LN-HyperLSTM", 2): "1.219",
     ("enwik8", "LSTM"): "1.470",
     ("enwik8", "LN-LSTM"): "1.402",
     ("enwik8", "HyperLSTM"): "1.391",
@@ -61,19 +77,27 @@ def main() -> None:
     parser.add_argument("--write", type=pathlib.Path, metavar="FOLDER")
     arguments = parser.parse_args()
     groups = grouped(read(arguments.results))
-    text = "\n".join(tables(groups))
     if arguments.write is None:
-        print(text)
+        print("\n".join(table(name, rows) for name, rows in groups.items()), end="")
         return
     page = arguments.write / "results.md"
-    before, _, rest = page.read_text().partition(MARKS[0])
-    _, found, after = rest.partition(MARKS[1])
-    if not found:
-        raise SystemExit(f"{page} has no {MARKS[0]} and {MARKS[1]} to write between.")
+    text = page.read_text()
+    for name, rows in groups.items():
+        text = inserted(text, name, table(name, rows))
     with replacing(page) as temporary:
-        temporary.write_text(f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{after}")
+        temporary.write_text(text)
     for name, rows in groups.items():
         curves(rows, arguments.write / f"results_{name}.svg")
+
+
+def inserted(page: str, name: str, text: str) -> str:
+    """Returns a page with a text between the two marks of a name."""
+    begin, end = (mark.format(name=name) for mark in MARKS)
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"The page has no {begin} and {end} to write between.")
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
 def read(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
@@ -89,10 +113,21 @@ def read(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
 def grouped(results: list[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Returns results by experiment and preset, and in these by what else they differ in."""
     groups: dict[str, Any] = {}
-    for result in results:
+    for result in sorted(results, key=_place):
         name = f"{result['experiment']}_{result['setting']['preset']}"
         groups.setdefault(name, []).append(result)
     return {name: _rows(group) for name, group in groups.items()}
+
+
+def _place(result: dict[str, Any]) -> tuple[Any, ...]:
+    setting = result["setting"]
+    rest = [setting[n] for n in sorted(setting) if n not in ("model", "preset")]
+    return (
+        list(TITLES).index(result["experiment"]),
+        setting["preset"],
+        MODELS.index(setting["model"]),
+        json.dumps(rest),
+    )
 
 
 def _rows(group: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -107,62 +142,64 @@ def _rows(group: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def tables(groups: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
-    """Returns a table for each group, with what a reader needs to repeat it."""
-    lines = []
-    for name, rows in groups.items():
-        first = next(iter(rows.values()))[0]
-        setting, results = first["setting"], [r for row in rows.values() for r in row]
-        figures = [f for f in UNITS if any(f in r["test"] for r in results)]
-        head = ["", "parameters", "seeds", *(UNITS[f] for f in figures)]
-        head += ["best validation", "at step", "minutes", "the paper"]
-        lines += [
-            f"### {TITLES[first['experiment']]}, preset `{setting['preset']}`",
-            "",
-            f"{setting['steps']:,} updates with {setting['batch_size']} samples. {_machine(rows)}",
-            "",
-            "```",
-            *sorted({_without_places(r["command"]) for row in rows.values() for r in row}),
-            "```",
-            "",
-            f"| {' | '.join(head)} |",
-            f"|{'---|' * len(head)}",
+def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
+    """Returns a table, with what a reader needs to repeat it."""
+    runs = [r for row in rows.values() for r in row]
+    setting = runs[0]["setting"]
+    figures = [f for f in UNITS if any(f in r["test"] for r in runs)]
+    head = ["", "parameters", "seeds", *(UNITS[f] for f in figures)]
+    head += ["best validation", "at step", "minutes"]
+    # At its own size.
+    papers = [_paper(results[0]) for results in rows.values()]
+    if any(papers):
+        head.append("the paper")
+    lines = [
+        f"## {TITLES[runs[0]['experiment']]}, preset `{setting['preset']}`",
+        "",
+        f"{setting['steps']:,} updates with {setting['batch_size']} samples. {_machine(runs)}",
+        "",
+        "```",
+        *_commands(runs),
+        "```",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for (label, results), paper in zip(rows.items(), papers, strict=True):
+        one = results[0]
+        monitor = next(iter(one["validation"]))
+        cells = [label, f"{one['parameters']:,}", len(results)]
+        for figure in figures:
+            values = [r["test"][figure] for r in results if figure in r["test"]]
+            cells.append(_spread(values, DIGITS[figure]) if values else "")
+        best = [r["validation"][monitor] for r in results]
+        cells += [
+            _spread(best, DIGITS[monitor]),
+            f"{statistics.mean(r['best_step'] for r in results):,.0f}",
+            f"{statistics.mean(r['seconds'] for r in results) / 60:.0f}",
+            *([paper] if any(papers) else []),
         ]
-        for label, results in rows.items():
-            one = results[0]
-            monitor = next(iter(one["validation"]))
-            cells = [label, f"{one['parameters']:,}", len(results)]
-            for figure in figures:
-                values = [r["test"][figure] for r in results if figure in r["test"]]
-                cells.append(_spread(values, DIGITS[figure]) if values else "")
-            best = [r["validation"][monitor] for r in results]
-            cells += [
-                _spread(best, DIGITS[monitor]),
-                f"{statistics.mean(r['best_step'] for r in results):,.0f}",
-                f"{statistics.mean(r['seconds'] for r in results) / 60:.0f}",
-                PAPER.get((one["experiment"], one["setting"]["model"]), ""),
-            ]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-        lines += ["", f"![Learning curves](results_{name}.svg)", ""]
-    return lines
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", f"![Learning curves](results_{name}.svg)", ""]
+    return "\n".join(lines)
 
 
-def _without_places(command: str) -> str:
-    """Returns a command without seed and directories, which are the reader's."""
-    words, kept = command.split(), []
-    while words:
-        word = words.pop(0)
-        if word in ("--seed", "--out", "--data-dir"):
-            words.pop(0)
-        else:
-            kept.append(word)
-    return " ".join([*kept, "--data-dir DIR", "--seed N"])
+def _paper(result: dict[str, Any]) -> str:
+    setting = result["setting"]
+    layers = setting.get("depth", 1)
+    key = (result["experiment"], setting["model"], *([layers] if layers > 1 else []))
+    return PAPER.get(key, "")
 
 
-def _machine(rows: dict[str, list[dict[str, Any]]]) -> str:
-    results = [r for row in rows.values() for r in row]
-    places = sorted({f"{r['cpu']}, commit {r['commit']}" for r in results})
-    versions = results[0]["versions"]
+def _commands(runs: list[dict[str, Any]]) -> list[str]:
+    """Returns the commands, one for all seeds."""
+    found = {re.sub(r" --seed[ =]\d+", "", r["command"]): None for r in runs}
+    return [f"{command} --data-dir DIR --seed N" for command in found]
+
+
+def _machine(runs: list[dict[str, Any]]) -> str:
+    places = sorted({f"{r['cpu']}, commit {r['commit']}" for r in runs})
+    versions = {name: version for r in runs for name, version in r["versions"].items()}
     return f"{'; '.join(places)}; {', '.join(f'{k} {v}' for k, v in versions.items())}."
 
 

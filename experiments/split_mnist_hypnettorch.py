@@ -1,90 +1,81 @@
-"""Split MNIST by hypnettorch, in the setting and with the helpers of its own example.
-
-`python -m experiments.split_mnist_hypnettorch --data DIRECTORY --out results.json`, to put
-beside `experiments.split_mnist`: the same data, batches and updates. Needs hypnettorch 0.0.4.
-"""
-
-import statistics
-import sys
-import time
-from typing import Any
+"""Split MNIST by hypnettorch 0.0.4, in the setting and with the helpers of its own example."""
 
 import numpy as np
 
-from experiments.split_mnist import TASKS, batches, command_line, digits, run_all
-from experiments.sweeps import save
+from experiments.split_mnist import TASKS, SplitMnistConfig
 
 
-def main() -> int:
-    """Runs what the command line asks for."""
-    parser = command_line("split_mnist_hypnettorch", rate=1e-4)
-    return run_all(parser.parse_args(), ("updates", "batch", "rate"), run)
+class Peer:
+    """hypnettorch, which needs PyTorch; its example has a learning rate of 0.0001."""
 
+    packages = ("hypnettorch", "torch")
 
-def run(report: dict[str, Any], arguments: Any, data: Any, strength: float, seed: int) -> None:
-    """Trains all tasks one after the other and tests them, unless the report has it."""
-    key = {"strength": strength, "seed": seed}
-    if any(key.items() <= r.items() for r in report["runs"]):
-        return
-    import torch
+    def __init__(self, config: SplitMnistConfig) -> None:
+        np.int = int  # Gone from NumPy since this package was written.
+        try:
+            import torch
+            from hypnettorch.hnets import ChunkedHMLP
+            from hypnettorch.mnets import MLP
+        except ImportError as missing:
+            raise SystemExit(
+                "--model hypnettorch needs `python -m pip install hypnettorch==0.0.4 torch "
+                f"torchvision`: {missing}"
+            ) from missing
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.target = MLP(
+            n_in=784, n_out=2, hidden_layers=[100, 100], no_weights=True, verbose=False
+        )
+        self.hyper = ChunkedHMLP(
+            self.target.param_shapes,
+            750,
+            chunk_emb_size=8,
+            layers=(100, 100),
+            cond_in_size=8,
+            num_cond_embs=len(TASKS),
+            verbose=False,
+        )
+        self.parameters = sum(p.numel() for p in self.hyper.parameters())
+        self.generated = sum(int(np.prod(shape)) for shape in self.target.param_shapes)
 
-    np.int = int  # Gone from NumPy since this package was written.
-    from hypnettorch.hnets import ChunkedHMLP
-    from hypnettorch.mnets import MLP
-    from hypnettorch.utils import hnet_regularizer
+    def learn(self, task: int, images: np.ndarray, labels: np.ndarray) -> None:
+        """Learns from images, in batches of the configuration, in their order."""
+        import torch
+        from hypnettorch.utils import hnet_regularizer
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    target = MLP(n_in=784, n_out=2, hidden_layers=[100, 100], no_weights=True, verbose=False)
-    hyper = ChunkedHMLP(
-        target.param_shapes,
-        750,
-        chunk_emb_size=8,
-        layers=(100, 100),
-        cond_in_size=8,
-        num_cond_embs=len(TASKS),
-        verbose=False,
-    )
-
-    def accuracy(task: int) -> float:
-        x, y = digits(data[1], task)
-        with torch.no_grad():
-            told = target.forward(torch.tensor(x), weights=hyper.forward(cond_id=task))
-        return 100 * float((told.argmax(dim=1).numpy() == y).mean())
-
-    learned, start = [], time.perf_counter()
-    for task in range(len(TASKS)):
-        x, y = digits(data[0], task)
-        chosen = batches(rng, len(x), arguments.updates, arguments.batch)
-        optimizer = torch.optim.Adam(hyper.parameters(), arguments.rate)
-        regularized = task > 0 and strength > 0
-        kept = hnet_regularizer.get_current_targets(task, hyper) if regularized else None
-        for rows in chosen.reshape(-1, arguments.batch):
+        optimizer = torch.optim.Adam(self.hyper.parameters(), self.config.learning_rate)
+        regularized = task > 0 and self.config.strength > 0
+        kept = hnet_regularizer.get_current_targets(task, self.hyper) if regularized else None
+        size = self.config.batch_size
+        for start in range(0, len(images), size):
+            x, y = (torch.tensor(part[start : start + size]) for part in (images, labels))
             optimizer.zero_grad()
-            outputs = target.forward(torch.tensor(x[rows]), weights=hyper.forward(cond_id=task))
-            labels = torch.tensor(y[rows]).long()
-            loss = torch.nn.functional.cross_entropy(outputs, labels)
+            outputs = self.target.forward(x, weights=self.hyper.forward(cond_id=task))
+            loss = torch.nn.functional.cross_entropy(outputs, y.long())
             if regularized:
-                drift = hnet_regularizer.calc_fix_target_reg(hyper, task, targets=kept, mnet=target)
-                loss = loss + strength * drift
+                drift = hnet_regularizer.calc_fix_target_reg(
+                    self.hyper, task, targets=kept, mnet=self.target
+                )
+                loss = loss + self.config.strength * drift
             loss.backward()
             optimizer.step()
-        learned.append(accuracy(task))
-    seconds = time.perf_counter() - start
-    final = [accuracy(task) for task in range(len(TASKS))]
-    result = {
-        **key,
-        "parameters": sum(p.numel() for p in hyper.parameters()),
-        "generated": sum(int(np.prod(shape)) for shape in target.param_shapes),
-        "learned": learned,
-        "final": final,
-        "mean": statistics.mean(final),
-        "seconds": round(seconds, 1),
-    }
-    report["runs"].append(result)
-    save(arguments.out, report)
-    print(result, flush=True)
 
+    def told(self, task: int, images: np.ndarray) -> np.ndarray:
+        """Returns a figure for each of two classes."""
+        import torch
 
-if __name__ == "__main__":
-    sys.exit(main())
+        with torch.no_grad():
+            weights = self.hyper.forward(cond_id=task)
+            return self.target.forward(torch.tensor(images), weights=weights).numpy()
+
+    def state(self) -> list[np.ndarray]:
+        """Returns all that is learned."""
+        return [p.detach().numpy() for p in self.hyper.parameters()]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Goes on from it."""
+        import torch
+
+        with torch.no_grad():
+            for parameter, array in zip(self.hyper.parameters(), state, strict=True):
+                parameter.copy_(torch.tensor(array))

@@ -1,7 +1,8 @@
 """Characters of any text: the models of `experiments.ptb_char` on a file of your own.
 
 Without `--text` it reads the manual that comes with Python. 90% of the text are learned from, 5%
-decide, 5% are reported on.
+decide, 5% are reported on. Preset `starts` is to compare first weights of the hyper cell
+(`--initialization`, `--embedding-dim`).
 """
 
 import dataclasses
@@ -39,6 +40,7 @@ SMALL = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
+    "starts": {**SMALL, "model": "LN-HyperLSTM"},
     "smoke": {**SMALL, **SMOKE, "parameters": 12_000},
 }
 

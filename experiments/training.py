@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,20 +54,43 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         config: What was asked for.
         make: Makes the task. Not called if the run is finished.
     """
+
+    def measure(config: Config) -> dict[str, Any]:
+        import keras
+
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.precision)
+        return _trained(make(config), config)
+
+    return once(name, config, measure)
+
+
+def once(
+    name: str, config: C, measure: Callable[[C], dict[str, Any]], packages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Measures what was not measured yet, and returns the result.
+
+    Args:
+        name: Name of the experiment.
+        config: What was asked for.
+        measure: Returns what the result says beside the setting, the command and the machine. Is
+            given the configuration, with a folder. Not called if the folder has a result.
+        packages: What else the result tells the versions of.
+    """
     parts = [name, config.preset, getattr(config, "model", ""), str(config.seed)]
     out = config.out or pathlib.Path("runs") / "-".join(part for part in parts if part)
     out.mkdir(parents=True, exist_ok=True)
     config = dataclasses.replace(config, out=out)
     _check_setting(out, name, config)
     path = out / "result.json"
-    if path.exists():
-        return json.loads(path.read_text())
+    if not path.exists():
+        found = {"experiment": name, "setting": config.setting, **measure(config)}
+        write_json(path, {**found, **about(packages)})
+    return json.loads(path.read_text())
 
-    import keras
 
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
-    task = make(config)
+def _trained(task: Task, config: Config) -> dict[str, Any]:
+    out = config.out
     # Else its variables come with the first update, and could not be read before.
     task.model.optimizer.build(task.model.trainable_variables)
     progress, state = Progress.read(out)
@@ -78,9 +101,7 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
             "--learning-rate."
         )
     restore_best(out, task.model)
-    result = {
-        "experiment": name,
-        "setting": config.setting,
+    return {
         **task.about,
         "parameters": trained(task.model),
         "best_step": progress.best_step,
@@ -88,10 +109,7 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         "test": task.test(),
         "seconds": round(progress.seconds),
         "history": progress.history,
-        **about(),
     }
-    write_json(path, result)
-    return result
 
 
 def trained(model: Any) -> int:
@@ -114,7 +132,7 @@ def config_of(out: pathlib.Path, config: type[C]) -> C:
 
 def restore_best(out: pathlib.Path, model: Any) -> None:
     """Puts the best weights of a run into a model of the same layers."""
-    _assign(model.variables, _arrays(out / "best.npz"))
+    assign(model.variables, _arrays(out / "best.npz"))
 
 
 @dataclasses.dataclass
@@ -136,16 +154,16 @@ class Progress:
 
     @classmethod
     def read(cls, out: pathlib.Path) -> tuple["Progress", list[np.ndarray]]:
-        """Returns that of an earlier process, and the weights and other state of its model."""
+        """Returns that of an earlier process, and the state that was written with it."""
         path = out / "checkpoint.npz"
         if not path.exists():
             return cls(), []
         *arrays, progress = _arrays(path)
         return cls(**json.loads(str(progress))), arrays
 
-    def write(self, out: pathlib.Path, task: Task) -> None:
-        """Writes it, with the weights, as one file."""
-        _save(out / "checkpoint.npz", _state(task.model), json.dumps(dataclasses.asdict(self)))
+    def write(self, out: pathlib.Path, state: Sequence[np.ndarray]) -> None:
+        """Writes it, with weights and other state, as one file."""
+        _save(out / "checkpoint.npz", *state, np.asarray(json.dumps(dataclasses.asdict(self))))
 
 
 def _fit(
@@ -161,7 +179,7 @@ def _fit(
         def on_train_begin(self, logs: Any = None) -> None:
             # Not before: to build a model, Keras may draw random numbers.
             if state:
-                _assign(_state(task.model), state)
+                assign(_state(task.model), state)
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.start = time.perf_counter()
@@ -185,8 +203,8 @@ def _fit(
                 progress.best = found[f"val_{task.monitor}"]
                 progress.best_step = progress.step
                 # Before the checkpoint: a process that is killed in between writes it again.
-                _save(out / "best.npz", task.model.variables)
-            progress.write(out, task)
+                _save(out / "best.npz", *arrays_of(task.model.variables))
+            progress.write(out, arrays_of(_state(task.model)))
             left = progress.seconds / progress.step * (config.steps - progress.step)
             figure = f"{task.monitor} {found[f'val_{task.monitor}']:.4f}, best {progress.best:.4f}"
             print(f" {progress.step} of {config.steps} steps, {figure}, {left:.0f} s left")
@@ -233,8 +251,12 @@ def _state(model: Any) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _save(path: pathlib.Path, variables: Any, *more: Any) -> None:
-    arrays = [*(as_array(v) for v in variables), *(np.asarray(m) for m in more)]
+def arrays_of(variables: Any) -> list[np.ndarray]:
+    """Returns the values of variables."""
+    return [as_array(variable) for variable in variables]
+
+
+def _save(path: pathlib.Path, *arrays: np.ndarray) -> None:
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, *arrays)
         # Before it is renamed: else a machine that stops may leave a name without content.
@@ -247,7 +269,8 @@ def _arrays(path: pathlib.Path) -> list[np.ndarray]:
         return [file[f"arr_{n}"] for n in range(len(file.files))]
 
 
-def _assign(variables: Any, arrays: list[np.ndarray]) -> None:
+def assign(variables: Any, arrays: list[np.ndarray]) -> None:
+    """Puts arrays into variables."""
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 

@@ -32,6 +32,7 @@ from experiments import (  # noqa: E402
 from experiments.config import Config, option, parse  # noqa: E402
 from experiments.data import characters as texts  # noqa: E402
 from experiments.data import cifar10, parallel, source, strokes  # noqa: E402
+from experiments.machine import about  # noqa: E402
 from experiments.pipeline import batches, shuffled_rows  # noqa: E402
 from experiments.recurrent import fitted  # noqa: E402
 from experiments.text import main as run_text  # noqa: E402
@@ -230,12 +231,12 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatch, m
     config = dataclasses.replace(config, out=tmp_path / "killed")
     save, count = training._save, []
 
-    def dying(path, variables, *more):
+    def dying(path, *arrays):
         count.append(path.name)
         second = count.count(path.name) == 2
         if second and moment == f"before {path.stem}":
             raise KilledError
-        save(path, variables, *more)
+        save(path, *arrays)
         if second and moment == "after checkpoint" and path.stem == "checkpoint":
             raise KilledError
 
@@ -623,7 +624,7 @@ def result(model, seed, bits, **setting):
         "test": {"bits": bits},
         "seconds": 120,
         "history": [{"step": 5, "val_bits": bits + 1}, {"step": 10, "val_bits": bits + 0.1}],
-        "command": f"python -m experiments.ptb_char --model {model} --seed {seed} --out x",
+        "command": f"python -m experiments.ptb_char --model {model} --seed {seed}",
         "commit": "abc",
         "cpu": "a processor",
         "versions": {"keras": "3"},
@@ -632,25 +633,39 @@ def result(model, seed, bits, **setting):
 
 def test_a_report_has_a_row_for_what_differs_in_the_seed_alone(tmp_path, monkeypatch, capsys):
     results = [result("LSTM", 0, 2.0), result("LSTM", 1, 2.2), result("LSTM", 0, 1.9, depth=2)]
+    results.insert(0, result("HyperLSTM", 0, 1.8))
     for n, one in enumerate(results):
         (tmp_path / f"{n}.json").write_text(json.dumps(one))
-    (tmp_path / "results.md").write_text(f"Before.\n\n{report.MARKS[0]}\nold\n{report.MARKS[1]}\n")
-    command = ["report", *(str(tmp_path / f"{n}.json") for n in range(3))]
+    begin, end = (mark.format(name="ptb_char_small") for mark in report.MARKS)
+    (tmp_path / "results.md").write_text(f"Before.\n\n{begin}\nold\n{end}\nAfter.\n")
+    command = ["report", *(str(tmp_path / f"{n}.json") for n in range(4))]
     monkeypatch.setattr(sys, "argv", command)
     report.main()
     text = capsys.readouterr().out
     assert "| LSTM, depth 1 | 1,234 | 2 | 2.100 ± 0.141 | 2.200 ± 0.141 | 10 | 2 | 1.312 |" in text
-    assert "| LSTM, depth 2 | 1,234 | 1 | 1.900 | 2.000 | 10 | 2 | 1.312 |" in text
+    assert "| LSTM, depth 2 | 1,234 | 1 | 1.900 | 2.000 | 10 | 2 |  |" in text
+    # In the order of the paper.
+    assert text.index("| LSTM") < text.index("| HyperLSTM")
     assert "python -m experiments.ptb_char --model LSTM --data-dir DIR --seed N\n" in text
 
     monkeypatch.setattr(sys, "argv", [*command, "--write", str(tmp_path)])
     report.main()
     page = (tmp_path / "results.md").read_text()
     assert page.startswith("Before.")
+    assert page.endswith("After.\n")
     assert "old" not in page
     assert text.strip() in page
     first = (tmp_path / "results_ptb_char_small.svg").read_text()
     assert "bits per character, validation" in first or "<svg" in first
     (tmp_path / "results.md").write_text("No marks.")
-    with pytest.raises(SystemExit, match="has no <!-- experiments.report"):
+    with pytest.raises(SystemExit, match="has no <!-- experiments.report: ptb_char_small"):
         report.main()
+
+
+def test_a_command_is_kept_without_the_directories_of_whoever_ran_it(monkeypatch):
+    line = "x/ptb_char.py --model LSTM --data-dir /home/me --seed 1 --out=/tmp/x --steps 5"
+    monkeypatch.setattr(sys, "argv", line.split())
+    found = about(["pytest"])
+    assert found["command"] == "python -m experiments.ptb_char --model LSTM --seed 1 --steps 5"
+    assert found["versions"]["pytest"] == pytest.__version__
+    assert keras.__version__ == found["versions"]["keras"]
