@@ -6,11 +6,12 @@ Le, "HyperNetworks":
 - of `mnist_static`, the second kernel, generated and ordinary (figure 2);
 - of `ptb_char` and `enwik8`, how far the weights of each gate move at each character of a sentence
   (figure 4);
-- of these, how often the memory is full while the networks write (figure 5);
+- of these, how often the memory is full while the networks write (figure 5), and how far the
+  weights move meanwhile within words and between them;
 - of `handwriting`, lines that a network writes, and how far its weights move at each point
   (figure 7).
 
-It prints the figures behind the pictures.
+The figures behind the pictures are in `figures.json`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 
 from experiments import characters, handwriting, mnist_static
 from experiments.recurrent import start_of
-from experiments.training import config_of, restore_best, result_of
+from experiments.training import config_of, restore_best, result_of, write_json
 from keras_hyper import record_weights, visualize
 from keras_hyper.files import replacing
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
     parser.add_argument("--write", type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--sentence", default=SENTENCE)
-    parser.add_argument("--written", type=int, default=400, help="characters that are written")
+    parser.add_argument("--written", type=int, default=1000, help="characters that are written")
     arguments = parser.parse_args()
     import matplotlib
 
@@ -51,16 +52,18 @@ def main() -> None:
     kinds: dict[str, list[pathlib.Path]] = {}
     for run in arguments.runs:
         kinds.setdefault(result_of(run)["experiment"], []).append(run)
-    kernels(kinds.pop("mnist_static", []), arguments.write)
+    found = kernels(kinds.pop("mnist_static", []), arguments.write)
     for name in ("ptb_char", "enwik8"):
-        texts(name, kinds.pop(name, []), arguments)
+        found |= texts(name, kinds.pop(name, []), arguments)
     strokes(kinds.pop("handwriting", []), arguments.write)
+    write_json(arguments.write / "figures.json", found)
     if kinds:
         raise SystemExit(f"There is nothing to draw of {', '.join(kinds)}.")
 
 
-def kernels(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+def kernels(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any]:
     """Draws the second kernel of each network."""
+    found = {}
     for run in runs:
         config = config_of(run, mnist_static.MnistConfig)
         model = mnist_static.build(config)
@@ -70,13 +73,14 @@ def kernels(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
         axes = visualize.kernels(weight, most=256)
         deviation = float(np.std(keras.ops.convert_to_numpy(weight)))
         axes.set_title(f"{config.model}, standard deviation {deviation:.3f}")
-        print(f"mnist_static, {config.model}: standard deviation {deviation:.3f}")
+        found[f"mnist_static, {config.model}"] = {"standard deviation": round(deviation, 3)}
         save(axes, folder / f"kernels_{config.model}.png")
+    return found
 
 
-def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> None:
+def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> dict[str, Any]:
     """Draws what the weights of character models do along a sentence, and their memory."""
-    records = {}
+    found, records = {}, {}
     for run in runs:
         config, names = fitted_of(run, characters.CharacterConfig), result_of(run)["names"]
         model, stream = characters.build(config, len(names))
@@ -84,11 +88,15 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> None:
         one_hot = model.get_layer("one_hot")
         layer = next(x for x in model.layers if hasattr(x, "cell"))
         ids = written(stream, arguments.written, config.seed)
-        records[config.model] = record_weights(layer, one_hot(ids))
-        share = full(records[config.model])
-        print(f"{name}, {config.model}: |tanh c| > {FULL} in {share:.1%} while it writes")
+        record = records[config.model] = record_weights(layer, one_hot(ids))
+        found[f"{name}, {config.model}"] = {f"|tanh c| > {FULL}": f"{full(record):.1%}"}
         if not config.model.endswith("HyperLSTM"):
             continue
+        inside, between = moves(record, "".join(names[n] for n in ids[0]))
+        found[f"{name}, {config.model}"] |= {
+            "moves within words": round(inside, 2),
+            "moves between words": round(between, 2),
+        }
         sentence = known(arguments.sentence, names)
         ids = np.array([[names.index(c) for c in sentence]], "int32")
         record = record_weights(layer, one_hot(ids))
@@ -96,12 +104,11 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> None:
         axes = visualize.weight_changes(record, shown)
         axes.set_title(f"{config.model}: how far the recurrent weights of each gate move")
         save(axes, arguments.write / f"changes_{name}_{config.model}.png")
-        inside, between = moves(record, shown)
-        print(f"{name}, {config.model}: moves {inside:.3f} within words, {between:.3f} between")
     if records:
         axes = visualize.saturation(records)
         axes.set_title("while the networks write")
         save(axes, arguments.write / f"memory_{name}.png")
+    return found
 
 
 def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:

@@ -86,6 +86,8 @@ def draw(place: pathlib.Path) -> None:
         "memory_enwik8",
         "handwriting_HyperLSTM",
     }, found
+    figures = json.loads((place / "figures" / "figures.json").read_text())
+    assert figures["enwik8, HyperLSTM"]["moves within words"] >= 0, figures
 
 
 def kill_and_go_on(place: pathlib.Path) -> None:

@@ -35,13 +35,17 @@ class TranslationConfig(RecurrentConfig):
     beam: int = option(4, "translations that are kept in the search")
 
 
+# Ten passes over Multi30k.
 SMALL = {
-    "steps": 3400,
-    "evaluate_every": 340,
-    "batch_size": 128,
-    "units": 256,
-    "hyper_units": 64,
-    "embedding_dim": 16,
+    "steps": 4530,
+    "evaluate_every": 453,
+    "batch_size": 64,
+    "learning_rate": 2e-3,
+    "units": 128,
+    "word_dim": 128,
+    "hyper_units": 32,
+    "embedding_dim": 8,
+    "length": 30,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,

@@ -39,4 +39,12 @@ def drop_in_this_step(cell: Any, rate: float, width: int, state: Any, training: 
 
 def dropout_mask(shape: Any, dtype: Any, rate: float, seed: Any) -> Any:
     """Returns zeros, at a rate, and `1 / (1 - rate)`."""
-    return keras.random.dropout(ops.ones(shape, dtype=dtype), rate, seed=seed)
+    if keras.backend.backend() != "tensorflow":
+        return keras.random.dropout(ops.ones(shape, dtype=dtype), rate, seed=seed)
+    import tensorflow as tf
+
+    # What TensorFlow does by default to a seed before it draws, XLA may fuse with the drawing, and
+    # repeat for each number: on a CPU, a hundred times as long. With a named algorithm it does not.
+    seeds = tf.cast(seed.next() % tf.int32.max, "int32")
+    drawn = tf.random.stateless_uniform(shape, seeds, alg="philox")
+    return tf.where(drawn < rate, tf.zeros((), dtype), tf.cast(1 / (1 - rate), dtype))

@@ -149,7 +149,7 @@ class _Loop:
         # Once: products with a transposed matrix take longer.
         transposed = [tf.transpose(weight) for weight in self.weights]
 
-        def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, products: Any) -> Any:
+        def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, by_products: Any) -> Any:
             time = time - 1
             made: list[Any] = [None] * len(self.weights)
             inputs, states = _at(projected, time), _at(kept, time)
@@ -173,14 +173,19 @@ class _Loop:
             )
             by_others = [a + tf.cast(b, a.dtype) for a, b in zip(by_others, by_other, strict=True)]
             by_inputs = _written(by_inputs, time, by_inputs_now)
-            # In the place of the products, which are not needed any more.
-            products = _written(products, time, by_made)
-            return time, slopes, by_others, by_inputs, products
+            by_products = _written(by_products, time, by_made)
+            return time, slopes, by_others, by_inputs, by_products
 
         def array(like: Any) -> Any:
             return tf.TensorArray(like.dtype, steps, element_shape=like.shape[1:])
 
-        _, slopes, by_others, by_inputs, products = tf.while_loop(
+        # Not in the place of the products: what reads and writes an array in one step, XLA copies
+        # in every step, whole.
+        by_products = [
+            tf.TensorArray(products[0].dtype, steps, element_shape=product.element_shape)
+            for product in products
+        ]
+        _, slopes, by_others, by_inputs, by_products = tf.while_loop(
             lambda time, *_: time > 0,
             body,
             (
@@ -189,13 +194,13 @@ class _Loop:
                 # In half precision, a long sum would not grow any more.
                 [tf.zeros_like(v, dtype=at_least_float32(v.dtype)) for v in self.values],
                 [array(part) for part in projected],
-                products,
+                by_products,
             ),
             maximum_iterations=steps,
         )
         by_others = [tf.cast(a, v.dtype) for a, v in zip(by_others, self.values, strict=True)]
         by_weights = []
-        for (state, first), slope in zip(places, products, strict=True):
+        for (state, first), slope in zip(places, by_products, strict=True):
             source = kept[state][first : first + steps]
             source = tf.reshape(source, (-1, source.shape[-1]))
             slope = slope.stack()

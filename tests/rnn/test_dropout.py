@@ -13,6 +13,7 @@ from keras_hyper import (
     LayerNormLSTM,
     LayerNormLSTMCell,
 )
+from keras_hyper.rnn import recurrent_layer
 from reference import recurrent
 
 BACKEND = keras.backend.backend()
@@ -92,14 +93,14 @@ def test_the_masked_candidate_goes_through_the_equations(rng):
     layer.build(x.shape)
     shake(layer, rng)
     masks = []
-    original = keras.random.dropout
+    original = recurrent_layer.dropout_mask
 
     def spy(*args, **kwargs):
         masks.append(original(*args, **kwargs))
         return masks[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.random, "dropout", spy)
+        patch.setattr(recurrent_layer, "dropout_mask", spy)
         outputs = to_numpy(layer(x, training=True))
     masks = to_numpy(masks)
     assert [m.shape for m in masks] == [(2, 6, 5), (2, 6, 4)]

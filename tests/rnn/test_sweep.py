@@ -1,5 +1,7 @@
 """The training pass on TensorFlow, against the plain loop of the same layer."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -102,6 +104,43 @@ def test_it_is_the_plain_loop(case, jit, rng):
     found = swept(layer, x, states, mask, jit_compile=jit)
     for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ["dropped", "gru-last", "layer-norm-lstm-last", "rnn-full"])
+def test_xla_copies_no_array_of_all_steps_in_every_step(case, rng):
+    """Else the time of a training step grows with the square of the length."""
+    cls, arguments, switches, _ = CASES[case]
+    layer = cls(5, **arguments, **{**EVERY, **switches})
+    layer.build((None, None, 3))
+
+    @tf.function(jit_compile=True)
+    def trained(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x, training=True)[0] ** 2)
+        return tape.gradient(loss, layer.trainable_variables)
+
+    program = trained.experimental_get_compiler_ir(tf.zeros((2, 37, 3)))(stage="optimized_hlo")
+    loops = set(re.findall(r"body=(%[\w.\-]+)", program))
+    assert len(loops) >= 2
+    copied = []
+    for line in program.splitlines():
+        if head := re.match(r"(%[\w.\-]+) \(", line):
+            in_loop = head[1] in loops
+        elif found := re.search(r"= \w+(\[[\d,]*\])\S* copy\(", line):
+            copied.append((in_loop, found[1]))
+    assert copied
+    assert not [shape for in_loop, shape in copied if in_loop and "37" in shape]
+
+
+def test_xla_draws_random_numbers_without_the_seed_of_each_again(rng):
+    """TensorFlow's default algorithm derives a key that XLA may derive for each number."""
+    layer, _ = make("dropped", rng, dropout=0.2)
+    traced = tf.function(lambda x: layer(x, training=True)).get_concrete_function(
+        data(layer, rng)[0]
+    )
+    names = {op.type for op in traced.graph.get_operations()}
+    assert "StatelessRandomUniformV2" in names
+    assert "StatelessRandomGetKeyCounter" not in names
 
 
 @pytest.mark.parametrize(("case", "steps"), [("gru-zeros", 6), ("lstm", 500)])
