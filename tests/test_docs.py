@@ -168,8 +168,14 @@ def test_the_tables_of_results_are_those_of_their_runs():
     assert len(groups) == page.count("<!-- experiments.report")
     for name, rows in groups.items():
         assert report.table(name, rows) in page
-        # From a clean clone, or nobody knows which program it was.
+        # Else nobody knows which program it was.
         assert all(r["commit"] for results in rows.values() for r in results)
+    figures = json.loads((ROOT / "docs" / "results" / "figures.json").read_text())
+    shares = [name for name, found in figures.items() if "|tanh c| > 0.9" in found]
+    assert len(shares) >= 4
+    for name in shares:
+        share, *moves = figures[name].values()
+        assert f"| {name} | {' | '.join(map(str, [share, *(moves or ['', ''])]))} |" in page
 
 
 def test_the_table_of_tpus_is_that_of_its_run():
