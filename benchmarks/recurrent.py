@@ -21,20 +21,23 @@ def data(size: Any) -> Any:
     return normal(*size[:3])
 
 
-def keras_model(size: Any, hyper: bool, layer_norm: bool = False) -> Any:
-    """Returns a model of one recurrent layer."""
+def keras_model(
+    size: Any, hyper: bool, layer_norm: bool = False, recurrent_dropout: float = 0.0
+) -> Any:
+    """Returns a model of one recurrent layer, for sequences of any length."""
     import keras
 
     from keras_hyper import HyperLSTM
 
-    _, steps, width, units, hyper_units, embedding_dim = size
-    inputs = keras.Input((steps, width))
+    _, _, width, units, hyper_units, embedding_dim = size
+    inputs = keras.Input((None, width))
     if hyper:
         layer = HyperLSTM(
             units,
             hyper_units=hyper_units,
             embedding_dim=embedding_dim,
             layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout,
             return_sequences=True,
         )
     else:
@@ -42,7 +45,7 @@ def keras_model(size: Any, hyper: bool, layer_norm: bool = False) -> Any:
     return keras.Model([inputs], layer(inputs))
 
 
-def trained(jit: bool, **model: bool) -> Callable[[Any], Callable[[], Any]]:
+def trained(jit: bool, **model: Any) -> Callable[[Any], Callable[[], Any]]:
     """Returns what makes a training step of a Keras model."""
     return lambda size: gradient_step(keras_model(size, **model), [data(size)], jit, training=True)
 

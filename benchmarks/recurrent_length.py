@@ -9,6 +9,9 @@ REFERENCE = "torch LSTM"
 CANDIDATES = {
     "ours": Candidate("tensorflow", trained(jit=False, hyper=True)),
     "ours, XLA": Candidate("tensorflow", trained(jit=True, hyper=True)),
+    "ours, XLA, dropout": Candidate(
+        "tensorflow", trained(jit=True, hyper=True, recurrent_dropout=0.1)
+    ),
     "Keras LSTM": Candidate("tensorflow", trained(jit=False, hyper=False)),
     "Keras LSTM, XLA": Candidate("tensorflow", trained(jit=True, hyper=False)),
     REFERENCE: Candidate("torch", torch_trained(hyper=False)),
