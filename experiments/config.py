@@ -64,7 +64,11 @@ def parse(
         arguments: The command line, None for that of the process.
     """
     parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What is kept of a command has whole names.
+        allow_abbrev=False,
     )
     types_of = typing.get_type_hints(config)
     for field in dataclasses.fields(config):

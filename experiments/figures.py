@@ -16,6 +16,7 @@ The figures behind the pictures are in `figures.json`.
 
 import argparse
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -50,13 +51,22 @@ def main() -> None:
     matplotlib.use("agg")
     arguments.write.mkdir(parents=True, exist_ok=True)
     kinds: dict[str, list[pathlib.Path]] = {}
+    seen: dict[tuple[str, str], pathlib.Path] = {}
     for run in arguments.runs:
-        kinds.setdefault(result_of(run)["experiment"], []).append(run)
+        result = result_of(run)
+        kinds.setdefault(result["experiment"], []).append(run)
+        kind = result["experiment"], result["setting"]["model"]
+        if kind in seen:
+            raise SystemExit(f"{seen[kind]} and {run} are both of {', '.join(kind)}: draw one.")
+        seen[kind] = run
     found = kernels(kinds.pop("mnist_static", []), arguments.write)
     for name in ("ptb_char", "enwik8"):
         found |= texts(name, kinds.pop(name, []), arguments)
     strokes(kinds.pop("handwriting", []), arguments.write)
-    write_json(arguments.write / "figures.json", found)
+    path = arguments.write / "figures.json"
+    # Those of runs that were drawn before stay.
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, earlier | found)
     if kinds:
         raise SystemExit(f"There is nothing to draw of {', '.join(kinds)}.")
 

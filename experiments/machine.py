@@ -16,14 +16,27 @@ BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "to
 
 def _without_places(arguments: Sequence[str]) -> str:
     """Returns a command line without the directories, which are the reader's own."""
-    words, kept = list(arguments), []
+    words, kept = [part for word in arguments for part in word.split("=", 1)], []
     while words:
         word = words.pop(0)
         if word in ("--data-dir", "--out"):
             words.pop(0)
-        elif not word.startswith(("--data-dir=", "--out=")):
+        elif word == "--text":
+            kept += [word, pathlib.Path(words.pop(0)).name]
+        else:
             kept.append(word)
     return shlex.join(kept)
+
+
+def commit() -> str | None:
+    """Returns which version of the programs this is, and whether it was changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.strip() or None
 
 
 def about(packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -40,14 +53,12 @@ def about(packages: Sequence[str] = ()) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    root = pathlib.Path(__file__).parent
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
-    )
     module = pathlib.Path(sys.argv[0]).stem
+    backend = keras.backend.backend()
+    chosen = f"KERAS_BACKEND={backend} " if backend != "tensorflow" else ""
     return {
-        "command": f"python -m experiments.{module} {_without_places(sys.argv[1:])}",
-        "commit": commit.stdout.strip() or None,
+        "command": f"{chosen}python -m experiments.{module} {_without_places(sys.argv[1:])}",
+        "commit": commit(),
         "cpu": cpu(),
         "python": platform.python_version(),
         "versions": versions,

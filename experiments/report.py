@@ -48,8 +48,9 @@ TITLES = {
 }
 # In which order they are shown.
 MODELS = ("ordinary", "generated", *recurrent.MODELS, *split_mnist.MODELS)
-# What the paper has, by experiment and model (tables 2 to 5 and 7), at its own size.
-PAPER: dict[tuple[Any, ...], str] = {
+# What the paper has (tables 2 to 5 and 7), at its own size: by experiment and model, and by
+# experiment and preset where that is a row of its own.
+PAPER = {
     ("mnist_static", "ordinary"): "0.72",
     ("mnist_static", "generated"): "0.76",
     ("cifar10_wrn", "ordinary"): "6.73 (WRN 40-1)",
@@ -58,11 +59,13 @@ PAPER: dict[tuple[Any, ...], str] = {
     ("ptb_char", "LN-LSTM"): "1.267",
     ("ptb_char", "HyperLSTM"): "1.265",
     ("ptb_char", "LN-HyperLSTM"): "1.250",
-    ("ptb_char", "LN-HyperLSTM", 2): "1.219",
+    ("ptb_char", "large_embedding"): "1.233",
+    ("ptb_char", "LN-HyperLSTM, 2 layers"): "1.219",
     ("enwik8", "LSTM"): "1.470",
     ("enwik8", "LN-LSTM"): "1.402",
     ("enwik8", "HyperLSTM"): "1.391",
     ("enwik8", "LN-HyperLSTM"): "1.353",
+    ("enwik8", "large"): "1.340",
     ("handwriting", "LSTM"): "-1055",
     ("handwriting", "LN-LSTM"): "-1096",
     ("handwriting", "HyperLSTM"): "-1162",
@@ -138,7 +141,10 @@ def _rows(group: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     for result in group:
         setting = result["setting"]
         more = [f"{name.replace('_', ' ')} {setting[name]}" for name in different]
-        rows.setdefault(", ".join([setting["model"], *more]), []).append(result)
+        row = rows.setdefault(", ".join([setting["model"], *more]), [])
+        if any(r["setting"]["seed"] == setting["seed"] for r in row):
+            raise SystemExit(f"There are two runs of {row[0]['command']}: keep one.")
+        row.append(result)
     return rows
 
 
@@ -148,8 +154,7 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     setting = runs[0]["setting"]
     figures = [f for f in UNITS if any(f in r["test"] for r in runs)]
     head = ["", "parameters", "seeds", *(UNITS[f] for f in figures)]
-    head += ["best validation", "at step", "minutes"]
-    # At its own size.
+    head += ["validation", "after step", "minutes"]
     papers = [_paper(results[0]) for results in rows.values()]
     if any(papers):
         head.append("the paper")
@@ -187,20 +192,22 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
 def _paper(result: dict[str, Any]) -> str:
     setting = result["setting"]
     layers = setting.get("depth", 1)
-    key = (result["experiment"], setting["model"], *([layers] if layers > 1 else []))
-    return PAPER.get(key, "")
+    model = setting["model"] + (f", {layers} layers" if layers > 1 else "")
+    names = [setting["preset"], model]
+    return next((PAPER[key] for n in names if (key := (result["experiment"], n)) in PAPER), "")
 
 
 def _commands(runs: list[dict[str, Any]]) -> list[str]:
     """Returns the commands, one for all seeds."""
-    found = {re.sub(r" --seed[ =]\d+", "", r["command"]): None for r in runs}
-    return [f"{command} --data-dir DIR --seed N" for command in found]
+    found = {re.sub(r" --seed \d+", "", r["command"]): None for r in runs}
+    # A text of one's own is in the command.
+    return [f"{c}{'' if ' --text ' in c else ' --data-dir DIR'} --seed N" for c in found]
 
 
 def _machine(runs: list[dict[str, Any]]) -> str:
     places = sorted({f"{r['cpu']}, commit {r['commit']}" for r in runs})
-    versions = {name: version for r in runs for name, version in r["versions"].items()}
-    return f"{'; '.join(places)}; {', '.join(f'{k} {v}' for k, v in versions.items())}."
+    versions = dict.fromkeys(f"{k} {v}" for r in runs for k, v in r["versions"].items())
+    return f"{'; '.join(places)}; {', '.join(versions)}."
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -211,6 +218,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
     """Draws the validation figure of every run of a group, over its updates."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -227,8 +235,8 @@ def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
     axes.set_ylabel(UNITS[monitor].replace("test", "validation"))
     axes.legend()
     axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        # No time of drawing, and no random names: the same results, the same file.
+    # No time of drawing, and no random names: the same results, the same file.
+    with rc_context({"svg.hashsalt": path.stem}), replacing(path) as temporary:
         figure.savefig(temporary, metadata={"Date": None})
 
 

@@ -2,9 +2,9 @@
 
 Each task is to tell two digits apart; its id is given, and the data of earlier tasks are gone. The
 setting is the default one of hypnettorch's example (von Oswald, Henning, Sacramento & Grewe,
-"Continual learning with hypernetworks", ICLR 2020): a perceptron 784-100-100-2, made in chunks from
-no more parameters than hypnettorch has. With `--model hypnettorch` that package does it, on the
-same batches.
+"Continual learning with hypernetworks", ICLR 2020) but for the learning rate, of which theirs is
+`--learning-rate 0.0001`: a perceptron 784-100-100-2, made in chunks from no more parameters than
+hypnettorch has. With `--model hypnettorch` that package does it, on the same batches.
 """
 
 import dataclasses
@@ -65,15 +65,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 class Learner(Protocol):
     """A package that learns tasks one after the other."""
 
-    packages: tuple[str, ...]
     parameters: int
     generated: int
 
     def learn(self, task: int, images: np.ndarray, labels: np.ndarray) -> None:
         """Learns from images, in batches of the configuration, in their order."""
 
-    def told(self, task: int, images: np.ndarray) -> np.ndarray:
-        """Returns a figure for each of two classes."""
+    def logits(self, task: int, images: np.ndarray) -> np.ndarray:
+        """Returns those of the two classes."""
 
     def state(self) -> list[np.ndarray]:
         """Returns all that is learned."""
@@ -85,7 +84,7 @@ class Learner(Protocol):
 class Ours:
     """What is measured here: keras_hyper."""
 
-    packages = ()
+    packages: tuple[str, ...] = ()
 
     def __init__(self, config: SplitMnistConfig) -> None:
         self.config = config
@@ -118,8 +117,8 @@ class Ours:
         model.fit(images, labels, batch_size=self.config.batch_size, shuffle=False)
         self.hyper.end_task(task)
 
-    def told(self, task: int, images: np.ndarray) -> np.ndarray:
-        """Returns a figure for each of two classes."""
+    def logits(self, task: int, images: np.ndarray) -> np.ndarray:
+        """Returns those of the two classes."""
         return as_array(self.hyper.at(task)(images))
 
     def state(self) -> list[np.ndarray]:
@@ -135,11 +134,12 @@ def main(arguments: Any = None) -> dict[str, Any]:
     """Runs what the command line asks for."""
     prog = "python -m experiments.split_mnist"
     config = parse(SplitMnistConfig, PRESETS, prog, str(__doc__), arguments)
-    if config.model == "keras_hyper":
-        return once("split_mnist", config, lambda config: measured(config, Ours))
-    from experiments.split_mnist_hypnettorch import Peer
+    learner: Any = Ours
+    if config.model == "hypnettorch":
+        from experiments.split_mnist_hypnettorch import Peer
 
-    return once("split_mnist", config, lambda config: measured(config, Peer), Peer.packages)
+        learner = Peer
+    return once("split_mnist", config, lambda config: measured(config, learner), learner.packages)
 
 
 def measured(config: SplitMnistConfig, make: Any) -> dict[str, Any]:
@@ -152,6 +152,7 @@ def measured(config: SplitMnistConfig, make: Any) -> dict[str, Any]:
     learner: Learner = make(config)
     assert config.out is not None
     progress, state = Progress.read(config.out)
+    progress.note_commit()
     if state:
         learner.restore(state)
     updates = config.evaluate_every
@@ -177,6 +178,7 @@ def measured(config: SplitMnistConfig, make: Any) -> dict[str, Any]:
         },
         "seconds": round(progress.seconds),
         "history": progress.history,
+        "commit": " and ".join(progress.commits) or None,
     }
 
 
@@ -191,7 +193,7 @@ def of_task(part: Any, task: int) -> tuple[np.ndarray, np.ndarray]:
 def error(learner: Learner, part: Any, task: int) -> float:
     """Returns the percentage of a task's images that are told wrong."""
     images, labels = of_task(part, task)
-    return 100 * float(np.mean(learner.told(task, images).argmax(axis=-1) != labels))
+    return 100 * float(np.mean(learner.logits(task, images).argmax(axis=-1) != labels))
 
 
 def mean_error(learner: Learner, part: Any, tasks: int) -> float:

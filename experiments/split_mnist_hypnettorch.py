@@ -1,4 +1,4 @@
-"""Split MNIST by hypnettorch 0.0.4, in the setting and with the helpers of its own example."""
+"""Split MNIST by hypnettorch 0.0.4, with the helpers of its own example."""
 
 import numpy as np
 
@@ -6,13 +6,17 @@ from experiments.split_mnist import TASKS, SplitMnistConfig
 
 
 class Peer:
-    """hypnettorch, which needs PyTorch; its example has a learning rate of 0.0001."""
+    """hypnettorch, which needs PyTorch."""
 
     packages = ("hypnettorch", "torch")
 
     def __init__(self, config: SplitMnistConfig) -> None:
-        np.int = int  # Gone from NumPy since this package was written.
+        if config.precision != "float32" or config.jit_compile:
+            raise SystemExit(
+                "--model hypnettorch has --precision float32 and --no-jit-compile alone."
+            )
         try:
+            np.int = int  # Gone from NumPy since this package was written.
             import torch
             from hypnettorch.hnets import ChunkedHMLP
             from hypnettorch.mnets import MLP
@@ -60,8 +64,8 @@ class Peer:
             loss.backward()
             optimizer.step()
 
-    def told(self, task: int, images: np.ndarray) -> np.ndarray:
-        """Returns a figure for each of two classes."""
+    def logits(self, task: int, images: np.ndarray) -> np.ndarray:
+        """Returns those of the two classes."""
         import torch
 
         with torch.no_grad():

@@ -40,6 +40,7 @@ SMALL = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
+    # For a table of its own.
     "starts": {**SMALL, "model": "LN-HyperLSTM"},
     "smoke": {**SMALL, **SMOKE, "parameters": 12_000},
 }

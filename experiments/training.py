@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from experiments.config import Config
-from experiments.machine import about
+from experiments.machine import about, commit
 from keras_hyper.files import replacing
 from keras_hyper.ops import as_array
 
@@ -84,8 +84,8 @@ def once(
     _check_setting(out, name, config)
     path = out / "result.json"
     if not path.exists():
-        found = {"experiment": name, "setting": config.setting, **measure(config)}
-        write_json(path, {**found, **about(packages)})
+        found = {"experiment": name, "setting": config.setting, **about(packages)}
+        write_json(path, found | measure(config))
     return json.loads(path.read_text())
 
 
@@ -94,6 +94,7 @@ def _trained(task: Task, config: Config) -> dict[str, Any]:
     # Else its variables come with the first update, and could not be read before.
     task.model.optimizer.build(task.model.trainable_variables)
     progress, state = Progress.read(out)
+    progress.note_commit()
     _fit(task, config, progress, state, out)
     if not progress.best_step:
         raise SystemExit(
@@ -109,6 +110,7 @@ def _trained(task: Task, config: Config) -> dict[str, Any]:
         "test": task.test(),
         "seconds": round(progress.seconds),
         "history": progress.history,
+        "commit": " and ".join(progress.commits) or None,
     }
 
 
@@ -144,6 +146,7 @@ class Progress:
         best: The best figure on the validation data, and `best_step` when it was.
         history: The figures of every evaluation.
         seconds: How long it trained, without evaluations.
+        commits: The versions of the programs that it was made by.
     """
 
     step: int = 0
@@ -151,6 +154,7 @@ class Progress:
     best_step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    commits: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def read(cls, out: pathlib.Path) -> tuple["Progress", list[np.ndarray]]:
@@ -160,6 +164,12 @@ class Progress:
             return cls(), []
         *arrays, progress = _arrays(path)
         return cls(**json.loads(str(progress))), arrays
+
+    def note_commit(self) -> None:
+        """Remembers who goes on with it."""
+        now = commit()
+        if now and now not in self.commits:
+            self.commits.append(now)
 
     def write(self, out: pathlib.Path, state: Sequence[np.ndarray]) -> None:
         """Writes it, with weights and other state, as one file."""
@@ -236,7 +246,10 @@ def _log(out: pathlib.Path, line: dict[str, float]) -> None:
 
 def _check_setting(out: pathlib.Path, name: str, config: Config) -> None:
     path = out / "config.json"
-    setting = json.loads(json.dumps({"experiment": name, **config.setting}))
+    import keras
+
+    backend = keras.backend.backend()
+    setting = json.loads(json.dumps({"experiment": name, "backend": backend, **config.setting}))
     if not path.exists():
         write_json(path, setting)
         return
@@ -257,11 +270,7 @@ def arrays_of(variables: Any) -> list[np.ndarray]:
 
 
 def _save(path: pathlib.Path, *arrays: np.ndarray) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, *arrays)
-        # Before it is renamed: else a machine that stops may leave a name without content.
-        file.flush()
-        os.fsync(file.fileno())
+    _replace(path, lambda file: np.savez(file, *arrays))
 
 
 def _arrays(path: pathlib.Path) -> list[np.ndarray]:
@@ -277,5 +286,12 @@ def assign(variables: Any, arrays: list[np.ndarray]) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a file to a temporary name and renames it."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+    _replace(path, lambda file: file.write(json.dumps(value, indent=1).encode() + b"\n"))
+
+
+def _replace(path: pathlib.Path, write: Callable[[Any], Any]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+        # Before it is renamed: else a machine that stops may leave a name without content.
+        file.flush()
+        os.fsync(file.fileno())

@@ -656,16 +656,25 @@ def test_a_report_has_a_row_for_what_differs_in_the_seed_alone(tmp_path, monkeyp
     assert "old" not in page
     assert text.strip() in page
     first = (tmp_path / "results_ptb_char_small.svg").read_text()
-    assert "bits per character, validation" in first or "<svg" in first
+    assert "<!-- bits per character, validation -->" in first
+    assert "<!-- HyperLSTM, depth 1 -->" in first
+    report.main()
+    assert (tmp_path / "results_ptb_char_small.svg").read_text() == first
+    (tmp_path / "4.json").write_text((tmp_path / "1.json").read_text())
+    with pytest.raises(SystemExit, match="two runs of python -m experiments.ptb_char"):
+        report.grouped(report.read([tmp_path]))
     (tmp_path / "results.md").write_text("No marks.")
     with pytest.raises(SystemExit, match="has no <!-- experiments.report: ptb_char_small"):
         report.main()
 
 
 def test_a_command_is_kept_without_the_directories_of_whoever_ran_it(monkeypatch):
-    line = "x/ptb_char.py --model LSTM --data-dir /home/me --seed 1 --out=/tmp/x --steps 5"
+    line = "x/ptb_char.py --model=LSTM --data-dir /home/me --seed 1 --out=/tmp/x --text /home/a.txt"
     monkeypatch.setattr(sys, "argv", line.split())
     found = about(["pytest"])
-    assert found["command"] == "python -m experiments.ptb_char --model LSTM --seed 1 --steps 5"
+    backend = keras.backend.backend()
+    chosen = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
+    told = f"{chosen}python -m experiments.ptb_char --model LSTM --seed 1 --text a.txt"
+    assert found["command"] == told
     assert found["versions"]["pytest"] == pytest.__version__
     assert keras.__version__ == found["versions"]["keras"]

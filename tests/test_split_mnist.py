@@ -55,15 +55,23 @@ class KilledError(Exception):
     """Stands for the end of a process."""
 
 
-def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    whole = split_mnist.main([*SMALL, "--out", str(tmp_path / "whole")])
+@pytest.mark.parametrize("model", split_mnist.MODELS)
+def test_a_run_that_was_killed_ends_as_one_that_was_not(model, tmp_path, monkeypatch):
+    learner = split_mnist.Ours
+    if model == "hypnettorch":
+        pytest.importorskip("hypnettorch")
+        from experiments.split_mnist_hypnettorch import Peer
+
+        learner = Peer
+    small = [*SMALL, "--model", model]
+    whole = split_mnist.main([*small, "--out", str(tmp_path / "whole")])
     assert whole["parameters"] <= 88_542 < whole["generated"] == 88_802
     first, second = whole["history"]
     assert (first["step"], second["step"], whole["best_step"]) == (3, 6, 6)
     assert whole["test"]["learned"] == np.mean([first["learned"], second["learned"]])
     assert whole["validation"] == {"error": second["val_error"]}
 
-    learn = split_mnist.Ours.learn
+    learn = learner.learn
 
     def dying(self, task, *arrays):
         learn(self, task, *arrays)
@@ -71,17 +79,17 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatch):
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(split_mnist.Ours, "learn", dying)
+        patch.setattr(learner, "learn", dying)
         with pytest.raises(KilledError):
-            split_mnist.main([*SMALL, "--out", str(tmp_path / "killed")])
+            split_mnist.main([*small, "--out", str(tmp_path / "killed")])
     learned = []
 
     def counting(self, task, *arrays):
         learned.append(task)
         learn(self, task, *arrays)
 
-    monkeypatch.setattr(split_mnist.Ours, "learn", counting)
-    again = split_mnist.main([*SMALL, "--out", str(tmp_path / "killed")])
+    monkeypatch.setattr(learner, "learn", counting)
+    again = split_mnist.main([*small, "--out", str(tmp_path / "killed")])
     assert learned == [1]
     assert again["history"][0] == first
     # What a hundred images are told is the same but for those on the edge.
@@ -100,7 +108,7 @@ class Told:
     def __init__(self, told):
         self.classes = told
 
-    def told(self, task, images):
+    def logits(self, task, images):
         return np.eye(2)[self.classes[task][: len(images)]]
 
 
@@ -135,6 +143,7 @@ def test_a_learner_sees_the_images_of_one_task_in_passes(tmp_path, monkeypatch):
     ("more", "message"),
     [
         (["--steps", "18"], "--steps 18 are more than 5 tasks of --evaluate-every 3"),
+        (["--model", "hypnettorch", "--jit-compile"], "has .* --no-jit-compile alone"),
         (["--model", "hypnettorch"], "--model hypnettorch needs .*hypnettorch==0.0.4"),
     ],
 )

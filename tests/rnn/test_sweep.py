@@ -124,12 +124,13 @@ def test_xla_copies_no_array_of_all_steps_in_every_step(case, rng):
     assert len(loops) >= 2
     copied = []
     for line in program.splitlines():
-        if head := re.match(r"(%[\w.\-]+) \(", line):
+        if head := re.match(r"(?:ENTRY )?(%[\w.\-]+) \(", line):
             in_loop = head[1] in loops
-        elif found := re.search(r"= \w+(\[[\d,]*\])\S* copy\(", line):
+        elif found := re.search(r"= \w+\[(\d*)[\d,]*\]\S* copy\(", line):
             copied.append((in_loop, found[1]))
     assert copied
-    assert not [shape for in_loop, shape in copied if in_loop and "37" in shape]
+    # Of the states there is one more.
+    assert not [first for in_loop, first in copied if in_loop and first in ("37", "38")]
 
 
 def test_xla_draws_random_numbers_without_the_seed_of_each_again(rng):
