@@ -8,8 +8,8 @@ Le, "HyperNetworks":
   (figure 4);
 - of these, how often the memory is full while the networks write (figure 5), and how far the
   weights move meanwhile within words and between them;
-- of `handwriting`, lines that a network writes, and how far its weights move at each point
-  (figure 7).
+- of `handwriting`, lines that a network writes, and how far its weights move at each point, within
+  strokes and between them (figure 7).
 
 The figures behind the pictures are in `figures.json`.
 """
@@ -62,7 +62,7 @@ def main() -> None:
     found = kernels(kinds.pop("mnist_static", []), arguments.write)
     for name in ("ptb_char", "enwik8"):
         found |= texts(name, kinds.pop(name, []), arguments)
-    strokes(kinds.pop("handwriting", []), arguments.write)
+    found |= strokes(kinds.pop("handwriting", []), arguments.write)
     path = arguments.write / "figures.json"
     # Those of runs that were drawn before stay.
     earlier = json.loads(path.read_text()) if path.exists() else {}
@@ -121,8 +121,9 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> dict[str, 
     return found
 
 
-def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any]:
     """Draws a line that each network writes, coloured by how far its weights move."""
+    found = {}
     import matplotlib.pyplot as plt
     from matplotlib.collections import LineCollection
 
@@ -138,6 +139,12 @@ def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
             record = record_weights(layer, keras.ops.convert_to_tensor(line[None]))
             changes = keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0]
             colour, label = changes.mean(axis=-1), "move of the recurrent weights"
+            # The first point has no weights before it.
+            in_air = np.r_[False, line[:-1, 2] > 0.5]
+            found[f"handwriting, {config.model}"] = {
+                "moves within strokes": round(float(colour[1:][~in_air[1:]].mean()), 2),
+                "moves between strokes": round(float(colour[in_air].mean()), 2),
+            }
         down = line[:-1, 2] < 0.5
         parts = np.stack([places[:-1], places[1:]], axis=1)[down]
         figure, axes = plt.subplots(figsize=(9, 2.5), layout="constrained")
@@ -150,6 +157,7 @@ def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
         if label:
             figure.colorbar(lines, label=label)
         save(axes, folder / f"handwriting_{config.model}.png")
+    return found
 
 
 def fitted_of(run: pathlib.Path, config: Any) -> Any:

@@ -173,6 +173,10 @@ def test_the_tables_of_results_are_those_of_their_runs():
     figures = json.loads((ROOT / "docs" / "results" / "figures.json").read_text())
     shares = [name for name, found in figures.items() if "|tanh c| > 0.9" in found]
     assert len(shares) >= 4
+    strokes = {name: f.values() for name, f in figures.items() if "moves within strokes" in f}
+    assert len(strokes) == 2
+    for name, (within, between) in strokes.items():
+        assert f"| {name} | {within} | {between} |" in page
     for name in shares:
         share, *moves = figures[name].values()
         assert f"| {name} | {' | '.join(map(str, [share, *(moves or ['', ''])]))} |" in page
