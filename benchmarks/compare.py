@@ -154,12 +154,6 @@ def compare(
 
 def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
     """Returns what a reader needs to know of a run."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     )
@@ -171,8 +165,19 @@ def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
         "threads": threads,
         "pairs": pairs,
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(PACKAGES),
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Returns the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def cpu() -> str:

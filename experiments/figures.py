@@ -102,11 +102,9 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> dict[str, 
         found[f"{name}, {config.model}"] = {f"|tanh c| > {FULL}": f"{full(record):.1%}"}
         if not config.model.endswith("HyperLSTM"):
             continue
-        inside, between = moves(record, "".join(names[n] for n in ids[0]))
-        found[f"{name}, {config.model}"] |= {
-            "moves within words": round(inside, 2),
-            "moves between words": round(between, 2),
-        }
+        found[f"{name}, {config.model}"] |= moves(
+            record, in_words([names[n] for n in ids[0]]), "words"
+        )
         sentence = known(arguments.sentence, names)
         ids = np.array([[names.index(c) for c in sentence]], "int32")
         record = record_weights(layer, one_hot(ids))
@@ -123,10 +121,10 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> dict[str, 
 
 def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any]:
     """Draws a line that each network writes, coloured by how far its weights move."""
-    found = {}
     import matplotlib.pyplot as plt
     from matplotlib.collections import LineCollection
 
+    found = {}
     for run in runs:
         config = fitted_of(run, handwriting.HandwritingConfig)
         model, stream = handwriting.build(config)
@@ -137,14 +135,9 @@ def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any
         colour, label = np.zeros(len(line)), ""
         if config.model.endswith("HyperLSTM"):
             record = record_weights(layer, keras.ops.convert_to_tensor(line[None]))
-            changes = keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0]
-            colour, label = changes.mean(axis=-1), "move of the recurrent weights"
-            # The first point has no weights before it.
-            in_air = np.r_[False, line[:-1, 2] > 0.5]
-            found[f"handwriting, {config.model}"] = {
-                "moves within strokes": round(float(colour[1:][~in_air[1:]].mean()), 2),
-                "moves between strokes": round(float(colour[in_air].mean()), 2),
-            }
+            colour, label = changes_of(record), "move of the recurrent weights"
+            on_paper = np.r_[True, line[:-1, 2] <= 0.5]
+            found[f"handwriting, {config.model}"] = moves(record, on_paper, "strokes")
         down = line[:-1, 2] < 0.5
         parts = np.stack([places[:-1], places[1:]], axis=1)[down]
         figure, axes = plt.subplots(figsize=(9, 2.5), layout="constrained")
@@ -190,13 +183,25 @@ def known(sentence: str, names: Sequence[str]) -> str:
     return "".join(c for c in sentence if c in names)
 
 
-def moves(record: Any, sentence: str) -> tuple[float, float]:
-    """Returns how far the weights move within words, and from one word to the next."""
-    changes = keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0].mean(axis=-1)
-    letters = np.array([c.isalpha() for c in sentence])
-    # The first letter of a word is where a word begins, not within it.
-    within = letters & np.r_[False, letters[:-1]]
-    return float(changes[1:][within[1:]].mean()), float(changes[1:][~within[1:]].mean())
+def in_words(text: Sequence[str]) -> np.ndarray:
+    """Returns which characters are within words: letters, but for the first one of a word."""
+    letters = np.array([c.isalpha() for c in text])
+    return letters & np.r_[False, letters[:-1]]
+
+
+def moves(record: Any, within: np.ndarray, what: str) -> dict[str, float]:
+    """Returns how far the weights move at steps within something, and at all others."""
+    # Before the first step there are no weights to move from.
+    changes, within = changes_of(record)[1:], within[1:]
+    return {
+        f"moves within {what}": round(float(changes[within].mean()), 2),
+        f"moves between {what}": round(float(changes[~within].mean()), 2),
+    }
+
+
+def changes_of(record: Any) -> np.ndarray:
+    """Returns how far the recurrent weights move at each step, on average over the gates."""
+    return keras.ops.convert_to_numpy(record.changes["recurrent_kernel"])[0].mean(axis=-1)
 
 
 def save(axes: Any, path: pathlib.Path) -> None:

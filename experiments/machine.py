@@ -6,17 +6,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
-from benchmarks.compare import cpu
+from benchmarks.compare import cpu, versions
 
 BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
 
 
 def _without_places(arguments: Sequence[str]) -> str:
     """Returns a command line without the directories, which are the reader's own."""
-    words, kept = [part for word in arguments for part in word.split("=", 1)], []
+    words, kept = [], []
+    for word in arguments:
+        words += word.split("=", 1) if word.startswith("--") else [word]
     while words:
         word = words.pop(0)
         if word in ("--data-dir", "--out"):
@@ -40,26 +41,19 @@ def commit() -> str | None:
 
 
 def about(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns command, commit, machine and versions.
+    """Returns command, machine and versions.
 
     Args:
         packages: What else to tell the versions of.
     """
     import keras
 
-    versions = {}
-    for package in ("keras", *BACKENDS[keras.backend.backend()], "numpy", *packages):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     module = pathlib.Path(sys.argv[0]).stem
     backend = keras.backend.backend()
     chosen = f"KERAS_BACKEND={backend} " if backend != "tensorflow" else ""
     return {
         "command": f"{chosen}python -m experiments.{module} {_without_places(sys.argv[1:])}",
-        "commit": commit(),
         "cpu": cpu(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(["keras", *BACKENDS[backend], "numpy", *packages]),
     }

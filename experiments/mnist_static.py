@@ -89,10 +89,7 @@ def build(config: MnistConfig) -> keras.Model:
 
 def task(config: MnistConfig) -> Task:
     """Returns what is trained."""
-    train, test = mnist.load(config.data_dir) if config.digits == "mnist" else mnist.bundled()
-    held = 5000 if config.digits == "mnist" else 200
-    validation = train[0][:held], train[1][:held]
-    images, labels = train[0][held:], train[1][held:]
+    (images, labels), validation, test = mnist.divided(config.digits, config.data_dir)
     model = build(config)
     rate: Any = config.learning_rate
     if config.rate_decay < 1:

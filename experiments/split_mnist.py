@@ -146,13 +146,10 @@ def measured(config: SplitMnistConfig, make: Any) -> dict[str, Any]:
     """Learns all tasks one after the other, or those that are left, and tests them."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    train, test = mnist.load(config.data_dir) if config.digits == "mnist" else mnist.bundled()
-    held = 5000 if config.digits == "mnist" else 200
-    validation, train = [part[:held] for part in train], [part[held:] for part in train]
+    train, validation, test = mnist.divided(config.digits, config.data_dir)
     learner: Learner = make(config)
     assert config.out is not None
     progress, state = Progress.read(config.out)
-    progress.note_commit()
     if state:
         learner.restore(state)
     updates = config.evaluate_every
@@ -176,9 +173,7 @@ def measured(config: SplitMnistConfig, make: Any) -> dict[str, Any]:
             "error": mean_error(learner, test, config.tasks),
             "learned": float(np.mean([line["learned"] for line in progress.history])),
         },
-        "seconds": round(progress.seconds),
-        "history": progress.history,
-        "commit": " and ".join(progress.commits) or None,
+        **progress.told(),
     }
 
 

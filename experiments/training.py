@@ -94,7 +94,6 @@ def _trained(task: Task, config: Config) -> dict[str, Any]:
     # Else its variables come with the first update, and could not be read before.
     task.model.optimizer.build(task.model.trainable_variables)
     progress, state = Progress.read(out)
-    progress.note_commit()
     _fit(task, config, progress, state, out)
     if not progress.best_step:
         raise SystemExit(
@@ -108,9 +107,7 @@ def _trained(task: Task, config: Config) -> dict[str, Any]:
         "best_step": progress.best_step,
         "validation": {task.monitor: progress.best},
         "test": task.test(),
-        "seconds": round(progress.seconds),
-        "history": progress.history,
-        "commit": " and ".join(progress.commits) or None,
+        **progress.told(),
     }
 
 
@@ -159,17 +156,22 @@ class Progress:
     @classmethod
     def read(cls, out: pathlib.Path) -> tuple["Progress", list[np.ndarray]]:
         """Returns that of an earlier process, and the state that was written with it."""
-        path = out / "checkpoint.npz"
-        if not path.exists():
-            return cls(), []
-        *arrays, progress = _arrays(path)
-        return cls(**json.loads(str(progress))), arrays
-
-    def note_commit(self) -> None:
-        """Remembers who goes on with it."""
+        path, found, arrays = out / "checkpoint.npz", cls(), []
+        if path.exists():
+            *arrays, progress = _arrays(path)
+            found = cls(**json.loads(str(progress)))
         now = commit()
-        if now and now not in self.commits:
-            self.commits.append(now)
+        if now and now not in found.commits:
+            found.commits.append(now)
+        return found, arrays
+
+    def told(self) -> dict[str, Any]:
+        """Returns what a result says of it."""
+        return {
+            "seconds": round(self.seconds),
+            "history": self.history,
+            "commit": " and ".join(self.commits) or None,
+        }
 
     def write(self, out: pathlib.Path, state: Sequence[np.ndarray]) -> None:
         """Writes it, with weights and other state, as one file."""
@@ -245,9 +247,9 @@ def _log(out: pathlib.Path, line: dict[str, float]) -> None:
 
 
 def _check_setting(out: pathlib.Path, name: str, config: Config) -> None:
-    path = out / "config.json"
     import keras
 
+    path = out / "config.json"
     backend = keras.backend.backend()
     setting = json.loads(json.dumps({"experiment": name, "backend": backend, **config.setting}))
     if not path.exists():

@@ -49,6 +49,19 @@ def bundled() -> tuple[Part, Part]:
     return (images[:1400], labels[:1400]), (images[1400:], labels[1400:])
 
 
+def divided(digits: str, directory: pathlib.Path | None) -> tuple[Part, Part, Part]:
+    """Returns what to learn from, to choose on and to test with: images and labels of each.
+
+    Args:
+        digits: `"mnist"`, or `"bundled"` for those that come with scikit-learn.
+        directory: Where the files of MNIST are.
+    """
+    train, test = load(directory) if digits == "mnist" else bundled()
+    held = 5000 if digits == "mnist" else 200
+    images, labels = train
+    return (images[held:], labels[held:]), (images[:held], labels[:held]), test
+
+
 def _part(images: np.ndarray, labels: np.ndarray) -> Part:
     images = images.reshape(len(images), 28, 28, 1)
     return (images / 255).astype("float32"), labels.astype("int32")

@@ -182,7 +182,7 @@ class _Loop:
         # Not in the place of the products: what reads and writes an array in one step, XLA copies
         # in every step, whole.
         by_products = [
-            tf.TensorArray(products[0].dtype, steps, element_shape=product.element_shape)
+            tf.TensorArray(product.dtype, steps, element_shape=product.element_shape)
             for product in products
         ]
         _, slopes, by_others, by_inputs, by_products = tf.while_loop(
