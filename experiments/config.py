@@ -78,7 +78,7 @@ def parse(
             options["action"] = argparse.BooleanOptionalAction
         else:
             options["type"] = kind
-            options["metavar"] = kind.__name__.upper() if kind is not pathlib.Path else "DIR"
+            options["metavar"] = kind.__name__.upper() if kind is not pathlib.Path else "PATH"
         choices = list(presets) if field.name == "preset" else field.metadata["choices"]
         if choices:
             options["choices"] = choices

@@ -143,6 +143,7 @@ def task(config: TranslationConfig) -> Task:
     )
     config = fitted(config, lambda config: build(config, *sizes).training)
     networks = build(config, *sizes)
+    networks.training.get_layer("head").bias.assign(log_frequencies(train[1][:, 1:], sizes[1]))
     networks.training.compile(optimizer(config), loss, jit_compile=config.jit_compile)
 
     def batch(step: int) -> tuple[Any, np.ndarray]:
@@ -180,6 +181,16 @@ def task(config: TranslationConfig) -> Task:
         monitor="perplexity",
         about={"units": config.units, "words": sizes},
     )
+
+
+def log_frequencies(targets: np.ndarray, words: int) -> np.ndarray:
+    """Returns the logarithm of how often each word occurs.
+
+    The last layer starts with them. If it has to learn which words are frequent, all weights below
+    move the same way in the first updates, until `combine` is full and hands no gradient down.
+    """
+    counts = np.bincount(targets[targets != PADDING], minlength=words)
+    return np.log((counts + 1) / (counts + 1).sum())
 
 
 def nats(targets: Any, logits: Any) -> Any:
