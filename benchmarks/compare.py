@@ -154,19 +154,27 @@ def compare(
 
 def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
     """Returns what a reader needs to know of a run."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
     return {
         "schema": 1,
         "command": shlex.join(command),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
         "cpu": cpu(),
         "threads": threads,
         "pairs": pairs,
         "python": platform.python_version(),
         "versions": versions(PACKAGES),
     }
+
+
+def commit() -> str | None:
+    """Returns which version of the programs this is, and whether it was changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.strip() or None
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import pathlib
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -27,17 +26,6 @@ def _without_places(arguments: Sequence[str]) -> str:
         else:
             kept.append(word)
     return shlex.join(kept)
-
-
-def commit() -> str | None:
-    """Returns which version of the programs this is, and whether it was changed since."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    return told.stdout.strip() or None
 
 
 def about(packages: Sequence[str] = ()) -> dict[str, Any]:

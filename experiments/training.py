@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.compare import commit
 from experiments.config import Config
-from experiments.machine import about, commit
+from experiments.machine import about
 from keras_hyper.files import replacing
 from keras_hyper.ops import as_array
 
