@@ -205,7 +205,10 @@ def _commands(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _machine(runs: list[dict[str, Any]]) -> str:
-    places = sorted({f"{r['cpu']}, commit {r['commit']}" for r in runs})
+    commits: dict[str, Any] = {}
+    for run in runs:
+        commits.setdefault(run["cpu"], {})[run["commit"]] = None
+    places = [f"{c}, commit{'s' * (len(of) > 1)} {', '.join(of)}" for c, of in commits.items()]
     versions = dict.fromkeys(f"{k} {v}" for r in runs for k, v in r["versions"].items())
     return f"{'; '.join(places)}; {', '.join(versions)}."
 
