@@ -47,13 +47,16 @@ class Task:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any]:
+def run(
+    name: str, config: Config, make: Callable[[Any], Task], packages: Sequence[str] = ()
+) -> dict[str, Any]:
     """Trains, or goes on, and returns the result; a finished run is read from its file.
 
     Args:
         name: Name of the experiment.
         config: What was asked for.
         make: Makes the task. Not called if the run is finished.
+        packages: What else the result tells the versions of.
     """
 
     def measure(config: Config) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def run(name: str, config: Config, make: Callable[[Any], Task]) -> dict[str, Any
         keras.config.set_dtype_policy(config.precision)
         return _trained(make(config), config)
 
-    return once(name, config, measure)
+    return once(name, config, measure, packages)
 
 
 def once(

@@ -7,6 +7,7 @@ translations by beam search, in small letters.
 """
 
 import dataclasses
+import importlib.util
 from typing import Any
 
 import keras
@@ -70,7 +71,10 @@ def main(arguments: Any = None) -> dict[str, Any]:
     """Runs what the command line asks for."""
     prog = "python -m experiments.translation"
     config = parse(TranslationConfig, PRESETS, prog, str(__doc__), arguments)
-    return run("translation", config, task)
+    # It is wanted when all is trained.
+    if importlib.util.find_spec("sacrebleu") is None:
+        raise SystemExit("sacrebleu is not installed: python3 -m pip install sacrebleu")
+    return run("translation", config, task, ["sacrebleu"])
 
 
 @dataclasses.dataclass(frozen=True)

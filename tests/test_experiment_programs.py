@@ -581,6 +581,13 @@ def test_translation_starts_from_how_often_words_occur():
     assert found == pytest.approx(perplexity, rel=0.1)
 
 
+def test_translation_asks_for_sacrebleu_before_it_trains(monkeypatch, tmp_path):
+    monkeypatch.setattr(translation.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install sacrebleu"):
+        translation.main(["--preset", "smoke", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
 def test_words_become_numbers_and_words_again():
     words = parallel.Vocabulary.of(["A man, a dog.", "a cat"], least=1)
     rows = words.encoded(["A man, unheard of", "a dog a dog a dog"], length=7)
