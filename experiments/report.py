@@ -227,7 +227,7 @@ def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4 + 0.2 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     for n, (label, results) in enumerate(rows.items()):
@@ -235,10 +235,12 @@ def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
             monitor = next(iter(result["validation"]))
             steps = [line["step"] for line in result["history"]]
             values = [line[f"val_{monitor}"] for line in result["history"]]
-            axes.plot(steps, values, color=f"C{n}", alpha=0.8, label=label if not k else None)
+            # There are ten colours.
+            style = {"color": f"C{n % 10}", "linestyle": "-" if n < 10 else "--", "alpha": 0.8}
+            axes.plot(steps, values, label=label if not k else None, **style)
     axes.set_xlabel("updates")
     axes.set_ylabel(UNITS[monitor].replace("test", "validation"))
-    axes.legend()
+    figure.legend(loc="outside lower center", fontsize="small")
     axes.grid(alpha=0.3)
     # No time of drawing, and no random names: the same results, the same file.
     with rc_context({"svg.hashsalt": path.stem}), replacing(path) as temporary:
