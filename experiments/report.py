@@ -20,7 +20,7 @@ from keras_hyper.files import replacing
 MARKS = ("<!-- experiments.report: {name} -->", "<!-- end of {name} -->")
 UNITS = {
     "error": "test error, %",
-    "learned": "when each was learned, %",
+    "learned": "error right after its own task, %",
     "bits": "bits per character, test",
     "nats": "nats of a line, validation",
     "perplexity": "perplexity of a word, test",
@@ -207,10 +207,10 @@ def _commands(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _machine(runs: list[dict[str, Any]]) -> str:
-    commits: dict[str, Any] = {}
-    for run in runs:
-        commits.setdefault(run["cpu"], {})[run["commit"]] = None
-    places = [f"{c}, commit{'s' * (len(of) > 1)} {', '.join(of)}" for c, of in commits.items()]
+    places = []
+    for cpu in dict.fromkeys(r["cpu"] for r in runs):
+        told = [r["commit"] or "unknown" for r in runs if r["cpu"] == cpu]
+        places.append(f"{cpu}, commit {', '.join(dict.fromkeys(told))}")
     versions = dict.fromkeys(f"{k} {v}" for r in runs for k, v in r["versions"].items())
     return f"{'; '.join(places)}; {', '.join(versions)}."
 
@@ -235,7 +235,7 @@ def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
             monitor = next(iter(result["validation"]))
             steps = [line["step"] for line in result["history"]]
             values = [line[f"val_{monitor}"] for line in result["history"]]
-            # There are ten colours.
+            # Ten colours, and the same ones dashed.
             style = {"color": f"C{n % 10}", "linestyle": "-" if n < 10 else "--", "alpha": 0.8}
             axes.plot(steps, values, label=label if not k else None, **style)
     axes.set_xlabel("updates")

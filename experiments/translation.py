@@ -7,7 +7,6 @@ translations by beam search, in small letters.
 """
 
 import dataclasses
-import importlib.util
 from typing import Any
 
 import keras
@@ -71,10 +70,7 @@ def main(arguments: Any = None) -> dict[str, Any]:
     """Runs what the command line asks for."""
     prog = "python -m experiments.translation"
     config = parse(TranslationConfig, PRESETS, prog, str(__doc__), arguments)
-    # It is wanted when all is trained.
-    if importlib.util.find_spec("sacrebleu") is None:
-        raise SystemExit("sacrebleu is not installed: python3 -m pip install sacrebleu")
-    return run("translation", config, task, ["sacrebleu"])
+    return run("translation", config, _checked_task, ["sacrebleu"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +127,15 @@ def build(config: TranslationConfig, source: int, target: int) -> Networks:
     ]
     logits, after = decode(before, given[0], ops.cast(given[1], "bool"), given[2:])
     return Networks(training, encoder, keras.Model([before, *given], [logits, *after]))
+
+
+def _checked_task(config: TranslationConfig) -> Task:
+    try:
+        import sacrebleu  # noqa: F401
+    except ImportError:
+        # Only the test needs it, after all the training.
+        raise SystemExit("sacrebleu is missing: python3 -m pip install sacrebleu") from None
+    return task(config)
 
 
 def task(config: TranslationConfig) -> Task:
