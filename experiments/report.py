@@ -127,11 +127,13 @@ def grouped(results: list[dict[str, Any]]) -> dict[str, dict[str, list[dict[str,
 def _place(result: dict[str, Any]) -> tuple[Any, ...]:
     setting = result["setting"]
     rest = [setting[n] for n in sorted(setting) if n not in ("model", "preset")]
+    # Numbers by their size; what is of different kinds cannot be compared.
+    rest = [(type(value).__name__, value) for value in rest]
     return (
         list(TITLES).index(result["experiment"]),
         setting["preset"],
         MODELS.index(setting["model"]),
-        json.dumps(rest),
+        rest,
     )
 
 
