@@ -3,7 +3,8 @@
 Reads the `result.json` of runs (files, or folders with such files below them), and prints tables in
 Markdown: a row for all runs that differ in nothing but the seed. With `--write` the table of each
 experiment and preset goes into `results.md` of that folder, between its two marks there, and the
-learning curves beside it.
+learning curves beside it. Where a network ran at several learning rates, the best one on the
+validation data is set in bold, and the curves are of that one.
 """
 
 import argparse
@@ -162,6 +163,7 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     papers = [_paper(results[0]) for results in rows.values()]
     if any(papers):
         head.append("the paper")
+    best_rates = at_best_rates(rows)
     lines = [
         f"## {TITLES[runs[0]['experiment']]}, preset `{setting['preset']}`",
         "",
@@ -174,10 +176,12 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
     ]
+    several = len(best_rates) < len(rows)
     for (label, results), paper in zip(rows.items(), papers, strict=True):
         one = results[0]
         monitor = next(iter(one["validation"]))
-        cells = [label, f"{one['parameters']:,}", len(results)]
+        shown = f"**{label}**" if several and label in best_rates else label
+        cells = [shown, f"{one['parameters']:,}", len(results)]
         for figure in figures:
             values = [r["test"][figure] for r in results if figure in r["test"]]
             cells.append(_spread(values, DIGITS[figure]) if values else "")
@@ -189,8 +193,26 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
             *([paper] if any(papers) else []),
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    if several:
+        lines += [
+            "",
+            "Bold: the learning rate that is best on the validation data; the curves are of it.",
+        ]
     lines += ["", f"![Learning curves](results_{name}.svg)", ""]
     return "\n".join(lines)
+
+
+def at_best_rates(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Returns, of the rows that differ in the learning rate alone, those best in validation."""
+    best: dict[str, tuple[float, str]] = {}
+    for label, results in rows.items():
+        rest = {
+            k: v for k, v in results[0]["setting"].items() if k not in ("learning_rate", "seed")
+        }
+        figure = statistics.mean(next(iter(r["validation"].values())) for r in results)
+        key = json.dumps(rest, sort_keys=True)
+        best[key] = min(best.get(key, (figure, label)), (figure, label))
+    return {label: rows[label] for _, label in best.values()}
 
 
 def _paper(result: dict[str, Any]) -> str:
@@ -224,11 +246,12 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
-    """Draws the validation figure of every run of a group, over its updates."""
+    """Draws the validation figure of a group's runs at the best rates, over their updates."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    rows = at_best_rates(rows)
     figure = Figure(figsize=(7, 4 + 0.2 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
