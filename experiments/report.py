@@ -163,7 +163,7 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     papers = [_paper(results[0]) for results in rows.values()]
     if any(papers):
         head.append("the paper")
-    best_rates = at_best_rates(rows)
+    bold = {group[0] for group in by_rates(rows) if len(group) > 1}
     lines = [
         f"## {TITLES[runs[0]['experiment']]}, preset `{setting['preset']}`",
         "",
@@ -176,11 +176,10 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
     ]
-    several = len(best_rates) < len(rows)
     for (label, results), paper in zip(rows.items(), papers, strict=True):
         one = results[0]
         monitor = next(iter(one["validation"]))
-        shown = f"**{label}**" if several and label in best_rates else label
+        shown = f"**{label}**" if label in bold else label
         cells = [shown, f"{one['parameters']:,}", len(results)]
         for figure in figures:
             values = [r["test"][figure] for r in results if figure in r["test"]]
@@ -193,7 +192,7 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
             *([paper] if any(papers) else []),
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    if several:
+    if bold:
         lines += [
             "",
             "Bold: the learning rate that is best on the validation data; the curves are of it.",
@@ -202,17 +201,15 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def at_best_rates(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Returns, of the rows that differ in the learning rate alone, those best in validation."""
-    best: dict[str, tuple[float, str]] = {}
+def by_rates(rows: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
+    """Returns rows that differ in the learning rate alone together, best in validation first."""
+    together: dict[str, list[tuple[float, str]]] = {}
     for label, results in rows.items():
-        rest = {
-            k: v for k, v in results[0]["setting"].items() if k not in ("learning_rate", "seed")
-        }
+        setting = results[0]["setting"]
+        rest = {k: v for k, v in setting.items() if k not in ("learning_rate", "seed")}
         figure = statistics.mean(next(iter(r["validation"].values())) for r in results)
-        key = json.dumps(rest, sort_keys=True)
-        best[key] = min(best.get(key, (figure, label)), (figure, label))
-    return {label: rows[label] for _, label in best.values()}
+        together.setdefault(json.dumps(rest, sort_keys=True), []).append((figure, label))
+    return [[label for _, label in sorted(group)] for group in together.values()]
 
 
 def _paper(result: dict[str, Any]) -> str:
@@ -251,7 +248,7 @@ def curves(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    rows = at_best_rates(rows)
+    rows = {group[0]: rows[group[0]] for group in by_rates(rows)}
     figure = Figure(figsize=(7, 4 + 0.2 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
