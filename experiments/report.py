@@ -195,21 +195,27 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     if bold:
         lines += [
             "",
-            "Bold: the learning rate that is best on the validation data; the curves are of it.",
+            "Bold: of several learning rates the best one on the validation data, among those",
         ]
+        lines += ["with the most seeds. The curves of the others are left out."]
     lines += ["", f"![Learning curves](results_{name}.svg)", ""]
     return "\n".join(lines)
 
 
 def by_rates(rows: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
-    """Returns rows that differ in the learning rate alone together, best in validation first."""
-    together: dict[str, list[tuple[float, str]]] = {}
+    """Returns the labels of rows in groups that differ in the learning rate alone.
+
+    In a group those with the most seeds come first, and of these the one with the lowest mean in
+    validation: all that is measured there is better when it is smaller.
+    """
+    groups: dict[str, list[tuple[int, float, str]]] = {}
     for label, results in rows.items():
         setting = results[0]["setting"]
         rest = {k: v for k, v in setting.items() if k not in ("learning_rate", "seed")}
-        figure = statistics.mean(next(iter(r["validation"].values())) for r in results)
-        together.setdefault(json.dumps(rest, sort_keys=True), []).append((figure, label))
-    return [[label for _, label in sorted(group)] for group in together.values()]
+        mean = statistics.mean(next(iter(r["validation"].values())) for r in results)
+        place = (-len(results), mean, label)
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(place)
+    return [[label for *_, label in sorted(group)] for group in groups.values()]
 
 
 def _paper(result: dict[str, Any]) -> str:

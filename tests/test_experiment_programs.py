@@ -691,23 +691,31 @@ def test_a_report_has_a_row_for_what_differs_in_the_seed_alone(tmp_path, monkeyp
 
 def test_of_several_learning_rates_the_best_is_set_in_bold_and_drawn(tmp_path):
     results = [
+        # Best with its first seed, not on average.
         result("LSTM", 0, 2.0, learning_rate=0.01),
-        result("LSTM", 1, 2.1, learning_rate=0.01),
+        result("LSTM", 1, 2.6, learning_rate=0.01),
         result("LSTM", 0, 2.2, learning_rate=0.003),
+        result("LSTM", 1, 2.2, learning_rate=0.003),
+        # Best on the test data, not on the validation data.
+        result("LSTM", 0, 1.5, learning_rate=0.03) | {"validation": {"bits": 2.4}},
+        result("LSTM", 1, 1.5, learning_rate=0.03) | {"validation": {"bits": 2.4}},
+        # Best with its only seed.
+        result("LSTM", 0, 1.0, learning_rate=0.02),
         result("HyperLSTM", 0, 1.9, learning_rate=0.003),
     ]
     (rows,) = report.grouped(results).values()
     text = report.table("ptb_char_small", rows)
     bold = [line.split(" | ")[0] for line in text.splitlines() if "**" in line]
-    assert bold == ["| **LSTM, learning rate 0.01**"]
-    assert "| LSTM, learning rate 0.003 |" in text
+    assert bold == ["| **LSTM, learning rate 0.003**"]
+    assert "| LSTM, learning rate 0.01 |" in text
     assert "Bold" in text
-    assert "Bold" not in report.table("", {"LSTM, learning rate 0.01": results[:2]})
+    (alone,) = report.grouped(results[:2]).values()
+    assert "Bold" not in report.table("ptb_char_small", alone)
     report.curves(rows, tmp_path / "curves.svg")
     drawn = (tmp_path / "curves.svg").read_text()
-    assert "<!-- LSTM, learning rate 0.01 -->" in drawn
+    assert "<!-- LSTM, learning rate 0.003 -->" in drawn
     assert "<!-- HyperLSTM, learning rate 0.003 -->" in drawn
-    assert "<!-- LSTM, learning rate 0.003 -->" not in drawn
+    assert "<!-- LSTM, learning rate 0.01 -->" not in drawn
 
 
 def test_a_command_is_kept_without_the_directories_of_whoever_ran_it(monkeypatch):
