@@ -19,6 +19,9 @@ from experiments import recurrent, split_mnist
 from keras_hyper.files import replacing
 
 MARKS = ("<!-- experiments.report: {name} -->", "<!-- end of {name} -->")
+CHOSEN = """\
+Bold: of several learning rates the best on the validation data, among those with the most seeds.
+The curves of the others are left out."""
 UNITS = {
     "error": "test error, %",
     "learned": "error right after its own task, %",
@@ -193,11 +196,7 @@ def table(name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     if bold:
-        lines += [
-            "",
-            "Bold: of several learning rates the best one on the validation data, among those",
-        ]
-        lines += ["with the most seeds. The curves of the others are left out."]
+        lines += ["", CHOSEN]
     lines += ["", f"![Learning curves](results_{name}.svg)", ""]
     return "\n".join(lines)
 
