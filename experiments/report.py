@@ -3,8 +3,8 @@
 Reads the `result.json` of runs (files, or folders with such files below them), and prints tables in
 Markdown: a row for all runs that differ in nothing but the seed. With `--write` the table of each
 experiment and preset goes into `results.md` of that folder, between its two marks there, and the
-learning curves beside it. Where a network ran at several learning rates, the best one on the
-validation data is set in bold, and the curves are of that one.
+learning curves beside it. Of several learning rates of a network the best on the validation data,
+among those with the most seeds, is set in bold, and the curves are of that one.
 """
 
 import argparse
