@@ -53,7 +53,7 @@ SMALL = {
     "units": 128,
     "hyper_units": 32,
     "length": 200,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-2,
     "validation_lines": 300,
 }
 PRESETS: dict[str, dict[str, Any]] = {

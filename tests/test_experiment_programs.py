@@ -424,18 +424,18 @@ def test_a_pickle_that_would_run_a_program_is_refused(tmp_path):
 
 LINE = """<?xml version="1.0"?><WhiteboardCaptureSession><StrokeSet>
 <Stroke><Point x="10" y="20"/><Point x="13" y="24"/></Stroke>
-<Stroke><Point x="20" y="24"/></Stroke></StrokeSet></WhiteboardCaptureSession>"""
+<Stroke><Point x="{x}" y="24"/></Stroke></StrokeSet></WhiteboardCaptureSession>"""
 
 
 def test_handwriting_from_files_of_both_kinds(tmp_path):
     for name in ("a01-000u-01", "a02-000u-01", "z01-000z-01"):
-        (tmp_path / f"{name}.xml").write_text(LINE)
+        (tmp_path / f"{name}.xml").write_text(LINE.format(x=20))
     train, validation, split = strokes.load(tmp_path)
     assert split == "every tenth form"
     assert len(train) == len(validation) == 1
-    # How the pen came to the first point is not known.
-    scale = np.std([[0, 0], [3, 4], [7, 0]])
-    wanted = np.array([[0, 0, 0], [3, 4, 1], [7, 0, 1]]) / [scale, scale, 1]
+    # How the pen came to the first point is not known. Each coordinate has its own deviation.
+    scale = [np.std([0, 3, 7]), np.std([0, 4, 0]), 1]
+    wanted = np.array([[0, 0, 0], [3, 4, 1], [7, 0, 1]]) / scale
     np.testing.assert_allclose(train[0], wanted, rtol=1e-6)
 
     (tmp_path / "npz").mkdir()
@@ -445,10 +445,26 @@ def test_handwriting_from_files_of_both_kinds(tmp_path):
     again, _, _ = strokes.load(tmp_path / "npz")
     np.testing.assert_allclose(again[0], train[0], rtol=1e-6)
 
-    (tmp_path / "trainset.txt").write_text("a02-000u\n")
-    (tmp_path / "testset_v.txt").write_text("a01-000u\n")
-    *_, split = strokes.load(tmp_path)
+
+def test_the_split_of_graves_learns_from_three_lists_and_chooses_on_one(tmp_path):
+    lists = ("trainset.txt", "testset_t.txt", "testset_f.txt", "testset_v.txt")
+    for n in range(5):
+        (tmp_path / f"a0{n}-000u-01.xml").write_text(LINE.format(x=20 + n))
+    for n, name in enumerate(lists[:3]):
+        (tmp_path / name).write_text(f"a0{n}-000u\n")
+    with pytest.raises(SystemExit, match="testset_v.txt of .* missing"):
+        strokes.load(tmp_path)
+    (tmp_path / lists[3]).write_text("a03-000u\n")
+    # The fourth form is the one that is chosen on, the fifth in no list.
+    train, validation, split = strokes.load(tmp_path)
     assert split == "Graves (2013)"
+    last = [line[-1, 0] / train[0][-1, 0] for line in (*train, *validation)]
+    np.testing.assert_allclose(last, [1, 8 / 7, 9 / 7, 10 / 7], rtol=1e-6)
+    assert len(validation) == 1
+
+    (tmp_path / lists[3]).write_text("b01-000u\n")
+    with pytest.raises(SystemExit, match="3 lines to learn from and 0 to choose on"):
+        strokes.load(tmp_path)
 
 
 def test_the_density_of_pen_movements_is_that_of_its_mixture(rng):

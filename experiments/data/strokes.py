@@ -12,9 +12,12 @@ WHAT = (
     "(https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database; for research, after "
     "registering). Unpack it into a directory, or put an .npz there with the arrays dx, dy, eos "
     "(all lines one after the other), off (where each begins, and the end) and ids, and name the "
-    "directory with --data-dir. With trainset.txt and testset_v.txt of the same source beside "
-    "them, the split is that of Graves (2013)."
+    "directory with --data-dir. With trainset.txt, testset_v.txt, testset_t.txt and testset_f.txt "
+    "of the same source beside them, the split is that of Graves (2013)."
 )
+# "Generating sequences with recurrent neural networks", section 4: the smaller set for validation
+# is the one to choose on, and the rest is learned from.
+LISTS = ("testset_v.txt", "trainset.txt", "testset_t.txt", "testset_f.txt")
 # Lines that are no handwriting.
 BROKEN = re.compile(r"z01-000z-|a08-551z-0[89]")
 FARTHEST = 500  # Beyond it the pen was elsewhere.
@@ -25,27 +28,33 @@ Lines = list[np.ndarray]
 def load(directory: pathlib.Path | None) -> tuple[Lines, Lines, str]:
     """Returns lines to learn from and to validate on, and which split that is.
 
-    A line has a row `(dx, dy, end)` for each point: how the pen moved to it, in units of the
-    standard deviation of all movements, and whether it was lifted there.
+    A line has a row `(dx, dy, end)` for each point: how the pen moved to it, each coordinate in
+    units of its standard deviation over the training set, and whether it was lifted there.
     """
     if directory is None:
         raise SystemExit(WHAT)
     lines = {name: line for name, line in _read(directory) if not BROKEN.match(name)}
     if not lines:
         raise SystemExit(f"There are no lines in {directory}. {WHAT}")
-    forms = sorted({name.rpartition("-")[0] for name in lines})
-    lists = [next(iter(directory.rglob(n)), None) for n in ("trainset.txt", "testset_v.txt")]
-    if lists[0] is not None and lists[1] is not None:
-        first, second = (set(path.read_text().split()) for path in lists if path is not None)
-        split = "Graves (2013)"
+    forms = {name: name.rpartition("-")[0] for name in lines}
+    lists = [next(iter(directory.rglob(name)), None) for name in LISTS]
+    if all(lists):
+        second, *rest = (set(path.read_text().split()) for path in lists if path is not None)
+        first, split = set().union(*rest), "Graves (2013)"
+    elif any(lists):
+        missing = [name for name, path in zip(LISTS, lists, strict=True) if path is None]
+        raise SystemExit(f"{' and '.join(missing)} of {', '.join(LISTS)} missing in {directory}.")
     else:
-        # Every tenth form: lines of one form are of one writer.
-        second = set(forms[::10])
-        first, split = set(forms) - second, "every tenth form"
-    parts = [
-        [x for n, x in lines.items() if n.rpartition("-")[0] in part] for part in (first, second)
-    ]
-    scale = np.std(np.concatenate(parts[0])[:, :2])
+        # Lines of one form are of one writer. Who wrote which form, the lines do not say.
+        second = set(sorted(set(forms.values()))[::10])
+        first, split = set(forms.values()) - second, "every tenth form"
+    parts = [[x for n, x in lines.items() if forms[n] in part] for part in (first, second)]
+    if not all(parts):
+        raise SystemExit(
+            f"{directory}, divided by {split}: {len(parts[0])} lines to learn from and "
+            f"{len(parts[1])} to choose on. {WHAT}"
+        )
+    scale = np.std(np.concatenate(parts[0])[:, :2], axis=0)
     return _scaled(parts[0], scale), _scaled(parts[1], scale), split
 
 
@@ -60,7 +69,7 @@ def generated(count: int = 60) -> tuple[Lines, Lines, str]:
     return lines[10:], lines[:10], "made"
 
 
-def _scaled(lines: Lines, scale: float) -> Lines:
+def _scaled(lines: Lines, scale: np.ndarray) -> Lines:
     return [np.column_stack([x[:, :2] / scale, x[:, 2]]).astype("float32") for x in lines]
 
 
