@@ -77,7 +77,7 @@ def kernels(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any
     for run in runs:
         config = config_of(run, mnist_static.MnistConfig)
         model = mnist_static.build(config)
-        restore_best(run, model)
+        restore_best(run, model, result_of(run)["best_step"])
         layer = model.get_layer("second")
         weight = layer.kernel if config.model == "ordinary" else layer.generate()["kernel"]
         axes = visualize.kernels(weight, most=256)
@@ -94,7 +94,7 @@ def texts(name: str, runs: Sequence[pathlib.Path], arguments: Any) -> dict[str, 
     for run in runs:
         config, names = fitted_of(run, characters.CharacterConfig), result_of(run)["names"]
         model, stream = characters.build(config, len(names))
-        restore_best(run, model)
+        restore_best(run, model, result_of(run)["best_step"])
         one_hot = model.get_layer("one_hot")
         layer = next(x for x in model.layers if hasattr(x, "cell"))
         ids = written(stream, arguments.written, config.seed)
@@ -128,7 +128,7 @@ def strokes(runs: Sequence[pathlib.Path], folder: pathlib.Path) -> dict[str, Any
     for run in runs:
         config = fitted_of(run, handwriting.HandwritingConfig)
         model, stream = handwriting.build(config)
-        restore_best(run, model)
+        restore_best(run, model, result_of(run)["best_step"])
         line = handwriting.samples(stream, 1, 500, config.seed)[0]
         places = np.cumsum(line[:, :2], axis=0) * [1, -1]
         layer = next(x for x in model.layers if hasattr(x, "cell"))

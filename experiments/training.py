@@ -104,7 +104,7 @@ def _trained(task: Task, config: Config) -> dict[str, Any]:
             f"{task.monitor} was never a number in {out}: the training diverged. Try a smaller "
             "--learning-rate."
         )
-    restore_best(out, task.model)
+    restore_best(out, task.model, progress.best_step)
     return {
         **task.about,
         "parameters": trained(task.model),
@@ -133,9 +133,9 @@ def config_of(out: pathlib.Path, config: type[C]) -> C:
     return config(**{**result_of(out)["setting"], "out": out})
 
 
-def restore_best(out: pathlib.Path, model: Any) -> None:
-    """Puts the best weights of a run into a model of the same layers."""
-    assign(model.variables, _arrays(out / "best.npz"))
+def restore_best(out: pathlib.Path, model: Any, step: int) -> None:
+    """Puts the best weights of a run, after the given step, into a model of the same layers."""
+    assign(model.variables, _arrays(_best(out, step)))
 
 
 @dataclasses.dataclass
@@ -218,9 +218,13 @@ def _fit(
             if found[f"val_{task.monitor}"] < progress.best:
                 progress.best = found[f"val_{task.monitor}"]
                 progress.best_step = progress.step
-                # Before the checkpoint: a process that is killed in between writes it again.
-                _save(out / "best.npz", *arrays_of(task.model.variables))
+                _save(_best(out, progress.step), *arrays_of(task.model.variables))
             progress.write(out, arrays_of(_state(task.model)))
+            # Not before: a process that is killed in between goes on from the checkpoint before,
+            # whose best weights must then still be there.
+            for path in out.glob(_best(out, "*").name):
+                if path != _best(out, progress.best_step):
+                    path.unlink()
             left = progress.seconds / progress.step * (config.steps - progress.step)
             figure = f"{task.monitor} {found[f'val_{task.monitor}']:.4f}, best {progress.best:.4f}"
             print(f" {progress.step} of {config.steps} steps, {figure}, {left:.0f} s left")
@@ -264,6 +268,10 @@ def _check_setting(out: pathlib.Path, name: str, config: Config) -> None:
     if names:
         shown = ", ".join(f"{k} {earlier.get(k)} there, {setting.get(k)} here" for k in names)
         raise SystemExit(f"{out} is of another setting: {shown}. Name another with --out.")
+
+
+def _best(out: pathlib.Path, step: int | str) -> pathlib.Path:
+    return out / f"best-{step}.npz"
 
 
 def _state(model: Any) -> list[Any]:
