@@ -40,6 +40,11 @@ class Config:
                 f"--steps {self.steps} must be a multiple of --evaluate-every {self.evaluate_every}"
             )
 
+    @classmethod
+    def chosen(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a command line gives, with what follows from it."""
+        return given
+
     @property
     def setting(self) -> dict[str, Any]:
         """What decides the result: all but where things are."""
@@ -85,6 +90,7 @@ def parse(
             del options["metavar"]
         parser.add_argument(f"--{_dashed(field.name)}", **options)
     given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
+    given = config.chosen(given)
     preset = given.get("preset", "small")
     return config(**{"preset": preset, **presets[preset], **given})
 

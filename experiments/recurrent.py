@@ -31,6 +31,13 @@ class RecurrentConfig(Config):
     hyper_recurrent_dropout: float = option(0.0, "of those of the hyper cell")
     clip: float = option(1.0, "norm of all gradients together, 0 to leave them")
 
+    @classmethod
+    def chosen(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a command line gives: `--units` in place of a preset's parameters."""
+        if given.get("units") and given.get("parameters"):
+            raise SystemExit("--units and --parameters both say how wide the layers are: give one.")
+        return {"parameters": 0, **given} if given.get("units") else given
+
 
 R = TypeVar("R", bound=RecurrentConfig)
 

@@ -21,6 +21,11 @@ class TextConfig(CharacterConfig):
 
     text: pathlib.Path | None = option(None, "a text in UTF-8; else Python's own manual")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data_dir is not None:
+            raise SystemExit(f"--data-dir {self.data_dir} is not read here: name a file by --text.")
+
     @property
     def setting(self) -> dict[str, Any]:
         """What decides the result: of the text, its name."""

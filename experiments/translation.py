@@ -34,6 +34,11 @@ class TranslationConfig(RecurrentConfig):
     dropout: float = option(0.3, "of embeddings of words, and before the last layer")
     beam: int = option(4, "translations that are kept in the search")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth != 1:
+            raise SystemExit(f"--depth must be 1, encoder and decoder are one layer: {self.depth}")
+
 
 # Ten passes over Multi30k.
 SMALL = {

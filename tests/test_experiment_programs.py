@@ -29,13 +29,13 @@ from experiments import (  # noqa: E402
     training,
     translation,
 )
+from experiments import text as any_text  # noqa: E402
 from experiments.config import Config, option, parse  # noqa: E402
 from experiments.data import characters as texts  # noqa: E402
 from experiments.data import cifar10, parallel, source, strokes  # noqa: E402
 from experiments.machine import about  # noqa: E402
 from experiments.pipeline import batches, shuffled_rows  # noqa: E402
 from experiments.recurrent import fitted  # noqa: E402
-from experiments.text import main as run_text  # noqa: E402
 
 JAX = keras.backend.backend() == "jax"
 
@@ -180,6 +180,52 @@ def test_options_come_before_presets_and_those_before_defaults():
 def test_settings_that_cannot_be_are_refused(line, message):
     with pytest.raises(SystemExit, match=message):
         parse(Example, PRESETS, "x", "y", line.split())
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "message"),
+    [
+        (translation, "--depth 2", "--depth must be 1, .*: 2"),
+        (any_text, "--data-dir here", "--data-dir here is not read here: name a file by --text"),
+        (ptb_char, "--units 5 --parameters 9000", "--units and --parameters both say"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(program, line, message):
+    with pytest.raises(SystemExit, match=message):
+        program.main(line.split())
+
+
+def test_units_on_the_command_line_take_the_place_of_a_presets_parameters():
+    line = ["--preset", "equal_parameters", "--units", "7"]
+    config = parse(characters.CharacterConfig, ptb_char.PRESETS, "x", "y", line)
+    assert (config.units, config.parameters) == (7, 0)
+
+
+# What appendix A.3 says of how the networks were trained.
+@pytest.mark.parametrize(
+    ("program", "preset", "wanted"),
+    [
+        (ptb_char, "paper", {"dropout": 0.1, "recurrent_dropout": 0.1, "length": 100}),
+        (ptb_char, "large_embedding", {"dropout": 0.15, "recurrent_dropout": 0.15, "length": 100}),
+        (ptb_char, "two_layers", {"dropout": 0.2, "recurrent_dropout": 0.2, "length": 100}),
+        (enwik8, "paper", {"dropout": 0.0, "recurrent_dropout": 0.1, "length": 250}),
+        (enwik8, "large", {"recurrent_dropout": 0.15, "hyper_recurrent_dropout": 0.15}),
+        (
+            handwriting,
+            "paper",
+            {"output_dropout": 0.05, "recurrent_dropout": 0.05, "scaling": 0.1, "shortest": 300},
+        ),
+    ],
+)
+def test_presets_train_as_the_paper_does(program, preset, wanted):
+    kind = characters.CharacterConfig
+    common = {"batch_size": 128, "learning_rate": 0.001, "clip": 1.0}
+    if program is handwriting:
+        kind = handwriting.HandwritingConfig
+        common = {"batch_size": 32, "learning_rate": 1e-4, "clip": 5.0, "length": 0}
+    config = parse(kind, program.PRESETS, "x", "y", ["--preset", preset])
+    found = dataclasses.asdict(config)
+    assert {**common, **wanted}.items() <= found.items()
 
 
 def test_every_option_is_explained(capsys):
@@ -406,6 +452,17 @@ def test_penn_treebank_has_its_symbols_and_line_ends(tmp_path):
     assert "".join(text.names[n] for n in text.test) == "c_a\n"
 
 
+def test_enwik8_is_the_file_of_that_name_and_no_archive_or_folder(tmp_path):
+    (tmp_path / "enwik8").mkdir()
+    (tmp_path / "enwik8.zip").write_bytes(b"no text")
+    with pytest.raises(SystemExit, match="no enwik8 in"):
+        texts.enwik8(tmp_path)
+    (tmp_path / "enwik8" / "enwik8").write_bytes(bytes(range(40)))
+    with pytest.warns(UserWarning, match="is not the published file"):
+        text = texts.enwik8(tmp_path)
+    assert (text.symbols, len(text.train)) == (40, 36)
+
+
 def test_a_text_is_divided_in_order():
     text = texts.divided(np.frombuffer(bytes(range(200)), "u1"))
     assert [len(p) for p in (text.train, text.validation, text.test)] == [180, 10, 10]
@@ -417,7 +474,7 @@ def test_a_text_is_divided_in_order():
     ("load", "message"),
     [
         (lambda path: texts.penn_treebank(path), "no ptb.char.train.txt, ptb.char.valid.txt"),
-        (lambda path: texts.enwik8(path), r"no enwik8\* in .*mattmahoney"),
+        (lambda path: texts.enwik8(path), r"no enwik8 in .*mattmahoney"),
         (lambda path: cifar10.load(path), "no data_batch_1, .*cs.toronto.edu"),
         (lambda path: parallel.load(path, "de", "en"), "no train.de in .*multi30k"),
         (lambda path: strokes.load(path), "no lines in .* IAM"),
@@ -533,6 +590,25 @@ def test_the_density_of_pen_movements_is_that_of_its_mixture(rng):
         assert found[row, column] == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
+def test_the_figure_of_handwriting_is_the_sum_of_a_lines_points(tmp_path):
+    config = parse(
+        handwriting.HandwritingConfig, handwriting.PRESETS, "x", "y", ["--preset", "smoke"]
+    )
+    task = handwriting.task(dataclasses.replace(config, jit_compile=False))
+    _, lines, _ = strokes.generated()
+    totals, means = [], []
+    for line in lines:
+        # One by one, without anything to fill them up.
+        targets = np.column_stack([line[1:], np.ones(len(line) - 1)])[None].astype("float32")
+        outputs = keras.ops.convert_to_tensor(task.model.predict_on_batch(line[None, :-1]))
+        each = to_numpy(handwriting.nats(targets, outputs))
+        totals.append(each.sum(dtype="float64"))
+        means.append(each.mean(dtype="float64"))
+        found = to_numpy(handwriting.loss(targets, outputs))
+        np.testing.assert_allclose(found, [means[-1]], rtol=1e-4)
+    assert task.validate()["nats"] == pytest.approx(np.mean(totals), rel=1e-4)
+
+
 def test_points_are_drawn_from_the_same_mixture():
     outputs = np.zeros(121)
     outputs[0] = 30.0  # All weight on the first normal distribution,
@@ -593,12 +669,12 @@ def test_a_text_of_ones_own_has_its_name_in_the_result(tmp_path):
     command = ["--text", str(path), "--preset", "smoke", "--out", str(tmp_path / "run")]
     command += ["--model", "LN-LSTM", "--steps", "2", "--parameters", "4000"]
     command += ["--jit-compile" if JAX else "--no-jit-compile"]
-    result = run_text(command)
+    result = any_text.main(command)
     assert result["setting"]["text"] == "mine.txt"
     assert result["parameters"] <= 4000
     assert 0 < result["test"]["bits"] < 8
     with pytest.raises(SystemExit, match="is no file"):
-        run_text(["--text", str(tmp_path / "other.txt")])
+        any_text.main(["--text", str(tmp_path / "other.txt")])
 
 
 def test_a_beam_search_finds_the_best_translation():
@@ -619,6 +695,27 @@ def test_a_beam_search_finds_the_best_translation():
     best = translation._search(Step(), given, beam=3, length=6)
     assert greedy[0, 1] == 4
     np.testing.assert_array_equal(best, [[2, 5, 6, 3, 0, 0]] * 2)
+
+
+def test_perplexity_is_that_of_the_words_without_what_fills_up():
+    config = parse(
+        translation.TranslationConfig, translation.PRESETS, "x", "y", ["--preset", "smoke"]
+    )
+    task = translation.task(dataclasses.replace(config, jit_compile=False))
+    parts = parallel.generated()
+    words = [parallel.Vocabulary.of([pair[n] for pair in parts[0]], 1) for n in range(2)]
+    source, target = (
+        w.encoded([pair[n] for pair in parts[1]], config.length) for n, w in enumerate(words)
+    )
+    assert (target == parallel.PADDING).any()
+    total, count = 0.0, 0
+    for one, other in zip(source, target, strict=True):
+        known = other[other != parallel.PADDING]
+        logits = task.model.predict_on_batch([one[None], known[None, :-1]])[0]
+        chances = to_numpy(keras.ops.log_softmax(logits, axis=-1))
+        total -= chances[np.arange(len(known) - 1), known[1:]].sum(dtype="float64")
+        count += len(known) - 1
+    assert task.validate()["perplexity"] == pytest.approx(np.exp(total / count), rel=1e-4)
 
 
 def test_translation_starts_from_how_often_words_occur():

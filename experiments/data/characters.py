@@ -21,7 +21,7 @@ PTB_WHAT = (
 ENWIK8 = "a1fa5ffddb56f4953e226637dabbb36a"
 ENWIK8_WHAT = (
     "enwik8 are the first 100,000,000 bytes of a Wikipedia (http://mattmahoney.net/dc/enwik8.zip). "
-    "Put the file into a directory and name it with --data-dir."
+    "Unpack it, put the file enwik8 into a directory and name it with --data-dir."
 )
 
 
@@ -61,7 +61,7 @@ def enwik8(directory: pathlib.Path | None) -> Text:
     """Returns enwik8: 90% to learn from, 5% to choose on, 5% to report on."""
     if directory is None:
         raise SystemExit(ENWIK8_WHAT)
-    (path,) = find(directory, ["enwik8*"], ENWIK8_WHAT)
+    (path,) = find(directory, ["enwik8"], ENWIK8_WHAT)
     verify(path, ENWIK8)
     return divided(np.frombuffer(path.read_bytes(), "u1"))
 

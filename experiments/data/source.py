@@ -17,7 +17,7 @@ def find(directory: pathlib.Path, names: Sequence[str], what: str) -> list[pathl
     """
     if not directory.is_dir():
         raise SystemExit(f"--data-dir {directory} is no directory. {what}")
-    found = [next(iter(sorted(directory.rglob(name))), None) for name in names]
+    found = [next(filter(pathlib.Path.is_file, sorted(directory.rglob(n))), None) for n in names]
     missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
         raise SystemExit(f"There is no {', '.join(missing)} in {directory}. {what}")
