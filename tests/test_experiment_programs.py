@@ -547,6 +547,17 @@ def test_handwriting_from_files_of_both_kinds(tmp_path):
     np.testing.assert_allclose(again[0], train[0], rtol=1e-6)
 
 
+def test_the_deviation_of_many_movements_is_exact(tmp_path, rng):
+    moves = rng.normal(8, 40, (400_000, 2)).clip(-500, 500).astype("float32")
+    columns = {"dx": moves[:, 0], "dy": moves[:, 1], "eos": np.zeros(400_000)}
+    # The first form is chosen on.
+    ids = np.array(["a01-000u-01", "a02-000u-01"])
+    np.savez(tmp_path / "lines.npz", off=[0, 10, 400_000], ids=ids, **columns)
+    (line,), _, _ = strokes.load(tmp_path)
+    found = line[:, :2].std(axis=0, dtype="float64")
+    np.testing.assert_allclose(found, 1, rtol=1e-6)
+
+
 def test_the_split_of_graves_learns_from_three_lists_and_chooses_on_one(tmp_path):
     lists = ("trainset.txt", "testset_t.txt", "testset_f.txt", "testset_v.txt")
     for n in range(5):
