@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -11,32 +11,71 @@ import keras
 # What Keras calls a variable that was given no name.
 _MADE_UP = re.compile(r"variable(_\d+)?")
 
+# Where TensorFlow keeps what it tracks, which is in the other attributes as well. Only these:
+# a user's attribute may start with `_self_`, too.
+_TENSORFLOW = frozenset(
+    {
+        "_self_extra_variables",
+        "_self_name_based_restores",
+        "_self_saveable_object_factories",
+        "_self_setattr_tracking",
+        "_self_unconditional_checkpoint_dependencies",
+        "_self_unconditional_deferred_dependencies",
+        "_self_unconditional_dependency_names",
+        "_self_update_uid",
+    }
+)
+# Where Keras keeps the layers of a layer or model besides the attributes of its class.
+_KERAS = ("_layers", "_operations", "_operations_by_depth")
+
 # Where a layer sits in its parent: attribute names, list indices, dict keys.
 Place = tuple[Any, ...]
 
 
 def children(layer: keras.layers.Layer) -> dict[Place, keras.layers.Layer]:
-    """Returns the layers that a layer holds, in attributes, lists and dicts."""
-    found: dict[Place, keras.layers.Layer] = {}
+    """Returns the layers that a layer holds, in attributes and collections.
+
+    These are all that Keras tracks, including those in sets, and those whose attribute
+    was assigned a second time.
+    """
+    return _held(layer, keras.layers.Layer)
+
+
+def seed_generators(model: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns the random generators of a model, each once."""
+    kind = keras.random.SeedGenerator
+    found = {id(g): g for layer in walk(model) for g in _held(layer, kind).values()}
+    return list(found.values())
+
+
+def _held(layer: keras.layers.Layer, kind: type) -> dict[Place, Any]:
+    """Returns what a layer holds of one class, by place."""
+    found: dict[Place, Any] = {}
 
     def visit(place: Place, value: Any) -> None:
-        if isinstance(value, keras.layers.Layer):
+        if isinstance(value, kind):
             found[place] = value
         elif isinstance(value, Mapping):
             for key, item in value.items():
                 visit((*place, key), item)
-        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        elif isinstance(value, Set) or (
+            isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        ):
             for index, item in enumerate(value):
                 visit((*place, index), item)
 
     # PyTorch keeps sublayers apart from the other attributes.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
-    # Keras's list of all sublayers says nothing about their places, except here.
-    attributes["_layers"] = layer.layers if isinstance(layer, keras.Sequential) else ()
+    attributes["_layers"] = ()
     for name, value in attributes.items():
-        # TensorFlow keeps a second list of what it tracks.
-        if name != "_modules" and not name.startswith("_self_"):
+        if name != "_modules" and name not in _TENSORFLOW:
             visit((name,), value)
+    # Keras's list of all sublayers says nothing about their places, so it comes last.
+    tracked = layer.layers if isinstance(layer, keras.Sequential) else vars(layer)["_layers"]
+    known = {id(value) for value in found.values()}
+    for index, value in enumerate(tracked):
+        if isinstance(value, kind) and id(value) not in known:
+            found[("_layers", index)] = value
     return found
 
 
@@ -97,9 +136,13 @@ class NamedWeight:
 def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
     """Returns the weights of a model with their paths, in the order of its layers.
 
-    `variable.path` has the scopes in it that were open when a layer was built, which
-    are others in a file that was loaded. So are names that Keras made up for the layers
-    of a class of the user's own: these go by the attribute that holds them.
+    A path has the names of the layers, as Keras shows them. It has no name that differs
+    between processes: where Keras made up the name of a layer, and the configuration of
+    the model does not keep it, the path has the attribute that holds the layer. Without
+    an attribute it has the name that Keras makes up in a fresh process.
+
+    `variable.path` cannot be used: it has the scopes that were open when the layer was
+    built, and these differ in a model that was loaded from a file.
 
     Args:
         model: A built model or layer.
@@ -107,27 +150,24 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
     found: dict[str, NamedWeight] = {}
     seen: set[int] = set()
 
-    def visit(prefix: str, layers: tuple[keras.layers.Layer, ...]) -> None:
+    def visit(prefix: str, layers: tuple[keras.layers.Layer, ...], kept: bool) -> None:
         layer = layers[-1]
         if id(layer) in seen:
             return
         seen.add(id(layer))
-        held = children(layer)
-        places: dict[int, Place] = {}
-        for place, child in held.items():
-            places.setdefault(id(child), place)
-        below = [*(layer.layers if isinstance(layer, keras.Model) else ()), *held.values()]
-        inner = {id(v) for child in below for v in child.weights}
+        # Keras constructs its own classes again with the names that their layers had.
+        kept = kept and _is_of_keras(layer)
+        names = _names(layer, kept)
+        inner = {id(v) for child, _ in names for v in child.weights}
         for v in layer.weights:
             if id(v) not in inner and id(v) not in seen:
                 seen.add(id(v))
                 path = _free(f"{prefix}{variable_name(v)}", found)
                 found[path] = NamedWeight(path, v, layers)
-        for child in below:
-            name = _name(layer, child, places.get(id(child)))
-            visit(f"{prefix}{name}/", (*layers, child))
+        for child, name in names:
+            visit(f"{prefix}{name}/", (*layers, child), kept)
 
-    visit("", (model,))
+    visit("", (model,), True)
     return list(found.values())
 
 
@@ -136,19 +176,41 @@ def variable_name(variable: keras.Variable) -> str:
     return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
 
 
-def _name(parent: keras.layers.Layer, child: keras.layers.Layer, place: Place | None) -> str:
-    """Returns a name of a child that is the same when the parent is constructed again."""
-    # Keras's own layers and models construct their children with names.
-    if place is None or type(parent).__module__.startswith("keras."):
-        return child.name
-    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(child).__name__)
-    made_up = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
-    if not re.fullmatch(rf"{made_up}(_\d+)?", child.name):
-        return child.name
-    return "/".join(map(str, place))
+def _names(parent: keras.layers.Layer, kept: bool) -> list[tuple[keras.layers.Layer, str]]:
+    """Returns the layers that a layer holds, each once, with different names.
+
+    Args:
+        parent: The layer.
+        kept: Whether the names of its layers are the same when it is constructed again.
+    """
+    held = children(parent)
+    places: dict[int, Place] = {}
+    for place, child in held.items():
+        if place[0] not in _KERAS and not _is_of_keras(parent):
+            places.setdefault(id(child), place)
+    ordered = [*(parent.layers if isinstance(parent, keras.Model) else ()), *held.values()]
+    names: dict[str, keras.layers.Layer] = {}
+    for child in {id(child): child for child in ordered}.values():
+        name, place = child.name, places.get(id(child))
+        # `Bidirectional` puts a word before the name of a layer.
+        made_up = re.fullmatch(rf"((?:forward_|backward_)?{_made_up(type(child))})(_\d+)?", name)
+        if made_up and not kept:
+            name = "/".join(map(str, place)) if place else made_up[1]
+        names[_free(name, names)] = child
+    return [(child, name) for name, child in names.items()]
 
 
-def _free(path: str, taken: Mapping[str, Any]) -> str:
-    """Returns the path, with a number where layers in a list have the same name."""
-    numbered = (f"{path}_{i}" if i else path for i in itertools.count())
+def _is_of_keras(layer: keras.layers.Layer) -> bool:
+    return type(layer).__module__.startswith("keras.")
+
+
+def _made_up(cls: type) -> str:
+    """Returns the name that Keras gives to the first layer of a class."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """Returns the name, with a number if it is taken."""
+    numbered = (f"{name}_{i}" if i else name for i in itertools.count())
     return next(name for name in numbered if name not in taken)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.models.graph import NamedWeight, walk
+from keras_hyper.models.graph import NamedWeight, seed_generators, walk
 
 # Layers that a vectorized map is known to handle with weights of each sample's own:
 # compiled and with gradients, on every backend. Others are run one sample at a time.
@@ -138,7 +138,7 @@ class Target(keras.layers.Layer):
         self.supports_masking = True
         self.ordinary = [weight.variable for weight in ordinary]
         self.frozen = [v for v in self.ordinary if not v.trainable]
-        self.seed_generators = _seed_generators(model)
+        self.seed_generators = seed_generators(model)
         seeds = {id(generator.state) for generator in self.seed_generators}
         known = seeds | {id(w.variable) for w in (*generated, *ordinary, *state)}
         others = [v for v in model.variables if id(v) not in known]
@@ -339,16 +339,6 @@ def finish_loading(model: keras.Model) -> None:
 def _takes_training(model: keras.Model) -> bool:
     parameters = inspect.signature(model.call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
-    found = {
-        id(value): value
-        for layer in walk(model)
-        for value in vars(layer).values()
-        if isinstance(value, keras.random.SeedGenerator)
-    }
-    return list(found.values())
 
 
 def _only_row(outputs: Any) -> Any:
