@@ -1,6 +1,7 @@
 """Registration of classes, configurations of shared layers, and writing files."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -59,6 +60,21 @@ def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
         return copies.config(layer)
     keras.saving.serialize_keras_object(layer)
     return keras.saving.serialize_keras_object(layer)
+
+
+def hold(owner: keras.layers.Layer, name: str, items: Sequence[Any]) -> None:
+    """Assigns a list of layers or variables to an attribute, and each of them to its own.
+
+    Keras tracks what is in a list; `tf.train.Checkpoint` finds attributes only.
+
+    Args:
+        owner: The layer that gets the attributes.
+        name: Name of the attribute for the list. The items get `name_0`, `name_1`, ...
+        items: The items.
+    """
+    setattr(owner, name, list(items))
+    for i, item in enumerate(items):
+        setattr(owner, f"{name}_{i}", item)
 
 
 def save_model(model: keras.Model, path: Any) -> None:

@@ -8,7 +8,7 @@ from keras import ops
 from keras_hyper.checks import floating, positive_int
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
-from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
 
 
 @serializable
@@ -52,7 +52,8 @@ class JoinedCondition(keras.layers.Layer):
         listed = list(parts) if isinstance(parts, list | tuple) else [parts]
         if not listed:
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
-        self.parts = [_part(part) for part in listed]
+        self.parts: list[Any] = []
+        hold(self, "parts", [_part(part) for part in listed])
         # Shapes of values with a row for each sample, of the parts that are built.
         self._shapes: list[Any] = [None] * len(listed)
 

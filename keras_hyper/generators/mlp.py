@@ -8,7 +8,7 @@ import keras
 from keras_hyper.checks import positive_ints
 from keras_hyper.generators.linear import LinearGenerator
 from keras_hyper.ops import rms_normalize
-from keras_hyper.saving import serializable
+from keras_hyper.saving import hold, serializable
 
 
 @serializable
@@ -78,7 +78,8 @@ class MLPGenerator(LinearGenerator):
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be a number in [0, 1). Received: dropout={dropout!r}")
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
-        self.hidden = [
+        self.hidden: list[keras.layers.Dense] = []
+        hidden = [
             keras.layers.Dense(
                 units,
                 activation=self.activation,
@@ -88,6 +89,7 @@ class MLPGenerator(LinearGenerator):
             )
             for i, units in enumerate(self.hidden_units)
         ]
+        hold(self, "hidden", hidden)
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:
         """Creates the hidden layers and returns the width of the last one."""

@@ -21,7 +21,7 @@ from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
-from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
 from keras_hyper.scopes import given
 from keras_hyper.weights import COMPOSITIONS, GeneratedWeight
 
@@ -193,7 +193,8 @@ class Hypernetwork(keras.Model):
             base_trainable=self.base_trainable,
             dtype=self.dtype_policy,
         )
-        self.weight_paths, self.slots = list(made), list(made.values())
+        self.weight_paths = list(made)
+        hold(self, "slots", list(made.values()))
         tasks = self.condition.task_embedding.num_tasks if self.state_per_task else None
         self.target = Target(
             model,

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_hyper.ops import at_least_float32
+from keras_hyper.saving import hold
 
 
 class KeptWeights(keras.layers.Layer):
@@ -49,7 +50,8 @@ class KeptWeights(keras.layers.Layer):
 
         self.conditions = place("conditions", (condition_dim,))
         self.ended = place("ended", ())
-        self.weights_of_tasks = [place(f"weight_{i}", s) for i, s in enumerate(weight_shapes)]
+        places = [place(f"weight_{i}", shape) for i, shape in enumerate(weight_shapes)]
+        hold(self, "weights_of_tasks", places)
         self.built = True
 
     def next(self) -> int:

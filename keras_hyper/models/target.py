@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_hyper.models.graph import NamedWeight, seed_generators, walk
+from keras_hyper.saving import hold
 
 # Layers that a vectorized map is known to handle with weights of each sample's own:
 # compiled and with gradients, on every backend. Others are run one sample at a time.
@@ -136,7 +137,9 @@ class Target(keras.layers.Layer):
         policy = keras.DTypePolicy(model.variable_dtype)
         super().__init__(autocast=False, dtype=policy, **kwargs)
         self.supports_masking = True
-        self.ordinary = [weight.variable for weight in ordinary]
+        self.ordinary: list[Any] = []
+        self.state: list[Any] = []
+        hold(self, "ordinary", [weight.variable for weight in ordinary])
         self.frozen = [v for v in self.ordinary if not v.trainable]
         self.seed_generators = seed_generators(model)
         seeds = {id(generator.state) for generator in self.seed_generators}
@@ -148,7 +151,7 @@ class Target(keras.layers.Layer):
         self._hidden = Opaque(model, places, others_by_path, own)
         self.tasks = tasks
         # Tracked, so that it is saved, and updated by every trainer.
-        self.state = own if tasks is None else [self._per_task(v, tasks) for v in own]
+        hold(self, "state", own if tasks is None else [self._per_task(v, tasks) for v in own])
         self.no_mask = _NoMask(autocast=False, dtype=policy, name="no_mask")
         self.sample_seeds = keras.random.SeedGenerator()
         self._state_paths = {id(weight.variable): weight.path for weight in state}

@@ -32,6 +32,15 @@ def through_deepcopy(model, directory):
     return copy.deepcopy(model)
 
 
+def through_tensorflow_checkpoint(model, directory):
+    import tensorflow as tf
+
+    path = tf.train.Checkpoint(model).save(directory / "checkpoint")
+    copy = keras.models.clone_model(model)
+    tf.train.Checkpoint(copy).restore(path).assert_consumed()
+    return copy
+
+
 @over([*LAYERS, TASKS, ENCODING])
 def test_outputs_survive_a_keras_file(row, tmp_path):
     check_outputs_survive(row, through_keras_file, tmp_path)
@@ -41,6 +50,12 @@ def test_outputs_survive_a_keras_file(row, tmp_path):
 @pytest.mark.parametrize("way", [through_weights_file, through_pickle, through_deepcopy])
 def test_outputs_survive(row, way, tmp_path):
     check_outputs_survive(row, way, tmp_path)
+
+
+@pytest.mark.tensorflow
+@over([*LAYERS, TASKS, ENCODING])
+def test_outputs_survive_a_checkpoint_of_tensorflow(row, tmp_path):
+    check_outputs_survive(row, through_tensorflow_checkpoint, tmp_path)
 
 
 def check_outputs_survive(row, way, tmp_path):

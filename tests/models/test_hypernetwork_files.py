@@ -5,7 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from helpers import JIT, to_numpy
 from keras_hyper import (
@@ -129,6 +129,38 @@ def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
             hyper.save_adapter(tmp_path / "small.npz")
     assert (tmp_path / "small.npz").read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == ["small.npz"]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"composition": "add", "include": "*kernel"},
+        {"state_per_task": True},
+        {"condition": [TaskEmbedding(3, 4), 2]},
+        {"output_regularization": 0.1},
+        {"generator": {"a": LowRankGenerator(2), "*": ChunkedGenerator(5)}},
+    ],
+)
+def test_checkpoints_of_tensorflow_have_every_variable(options, rng, tmp_path):
+    import tensorflow as tf
+
+    def make():
+        given = {"condition": TaskEmbedding(3, 4), **options}
+        config = {k: copy.deepcopy(v) for k, v in given.items()}
+        return Hypernetwork(make_normalized(), **config)
+
+    hyper, again = make(), make()
+    for v in hyper.variables:
+        v.assign(ops.cast(rng.uniform(1, 2, v.shape), v.dtype))
+    path = tf.train.Checkpoint(hyper).save(tmp_path / "checkpoint")
+    tf.train.Checkpoint(again).restore(path).assert_consumed()
+    # Seeds are in no checkpoint, as those of `keras.layers.Dropout` are not.
+    seeds = [i for i, v in enumerate(hyper.variables) if "seed" in v.name]
+    for i, (a, b) in enumerate(zip(again.variables, hyper.variables, strict=True)):
+        if i not in seeds:
+            np.testing.assert_array_equal(to_numpy(a.value), to_numpy(b.value), err_msg=a.path)
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, clone, keras.models.clone_model])
