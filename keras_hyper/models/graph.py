@@ -76,7 +76,10 @@ def _held(layer: keras.layers.Layer, kind: type) -> dict[Place, Any]:
     for index, value in enumerate(tracked):
         if isinstance(value, kind) and id(value) not in known:
             found[("_layers", index)] = value
-    return found
+    # Attributes have another order on PyTorch, and files are read on every backend.
+    order = {id(value): index for index, value in enumerate(tracked)}
+    ordered = sorted(found.items(), key=lambda item: order.get(id(item[1]), len(order)))
+    return dict(ordered)
 
 
 def pairs(

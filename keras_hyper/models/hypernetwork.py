@@ -122,11 +122,11 @@ class Hypernetwork(keras.Model):
         output_regularization: float | None = None,
         **kwargs: Any,
     ) -> None:
-        # From a file: what is generated does not depend on what was frozen since.
-        paths_of_file = kwargs.pop("weight_paths", None)
+        # From a file: which weights are generated, and which are frozen.
+        record = kwargs.pop("record", None)
         # The target's layers cast what they take; ids must not be cast.
         super().__init__(autocast=False, **kwargs)
-        self._paths_of_file = paths_of_file
+        self._record = record
         self.supports_masking = True
         self._given = Opaque(as_model(deserialize_shared(target)))
         self.condition: Any = None
@@ -145,6 +145,7 @@ class Hypernetwork(keras.Model):
         )
         self.slots: list[GeneratedWeight] = []
         self.weight_paths: list[str] = []
+        self._paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
         self.target: Any = None
         self.kept: Any = None
@@ -180,7 +181,8 @@ class Hypernetwork(keras.Model):
                 )
             self.condition.build(condition_shape)
             width = self.condition.width(condition_shape)
-        parts = divide(model, self.include, self.composition, self._paths_of_file)
+        parts = divide(model, self.include, self.composition, self._record)
+        self._paths = parts.paths
         if self.generator is None:
             # Kept, for files: another version may choose another.
             self.generator = default_for(parts.included, self.composition, width, self.dtype_policy)
@@ -195,11 +197,15 @@ class Hypernetwork(keras.Model):
         )
         self.weight_paths = list(made)
         hold(self, "slots", list(made.values()))
+        ordinary = [w for w in parts.weights if w.path not in made]
+        for weight in ordinary:
+            # Only variables are handed on, and what froze them may be a layer above.
+            weight.variable.trainable = weight.path not in parts.frozen
         tasks = self.condition.task_embedding.num_tasks if self.state_per_task else None
         self.target = Target(
             model,
             generated=[w for w in parts.included if w.path in made],
-            ordinary=[w for w in parts.weights if w.path not in made],
+            ordinary=ordinary,
             state=parts.state,
             tasks=tasks,
             name="target",
@@ -209,6 +215,8 @@ class Hypernetwork(keras.Model):
                 self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
             )
             self.kept.build(width, [slot.weight_shape for slot in self.slots])
+        if self._record is not None:
+            self.target.freeze(self._record["frozen_now"])
         freeze_what_is_new(self)
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
@@ -406,8 +414,8 @@ class Hypernetwork(keras.Model):
                 f"The target '{model.name}' cannot be baked: constructing {type(model).__name__} "
                 f"again from its `get_config` failed with {type(error).__name__}: {error}"
             ) from error
-        for old, new in zip(named_weights(model), named_weights(plain), strict=True):
-            new.variable.assign(values[old.path])
+        for path, new in zip(self._paths, named_weights(plain), strict=True):
+            new.variable.assign(values[path])
         finish_loading(plain)
         return plain
 
@@ -524,8 +532,14 @@ class Hypernetwork(keras.Model):
             "base_trainable": self.base_trainable,
             "state_per_task": self.state_per_task,
             "output_regularization": self.output_regularization,
-            "weight_paths": list(self.weight_paths) if self.built else None,
+            "record": None,
         }
+        if self.built:
+            config["record"] = {
+                "paths": list(self._paths),
+                "generated": list(self.weight_paths),
+                **self.target.frozen_paths(),
+            }
         return {**keras.layers.Layer.get_config(self), **config}
 
     @classmethod

@@ -31,16 +31,20 @@ class Parts:
         included: Those that are to be generated.
         reasons: Why the others are not, by path.
         state: What the model changes itself, such as moving averages.
+        frozen: The paths of `weights` that are not trained.
+        paths: Those of all weights, in the order of the model.
     """
 
     weights: list[NamedWeight]
     included: list[NamedWeight]
     reasons: dict[str, str]
     state: list[NamedWeight]
+    frozen: set[str]
+    paths: list[str]
 
 
 def divide(
-    model: keras.Model, include: Any, composition: str, paths: Sequence[str] | None = None
+    model: keras.Model, include: Any, composition: str, record: Mapping[str, Any] | None = None
 ) -> Parts:
     """Divides the weights of a model.
 
@@ -48,17 +52,25 @@ def divide(
         model: The model, built.
         include: See `Hypernetwork`.
         composition: See `Hypernetwork`. What is frozen is not replaced.
-        paths: What is included, if that was decided before.
+        record: What `Hypernetwork.get_config` wrote about the target, if it was
+            divided before: the `"paths"` of all weights, those that are `"generated"`
+            and those that were `"frozen"`.
 
     Raises:
-        ValueError: If a pattern or a layer type matches nothing.
+        ValueError: If a pattern or a layer type matches nothing, or if `record` is of
+            another model.
     """
-    frozen = {id(v) for v in model.weights} - {id(v) for v in model.trainable_weights}
     thawed = _thawed(model)
     named = named_weights(model)
+    if record is None:
+        trained = {id(v) for v in model.trainable_weights}
+        frozen = {w.path for w in named if id(w.variable) not in trained}
+    else:
+        named = _with_paths(named, record["paths"])
+        frozen = set(record["frozen"])
     weights = [w for w in named if id(w.variable) in thawed]
     state = [w for w in named if id(w.variable) not in thawed]
-    wanted = _wanted(weights, include) if paths is None else set(paths)
+    wanted = _wanted(weights, include) if record is None else set(record["generated"])
     included: list[NamedWeight] = []
     reasons: dict[str, str] = {}
     for weight in weights:
@@ -66,11 +78,11 @@ def divide(
             reasons[weight.path] = "not included"
         elif not keras.backend.is_float_dtype(weight.variable.dtype):
             reasons[weight.path] = f"of dtype {weight.variable.dtype}"
-        elif paths is not None:
+        elif record is not None:
             included.append(weight)
         elif weight.variable.constraint is not None:
             reasons[weight.path] = "has a constraint, which needs a stored weight"
-        elif composition == "replace" and id(weight.variable) in frozen:
+        elif composition == "replace" and weight.path in frozen:
             if is_named(weight.path, include):
                 raise ValueError(
                     f"`include` names '{weight.path}', which is frozen, and composition='replace' "
@@ -87,7 +99,23 @@ def divide(
             reasons[weight.path] = "starts at zero, which no factor changes"
         else:
             included.append(weight)
-    return Parts(weights, included, reasons, state)
+    return Parts(weights, included, reasons, state, frozen, [w.path for w in named])
+
+
+def _with_paths(named: Sequence[NamedWeight], paths: Sequence[str]) -> list[NamedWeight]:
+    """Returns the weights under the paths that they had before.
+
+    Layers may carry the name of their model, which Keras makes up and a file keeps.
+    """
+    ours, theirs = (
+        [path.rpartition("/")[2] for path in p] for p in ((w.path for w in named), paths)
+    )
+    if ours != theirs:
+        raise ValueError(
+            "The target is not the one that the configuration is of. Expected the weights: "
+            f"{list(paths)}. Received: {[w.path for w in named]}"
+        )
+    return [dataclasses.replace(w, path=path) for w, path in zip(named, paths, strict=True)]
 
 
 def is_named(path: str, include: Any) -> bool:

@@ -1,7 +1,7 @@
 """Running a Keras model with weights that it is given, for the batch or for each sample."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -312,6 +312,24 @@ class Target(keras.layers.Layer):
                 array = ops.convert_to_numpy(v)
                 values[self._state_paths[id(place)]] = array if task is None else array[task]
         return values
+
+    def frozen_paths(self) -> dict[str, list[str]]:
+        """Returns which weights were frozen at construction, and which are now."""
+        at_first = {id(v) for v in self.frozen}
+        weights = {**self._hidden.places, **self._hidden.ordinary}
+        return {
+            "frozen": [path for path, v in weights.items() if id(v) in at_first],
+            "frozen_now": [path for path, v in weights.items() if not v.trainable],
+        }
+
+    def freeze(self, paths: Collection[str]) -> None:
+        """Makes all weights of the model trainable but some.
+
+        Args:
+            paths: The paths of those that are not.
+        """
+        for path, variable in {**self._hidden.places, **self._hidden.ordinary}.items():
+            variable.trainable = path not in paths
 
     def own_values(self) -> list[Any]:
         """Returns the variables in an order that does not depend on what is frozen."""

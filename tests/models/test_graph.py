@@ -180,7 +180,9 @@ def test_they_can_be_targets(make, rng, tmp_path):
         slot.gate.assign(0.5)
     assert np.abs(to_numpy(hyper(x)) - outputs).max() > 1e-3
     hyper.save_adapter(tmp_path / "small.npz")
-    other = Hypernetwork(make(name="target"), LowRankGenerator(2), include="*kernel", composition="add")
+    other = Hypernetwork(
+        make(name="target"), LowRankGenerator(2), include="*kernel", composition="add"
+    )
     other(x)
     assert other.weight_paths == hyper.weight_paths
     other.load_adapter(tmp_path / "small.npz")
