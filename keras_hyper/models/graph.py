@@ -194,11 +194,11 @@ def _names(parent: keras.layers.Layer, kept: bool) -> list[tuple[keras.layers.La
     ordered = [*(parent.layers if isinstance(parent, keras.Model) else ()), *held.values()]
     names: dict[str, keras.layers.Layer] = {}
     for child in {id(child): child for child in ordered}.values():
-        name, place = child.name, places.get(id(child))
+        name = child.name
         # `Bidirectional` puts a word before the name of a layer.
         made_up = re.fullmatch(rf"((?:forward_|backward_)?{_made_up(type(child))})(_\d+)?", name)
         if made_up and not kept:
-            name = "/".join(map(str, place)) if place else made_up[1]
+            name = "/".join(map(str, places.get(id(child), (made_up[1],))))
         names[_free(name, names)] = child
     return [(child, name) for name, child in names.items()]
 

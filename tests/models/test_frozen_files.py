@@ -1,4 +1,4 @@
-"""What is frozen and what is generated comes back from files, for targets that freeze in any way."""
+"""What is frozen and what is generated comes back from files, however the target freezes."""
 
 import copy
 
