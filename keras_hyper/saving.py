@@ -8,26 +8,33 @@ import keras
 
 from keras_hyper.checks import check_model
 from keras_hyper.files import replacing
-from keras_hyper.scopes import baking, cloning
+from keras_hyper.scopes import baking
+from keras_hyper.sharing import copy_for, fill, hold_shared, mark_of
 
 T = TypeVar("T", bound=type)
 
 
 def serializable(cls: T) -> T:
     """Registers a class under `keras_hyper>`, the name that saved files carry."""
+    if issubclass(cls, keras.Model):
+        # HDF5 files of whole models have the name of the class alone.
+        keras.saving.get_custom_objects()[cls.__name__] = cls
     return keras.saving.register_keras_serializable(package="keras_hyper")(cls)
 
 
-def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
-    """Returns the configuration of a layer that other parents may hold too.
+def serialize_shared(
+    layer: keras.layers.Layer | None, owner: keras.layers.Layer, name: str = "generator"
+) -> dict[str, Any] | None:
+    """Returns the configuration of a layer that other owners may hold too.
 
     For the `get_config` of layers and models that take a generator as an
     argument; their `__init__` passes the argument through `deserialize_shared`.
-    The generator then stays shared in files, in `keras_hyper.clone` and in
-    copies.
+    The generator then stays shared in files, copies, clones and JSON.
 
     Args:
         layer: A layer, such as a generator, or None.
+        owner: The layer or model that holds it: `self`.
+        name: The argument of `owner` by which it does, if it takes several layers.
 
     Returns:
         Its configuration, or None.
@@ -40,26 +47,28 @@ def serialize_shared(layer: keras.layers.Layer | None) -> dict[str, Any] | None:
         ... class Block(keras.layers.Layer):
         ...     def __init__(self, generator, **kwargs):
         ...         super().__init__(**kwargs)
-        ...         self.generator = deserialize_shared(generator)
+        ...         self.generator = deserialize_shared(generator, self)
         ...         self.inner = HyperDense(8, generator=self.generator)
         ...     def build(self, input_shape):
         ...         self.inner.build(input_shape)
         ...     def call(self, inputs):
         ...         return self.inner(inputs)
         ...     def get_config(self):
-        ...         config = {"generator": serialize_shared(self.generator)}
+        ...         config = {"generator": serialize_shared(self.generator, self)}
         ...         return {**super().get_config(), **config}
     """
+    if layer is None:
+        return None
     # Inside a saving scope Keras marks the second and later occurrence of an
     # object, but not the first, so that loading would make two objects of it.
     # Serializing twice makes every occurrence a marked one.
-    if layer is None:
-        return None
-    copies = cloning()
-    if copies is not None:
-        return copies.config(layer)
     keras.saving.serialize_keras_object(layer)
-    return keras.saving.serialize_keras_object(layer)
+    config: dict[str, Any] = keras.saving.serialize_keras_object(layer)
+    mark = mark_of(layer, owner, name)
+    # Outside such a scope, as for JSON, HDF5 and clones, there is a mark of ours.
+    if mark is not None and "shared_object_id" not in config:
+        config["shared"] = mark
+    return config
 
 
 def hold(owner: keras.layers.Layer, name: str, items: Sequence[Any]) -> None:
@@ -111,31 +120,45 @@ def save_model(model: keras.Model, path: Any) -> None:
 
 def is_config(value: Any) -> bool:
     """Whether a value is a configuration from `serialize_shared`."""
-    return isinstance(value, dict) and bool({"class_name", "shared_copy_of"} & set(value))
+    return isinstance(value, dict) and "class_name" in value
 
 
-def deserialize_shared(config: Any) -> Any:
+def deserialize_shared(config: Any, owner: keras.layers.Layer, name: str = "generator") -> Any:
     """Returns the layer for a configuration from `serialize_shared`.
 
     Args:
         config: A configuration; anything else, such as a layer, is returned.
+        owner: The layer or model that holds it: `self`.
+        name: The argument of `owner` by which it does, if it takes several layers.
 
     Returns:
-        The layer, the same one for every occurrence. None for a configuration
-        while a model is baked: a baked model has no generators.
+        The layer, the same one for every occurrence in a model. None for a
+        configuration while a model is baked: a baked model has no generators.
 
     Examples:
+        >>> import keras
         >>> from keras_hyper import LinearGenerator
         >>> from keras_hyper.saving import deserialize_shared, serialize_shared
-        >>> generator = deserialize_shared(serialize_shared(LinearGenerator(4)))
-        >>> generator.embedding_dim, deserialize_shared(generator) is generator
+        >>> owner = keras.layers.Layer()
+        >>> config = serialize_shared(LinearGenerator(4), owner)
+        >>> generator = deserialize_shared(config, owner)
+        >>> generator.embedding_dim, deserialize_shared(generator, owner) is generator
         (4, True)
     """
+    if isinstance(config, keras.layers.Layer):
+        hold_shared(config, owner, name)
+        return config
     if not isinstance(config, dict):
         return config
     if baking():
         return None
-    copies = cloning()
-    if copies is not None and "shared_copy_of" in config:
-        return copies.layer(config)
-    return keras.saving.deserialize_keras_object(config)
+    mark = config.get("shared")
+    layer = None if mark is None else copy_for(mark)
+    if layer is None:
+        layer = keras.saving.deserialize_keras_object(
+            {key: value for key, value in config.items() if key != "shared"}
+        )
+    if mark is not None:
+        fill(mark, layer)
+    hold_shared(layer, owner, name)
+    return layer

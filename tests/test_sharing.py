@@ -79,12 +79,105 @@ def test_weights_files_hold_it_once(parents, tmp_path):
     ],
     ids=["clone_model", "from_config", "json"],
 )
-def test_configurations_alone_make_separate_ones(way):
-    """Documented: Keras opens no sharing scope there."""
+def test_it_stays_shared_in_configurations(way, tmp_path):
+    """Keras opens no sharing scope there."""
     model = network()
-    copies = generators(way(model))
-    assert len({id(g) for g in copies}) == 3
-    assert way(model).count_params() == model.count_params() + 2 * copies[0].count_params()
+    config = model.get_config()
+    first, second = way(model), way(model)
+    for copy_ in (first, second):
+        assert len({id(g) for g in generators(copy_)}) == 1
+        assert copy_.count_params() == model.count_params()
+    assert len({id(generators(m)[0]) for m in (model, first, second)}) == 3
+    # Of a copy, too; and weights go from one to the other.
+    third = way(first)
+    assert generators(third)[0] not in [generators(m)[0] for m in (model, first, second)]
+    assert third.count_params() == model.count_params()
+    model.save_weights(tmp_path / "m.weights.h5")
+    third.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(to_numpy(third(X)), to_numpy(model(X)))
+    assert model.get_config() == config
+
+
+def test_copies_of_single_layers():
+    """Each place is filled once: a second copy of a layer does not share with the first."""
+    layers = network(2).layers
+    again = [type(layer).from_config(layer.get_config()) for layer in (*layers, *layers)]
+    assert again[0].generator is again[1].generator
+    assert again[2].generator is again[3].generator
+    assert again[0].generator is not again[2].generator
+
+
+def test_an_interrupted_copy_shares_with_none():
+    layers = network(3).layers
+    half = [type(layer).from_config(layer.get_config()) for layer in layers[:1]]
+    whole = [type(layer).from_config(layer.get_config()) for layer in layers]
+    assert len({id(layer.generator) for layer in whole}) == 1
+    assert half[0].generator is not whole[0].generator
+
+
+def test_copies_that_meet_again_stay_apart():
+    """Layers of two copies of one model in a third model."""
+    model = network(2)
+    first, second = keras.models.clone_model(model), keras.models.clone_model(model)
+    second.name = "second"
+    mixed = keras.Sequential([keras.Input((6,)), first, second])
+    again = keras.models.model_from_json(mixed.to_json())
+    ours = [{id(g) for g in generators(part)} for part in again.layers]
+    assert [len(ids) for ids in ours] == [1, 1]
+    assert ours[0] != ours[1]
+
+
+def test_a_generator_of_one_layer_leaves_no_mark():
+    layer = network(1).layers[0]
+    assert "shared" not in layer.get_config()["generator"]
+    revived = type(layer).from_config(layer.get_config())
+    assert revived.get_config() == layer.get_config()
+
+
+def test_threads_do_not_mix_their_copies():
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = network(3)
+    text = model.to_json()
+    with ThreadPoolExecutor(4) as pool:
+        copies = list(pool.map(lambda _: keras.models.model_from_json(text), range(8)))
+    found = [{id(g) for g in generators(c)} for c in copies]
+    assert all(len(ids) == 1 for ids in found)
+    assert len(set.union(*found)) == 8
+
+
+@pytest.mark.parametrize(
+    "kind", ["layers", "added", "hypernetwork", "adapter", "two hypernetworks"]
+)
+def test_whole_models_in_hdf5(kind, tmp_path):
+    if kind == "layers":
+        model = network()
+    elif kind == "added":
+        generator = LinearGenerator(3)
+        layers = [HyperDense(6, generator=generator, composition="multiply") for _ in range(2)]
+        model = keras.Sequential([keras.Input((6,)), *layers])
+    elif kind == "two hypernetworks":
+        tasks, inputs = keras_hyper.TaskEmbedding(3, 4), keras.Input((6,))
+        generator = keras_hyper.ChunkedGenerator(5)
+        x = inputs
+        for _ in range(2):
+            target = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+            hyper = keras_hyper.Hypernetwork(target, generator, condition=tasks)
+            x = hyper.at(1)(x)
+        model = keras.Model(inputs, x)
+    else:
+        target = keras.Sequential(
+            [keras.Input((6,)), keras.layers.Dense(6), keras.layers.BatchNormalization()]
+        )
+        composition = {"hypernetwork": "replace", "adapter": "add"}[kind]
+        generator = keras_hyper.ChunkedGenerator(5)
+        model = keras_hyper.Hypernetwork(target, generator, composition=composition)
+    for v in model.trainable_variables:
+        v.assign(v + 0.1)
+    model.save(tmp_path / "m.h5")
+    again = keras.models.load_model(tmp_path / "m.h5")
+    assert again.count_params() == model.count_params()
+    np.testing.assert_allclose(to_numpy(again(X)), to_numpy(model(X)), rtol=1e-6)
 
 
 def test_clone_keeps_sharing_and_draws_new_weights():
@@ -205,7 +298,7 @@ class Block(keras.layers.Layer):
 
     def __init__(self, generator, **kwargs):
         super().__init__(**kwargs)
-        self.generator = keras_hyper.saving.deserialize_shared(generator)
+        self.generator = keras_hyper.saving.deserialize_shared(generator, self)
         self.inner = HyperDense(6, generator=self.generator)
 
     def build(self, input_shape):
@@ -215,14 +308,15 @@ class Block(keras.layers.Layer):
         return self.inner(inputs)
 
     def get_config(self):
-        generator = keras_hyper.saving.serialize_shared(self.generator)
+        generator = keras_hyper.saving.serialize_shared(self.generator, self)
         return {**super().get_config(), "generator": generator}
 
 
 def test_a_layer_that_takes_a_generator_keeps_it_shared(tmp_path):
     generator = TiledKernelGenerator((4, 4), 3)
     model = keras.Sequential([keras.Input((6,)), Block(generator), Block(generator)])
-    for other in (through_file(model, tmp_path), keras_hyper.clone(model), copy.deepcopy(model)):
+    others = [through_file(model, tmp_path), keras_hyper.clone(model), copy.deepcopy(model)]
+    for other in (*others, keras.models.model_from_json(model.to_json())):
         assert other.layers[0].generator is other.layers[1].generator
         assert other.count_params() == model.count_params()
     plain = keras_hyper.bake(model)

@@ -53,7 +53,11 @@ class JoinedCondition(keras.layers.Layer):
         if not listed:
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
         self.parts: list[Any] = []
-        hold(self, "parts", [_part(part) for part in listed])
+        hold(
+            self,
+            "parts",
+            [_part(deserialize_shared(part, self, f"parts_{i}")) for i, part in enumerate(listed)],
+        )
         # Shapes of values with a row for each sample, of the parts that are built.
         self._shapes: list[Any] = [None] * len(listed)
 
@@ -229,12 +233,14 @@ class JoinedCondition(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
-        parts = [part if isinstance(part, int) else serialize_shared(part) for part in self.parts]
+        parts = [
+            part if isinstance(part, int) else serialize_shared(part, self, f"parts_{i}")
+            for i, part in enumerate(self.parts)
+        ]
         return {**super().get_config(), "parts": parts}
 
 
 def _part(part: Any) -> Any:
-    part = deserialize_shared(part)
     if isinstance(part, keras.layers.Layer):
         return part
     if isinstance(part, bool) or not isinstance(part, int):

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, one_of, positive_int
+from keras_hyper.checks import floating, positive_int
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
-from keras_hyper.saving import serialize_shared
+from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.scopes import baking
 from keras_hyper.weights import (
-    COMPOSITIONS,
     GeneratedWeight,
+    as_composition,
     as_generator,
     check_condition_shape,
     check_condition_type,
@@ -120,10 +120,11 @@ class HyperLayer(keras.layers.Layer):
                     f"or use {self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
+        generator = deserialize_shared(generator, self)
         self.generator = None if generator is None else as_generator(generator)
         self.embedding_dim = embedding_dim
         self.generate_bias = bool(generate_bias)
-        self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.kernel_weight: Any = None
         self.bias_weight: Any = None
@@ -367,7 +368,7 @@ class HyperLayer(keras.layers.Layer):
         for name in _NOT_FOR_GENERATED:
             config.pop(name, None)
         ours = {
-            "generator": serialize_shared(self.generator),
+            "generator": serialize_shared(self.generator, self),
             "embedding_dim": self.embedding_dim,
             "generate_bias": self.generate_bias,
             "composition": self.composition,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_hyper.models.graph import walk
-from keras_hyper.saving import is_config
+from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.weights import as_generator
 
 
@@ -38,15 +38,23 @@ def as_model(target: Any) -> keras.Model:
     return model
 
 
-def as_generators(generator: Any) -> Any:
-    """Returns a generator, or a dict from patterns to generators, from itself or its config."""
+def as_generators(generator: Any, owner: keras.layers.Layer) -> Any:
+    """Returns a generator, or a dict from patterns to generators, from itself or its config.
+
+    Args:
+        generator: The argument of a `Hypernetwork`.
+        owner: The `Hypernetwork`.
+    """
     if generator is None:
         return None
     if isinstance(generator, Mapping) and not is_config(generator):
         if not generator:
             raise ValueError("`generator` must not be an empty dict. Received: generator={}")
-        return {str(pattern): as_generator(value) for pattern, value in generator.items()}
-    return as_generator(generator)
+        return {
+            pattern: as_generator(deserialize_shared(value, owner, pattern))
+            for pattern, value in ((str(key), value) for key, value in generator.items())
+        }
+    return as_generator(deserialize_shared(generator, owner))
 
 
 def is_text(include: Any) -> bool:

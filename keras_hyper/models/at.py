@@ -44,7 +44,7 @@ class HypernetworkAt(keras.Model):
 
     def __init__(self, hypernetwork: Any, condition: Any, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.hypernetwork = deserialize_shared(hypernetwork)
+        self.hypernetwork = deserialize_shared(hypernetwork, self, "hypernetwork")
         self.supports_masking = True
         joined = self.hypernetwork.condition
         if joined is None or not joined.takes_values:
@@ -71,10 +71,7 @@ class HypernetworkAt(keras.Model):
             lambda v: keras.backend.standardize_dtype(v.dtype), values
         )
         if self.hypernetwork.built:
-            built = self.hypernetwork.get_build_config()
-            self.build(built["inputs_shape"])
-            # Keras exports nothing that was never called.
-            self(stand_ins(built["inputs_shape"], built["input_dtypes"]))
+            self.build(self.hypernetwork.get_build_config()["inputs_shape"])
 
     def build(self, inputs_shape: Any) -> None:
         """Creates nothing: the hypernetwork is built by its own first call."""
@@ -102,6 +99,15 @@ class HypernetworkAt(keras.Model):
         """Returns None: the target's own layers put masks on the outputs."""
         return
 
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Exports the model, as `keras.Model.export` does."""
+        built = self.hypernetwork.get_build_config()
+        if built is not None:
+            # Keras exports nothing that was never called. Values leave no node in a graph.
+            inputs = stand_ins(built["inputs_shape"], built["input_dtypes"])
+            self(keras.tree.map_structure(_zeros, inputs), training=False)
+        return super().export(*args, **kwargs)
+
     def bake(self) -> keras.Model:
         """Returns a plain Keras model with the weights for the condition."""
         return self.hypernetwork.bake(self.values())
@@ -110,6 +116,10 @@ class HypernetworkAt(keras.Model):
         """Returns the arguments to construct this model again."""
         return {
             **keras.layers.Layer.get_config(self),
-            "hypernetwork": serialize_shared(self.hypernetwork),
+            "hypernetwork": serialize_shared(self.hypernetwork, self, "hypernetwork"),
             "condition": self.condition,
         }
+
+
+def _zeros(spec: keras.KerasTensor) -> Any:
+    return ops.zeros([n or 1 for n in spec.shape], dtype=spec.dtype)

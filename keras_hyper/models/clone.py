@@ -3,15 +3,13 @@
 import keras
 
 from keras_hyper.models.rebuild import rebuild
-from keras_hyper.scopes import clone_scope
 
 
 def clone(model: keras.Model) -> keras.Model:
     """Returns a new model of the same architecture, with newly drawn weights.
 
-    `keras.models.clone_model` builds every layer apart, so that each one gets a
-    generator of its own where the original shared one. Here layers that share a
-    generator share one in the copy, too.
+    Layers that share a generator share one in the copy, too. Unlike
+    `keras.models.clone_model` it takes subclassed models.
 
     Args:
         model: A Sequential or functional model, or a subclassed one that has a
@@ -41,5 +39,4 @@ def clone(model: keras.Model) -> keras.Model:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
-    with clone_scope():
-        return rebuild(model)
+    return rebuild(model)

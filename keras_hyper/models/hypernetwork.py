@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.checks import one_of
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.models.adapter import load_adapter, save_adapter
@@ -21,9 +20,9 @@ from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
-from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
-from keras_hyper.weights import COMPOSITIONS, GeneratedWeight
+from keras_hyper.weights import GeneratedWeight, as_composition
 
 
 @serializable
@@ -128,15 +127,17 @@ class Hypernetwork(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self._record = record
         self.supports_masking = True
-        self._given = Opaque(as_model(deserialize_shared(target)))
+        self._given = Opaque(as_model(deserialize_shared(target, self, "target")))
         self.condition: Any = None
         if condition is not None:
-            part = deserialize_shared(condition)
-            self.condition = part if isinstance(part, JoinedCondition) else JoinedCondition(part)
+            if isinstance(condition, JoinedCondition) or is_config(condition):
+                condition = deserialize_shared(condition, self, "condition")
+            joined = isinstance(condition, JoinedCondition)
+            self.condition = condition if joined else JoinedCondition(condition)
         # After the condition: one that is chosen in `build` has the same place among the weights.
-        self.generator = as_generators(generator)
+        self.generator = as_generators(generator, self)
         self.include = include
-        self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
         check_tasks(self.condition, self.state_per_task, output_regularization)
@@ -520,13 +521,13 @@ class Hypernetwork(keras.Model):
             include = list(self.weight_paths)
         generator = self.generator
         if isinstance(generator, Mapping):
-            generator = {key: serialize_shared(value) for key, value in generator.items()}
+            generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
         else:
-            generator = serialize_shared(generator)
+            generator = serialize_shared(generator, self)
         config = {
-            "target": serialize_shared(self.get_target()),
+            "target": serialize_shared(self.get_target(), self, "target"),
             "generator": generator,
-            "condition": serialize_shared(self.condition),
+            "condition": serialize_shared(self.condition, self, "condition"),
             "include": include,
             "composition": self.composition,
             "base_trainable": self.base_trainable,

@@ -18,7 +18,7 @@ from keras_hyper.generators import (
 from keras_hyper.generators.tiled import kernel_rank
 from keras_hyper.models.graph import NamedWeight
 from keras_hyper.models.selection import divide, start_of
-from keras_hyper.weights import COMPOSITIONS
+from keras_hyper.weights import as_composition
 
 _KINDS = ("chunked", "tiled", "low_rank")
 # A perceptron does not make chunks of the rank of its hidden layer from one number each.
@@ -130,7 +130,7 @@ def plan(
     if condition_dim is not None:
         condition_dim = positive_int("condition_dim", condition_dim)
     kind = one_of("kind", kind, _KINDS)
-    one_of("composition", composition, COMPOSITIONS)
+    as_composition(composition)
     if not isinstance(target, keras.Model) or not target.built:
         raise ValueError(
             f"`target` must be a Keras model that is built. Received: target={target!r}. Call it "

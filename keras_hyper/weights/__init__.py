@@ -1,6 +1,6 @@
 """Slots: what belongs to one generated weight."""
 
-from keras_hyper.weights.composition import COMPOSITIONS as COMPOSITIONS
+from keras_hyper.weights.composition import as_composition as as_composition
 from keras_hyper.weights.composition import generated_part as generated_part
 from keras_hyper.weights.generated_weight import GeneratedWeight as GeneratedWeight
 from keras_hyper.weights.generated_weight import as_generator as as_generator

@@ -6,10 +6,19 @@ from typing import Any
 
 import keras
 
+from keras_hyper.checks import one_of
 from keras_hyper.initializers import fans, weight_std
 from keras_hyper.kernels import Full, Kernel, Scaled, Sum
 
 COMPOSITIONS = ("replace", "add", "multiply", "scale")
+
+
+def as_composition(composition: Any) -> str:
+    """Returns the name of a composition, or raises if it is none."""
+    # HDF5 files of whole models give `keras.layers.add` for its name, if nothing else has it.
+    if composition is keras.layers.add or composition is keras.layers.multiply:
+        composition = composition.__name__
+    return one_of("composition", composition, COMPOSITIONS)
 
 
 def generated_part(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, one_of, positive_ints
+from keras_hyper.checks import floating, positive_ints
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
@@ -16,7 +16,7 @@ from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 from keras_hyper.scopes import given
-from keras_hyper.weights.composition import COMPOSITIONS, compose, generated_part
+from keras_hyper.weights.composition import as_composition, compose, generated_part
 from keras_hyper.weights.normalization import WeightNormalization
 
 
@@ -90,11 +90,15 @@ class GeneratedWeight(keras.layers.Layer):
         super().__init__(**kwargs)
         if generator is None:
             raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
-        self.generator = as_generator(generator)
+        # Given as a layer, it is the owner of this weight that shares it.
+        given_as_config = isinstance(generator, dict)
+        self.generator = as_generator(
+            deserialize_shared(generator, self) if given_as_config else generator
+        )
         self.weight_shape = positive_ints("weight_shape", weight_shape)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
-        self.composition = one_of("composition", composition, COMPOSITIONS)
+        self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.unit_axes = _axes(unit_axes, len(self.weight_shape))
         # What the generator is asked for, which may be less than the weight.
@@ -299,7 +303,7 @@ class GeneratedWeight(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this slot again."""
         config = {
-            "generator": serialize_shared(self.generator),
+            "generator": serialize_shared(self.generator, self),
             "weight_shape": self.weight_shape,
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
@@ -334,8 +338,7 @@ class _Penalty(keras.regularizers.Regularizer):
 
 
 def as_generator(generator: Any) -> Generator:
-    """Returns a generator from itself or from its configuration."""
-    generator = deserialize_shared(generator)
+    """Returns a generator, or raises if it is none."""
     if not isinstance(generator, Generator):
         raise TypeError(
             "`generator` must be a keras_hyper Generator, such as LinearGenerator() or "

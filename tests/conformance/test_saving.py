@@ -24,6 +24,17 @@ def through_weights_file(model, directory):
     return copy
 
 
+def through_json(model, directory):
+    copy = keras.models.model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def through_hdf5_file(model, directory):
+    model.save(directory / "model.h5")
+    return keras.models.load_model(directory / "model.h5")
+
+
 def through_pickle(model, directory):
     return pickle.loads(pickle.dumps(model))
 
@@ -41,13 +52,16 @@ def through_tensorflow_checkpoint(model, directory):
     return copy
 
 
+WAYS = [through_weights_file, through_json, through_hdf5_file, through_pickle, through_deepcopy]
+
+
 @over([*LAYERS, TASKS, ENCODING])
 def test_outputs_survive_a_keras_file(row, tmp_path):
     check_outputs_survive(row, through_keras_file, tmp_path)
 
 
 @over([*CLASSES, TASKS, ENCODING])
-@pytest.mark.parametrize("way", [through_weights_file, through_pickle, through_deepcopy])
+@pytest.mark.parametrize("way", WAYS)
 def test_outputs_survive(row, way, tmp_path):
     check_outputs_survive(row, way, tmp_path)
 
