@@ -11,8 +11,8 @@ import numpy as np
 from keras_hyper.checks import positive_int
 from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.gradients import loss_gradients
+from keras_hyper.graph import walk
 from keras_hyper.images import kernel_image
-from keras_hyper.models.graph import walk
 from keras_hyper.observing import observe
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.hyper_cell import HyperCell

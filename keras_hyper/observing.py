@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_hyper.graph import walk
 from keras_hyper.models import Hypernetwork
-from keras_hyper.models.graph import walk
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord, record_weights
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer

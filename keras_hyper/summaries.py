@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_hyper.graph import walk
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models import Hypernetwork
-from keras_hyper.models.graph import walk
 from keras_hyper.weights import GeneratedWeight
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_hyper.export.folding import Folded
 from keras_hyper.export.interface import Specs, Tensors, as_arrays, drawn, reason
-from keras_hyper.models.graph import walk
+from keras_hyper.graph import walk
 from keras_hyper.scopes import weights_scope
 
 Run = Callable[[Tensors], Tensors]

@@ -19,10 +19,10 @@ from keras_hyper.export.interface import (
     named_outputs,
     reason,
 )
+from keras_hyper.graph import walk
 from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.graph import walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.scopes import weights_scope
 from keras_hyper.weights import GeneratedWeight

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyper.graph import walk
 from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.graph import walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.specs import stand_ins
 

@@ -11,6 +11,7 @@ from keras_hyper.checks import one_of, positive_int
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
+from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.scopes import baking
 
 NORMALIZATIONS = ("layer", "rms", "weight", "batch")
@@ -300,7 +301,7 @@ class Generator(keras.layers.Layer):
         if not self.built:
             return None
         native = self._native and keras.initializers.serialize(self._native)
-        return {"weight_shape": self._weight_shape, "native": native}
+        return with_quantization({"weight_shape": self._weight_shape, "native": native}, self)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Creates the variables as they were when the generator was saved."""
@@ -309,6 +310,7 @@ class Generator(keras.layers.Layer):
             None if shape is None else tuple(shape),
             None if native is None else keras.initializers.get(native),
         )
+        quantize_again(config, self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this generator again."""

@@ -11,6 +11,7 @@ from keras_hyper.checks import floating, positive_int
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
+from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.scopes import baking
 from keras_hyper.weights import (
@@ -274,6 +275,15 @@ class HyperLayer(keras.layers.Layer):
                 shape[0] = ops.shape(outputs)[0]
             outputs = outputs + ops.reshape(bias, shape)
         return outputs if self.activation is None else self.activation(outputs)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Returns what `build_from_config` needs to create the variables again."""
+        return with_quantization(super().get_build_config(), self)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Creates the variables as they were when the layer was saved."""
+        super().build_from_config(config)
+        quantize_again(config, self)
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.

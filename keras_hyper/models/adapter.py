@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_hyper.files import replacing
-from keras_hyper.models.graph import variable_name
+from keras_hyper.graph import variable_name
 from keras_hyper.models.target import finish_loading
 from keras_hyper.ops import as_array
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hyper.models.graph import walk
+from keras_hyper.graph import walk
 from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.weights import as_generator
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_hyper.generators import Generator
+from keras_hyper.graph import pairs, walk
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.graph import pairs, walk
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.rebuild import rebuild
 from keras_hyper.scopes import bake_scope

@@ -9,10 +9,10 @@ from keras import ops
 
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.freezing import freeze_what_is_new
+from keras_hyper.graph import named_weights
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import as_generators, as_model, check_tasks, is_text
 from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.graph import named_weights
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
@@ -20,6 +20,7 @@ from keras_hyper.models.selection import divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
+from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
 from keras_hyper.weights import GeneratedWeight, as_composition
@@ -134,8 +135,7 @@ class Hypernetwork(keras.Model):
                 condition = deserialize_shared(condition, self, "condition")
             joined = isinstance(condition, JoinedCondition)
             self.condition = condition if joined else JoinedCondition(condition)
-        # After the condition: one that is chosen in `build` has the same place among the weights.
-        self.generator = as_generators(generator, self)
+        self._given.generator = as_generators(generator, self)
         self.include = include
         self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
@@ -153,6 +153,15 @@ class Hypernetwork(keras.Model):
         self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
+
+    @property
+    def generator(self) -> Any:
+        """The generator, or the dict from patterns to generators.
+
+        It is no sublayer, since it is never built where each weight has a copy of it.
+        The slots have those that are used.
+        """
+        return self._given.generator
 
     def get_target(self) -> keras.Model:
         """Returns the target. A property would be saved as a part of this model."""
@@ -186,7 +195,9 @@ class Hypernetwork(keras.Model):
         self._paths = parts.paths
         if self.generator is None:
             # Kept, for files: another version may choose another.
-            self.generator = default_for(parts.included, self.composition, width, self.dtype_policy)
+            self._given.generator = default_for(
+                parts.included, self.composition, width, self.dtype_policy
+            )
         made, self.ordinary_reasons = make_slots(
             parts,
             self.generator,
@@ -218,6 +229,7 @@ class Hypernetwork(keras.Model):
             self.kept.build(width, [slot.weight_shape for slot in self.slots])
         if self._record is not None:
             self.target.freeze(self._record["frozen_now"])
+            quantize_again(self._record, self)
         freeze_what_is_new(self)
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
@@ -541,6 +553,7 @@ class Hypernetwork(keras.Model):
                 "generated": list(self.weight_paths),
                 **self.target.frozen_paths(),
             }
+            config["record"] = with_quantization(config["record"], self)
         return {**keras.layers.Layer.get_config(self), **config}
 
     @classmethod

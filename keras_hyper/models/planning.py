@@ -16,7 +16,7 @@ from keras_hyper.generators import (
     TiledKernelGenerator,
 )
 from keras_hyper.generators.tiled import kernel_rank
-from keras_hyper.models.graph import NamedWeight
+from keras_hyper.graph import NamedWeight
 from keras_hyper.models.selection import divide, start_of
 from keras_hyper.weights import as_composition
 

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_hyper.models.graph import pairs, walk
+from keras_hyper.graph import pairs, walk
 
 
 def rebuild(model: keras.Model) -> keras.Model:

@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from keras_hyper.generators import Generator
+from keras_hyper.graph import NamedWeight, named_weights, walk
 from keras_hyper.initializers import weight_std
-from keras_hyper.models.graph import NamedWeight, named_weights, walk
 
 # How layers call the initializer of a weight where it is not `<weight>_initializer`.
 _INITIALIZERS = {

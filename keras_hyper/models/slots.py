@@ -7,8 +7,8 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.generators import Generator
+from keras_hyper.graph import NamedWeight
 from keras_hyper.kernels import Full
-from keras_hyper.models.graph import NamedWeight
 from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
 from keras_hyper.weights import GeneratedWeight
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.models.graph import walk
+from keras_hyper.graph import walk
 
 
 def input_shapes(model: keras.Model) -> Any:

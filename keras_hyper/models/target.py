@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.models.graph import NamedWeight, seed_generators, walk
+from keras_hyper.graph import NamedWeight, seed_generators, walk
 from keras_hyper.saving import hold
 
 # Layers that a vectorized map is known to handle with weights of each sample's own:
@@ -80,6 +80,7 @@ class Opaque:
         state: Sequence[Any] = (),
     ) -> None:
         self.model = model
+        self.generator: Any = None
         self.places = dict(places or {})
         self.ordinary = dict(ordinary or {})
         self.state = list(state)
@@ -153,6 +154,8 @@ class Target(keras.layers.Layer):
         # Tracked, so that it is saved, and updated by every trainer.
         hold(self, "state", own if tasks is None else [self._per_task(v, tasks) for v in own])
         self.no_mask = _NoMask(autocast=False, dtype=policy, name="no_mask")
+        # On JAX, Keras calls a model with an unbuilt layer eagerly before every step.
+        self.no_mask.build(None)
         self.sample_seeds = keras.random.SeedGenerator()
         self._state_paths = {id(weight.variable): weight.path for weight in state}
         # Looked up once, and not at every call.

@@ -10,7 +10,7 @@ import pytest
 import keras_hyper
 from helpers import JIT, to_numpy
 from keras_hyper import HyperConv2D, HyperDense, TaskEmbedding, TiledKernelGenerator, bake
-from keras_hyper.models.graph import walk
+from keras_hyper.graph import walk
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
 ROWS = np.random.default_rng(1).normal(size=(3, 6)).astype("float32")

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from helpers import to_numpy
 from keras_hyper import Hypernetwork, LowRankGenerator
-from keras_hyper.models.graph import named_weights, seed_generators, walk
+from keras_hyper.graph import named_weights, seed_generators, walk
 
 
 class Attention(layers.Layer):
@@ -159,7 +159,7 @@ def test_random_generators_in_collections_are_found():
 def test_what_is_skipped_is_tensorflows_own():
     import tensorflow as tf
 
-    from keras_hyper.models.graph import _TENSORFLOW
+    from keras_hyper.graph import _TENSORFLOW
 
     module = tf.Module()
     module.variable, module.child, module.items = tf.Variable(1.0), tf.Module(), [tf.Module()]
