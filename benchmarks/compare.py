@@ -10,12 +10,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import Any
 
 from benchmarks.worker import environment
+from tooling.machine import ROOT, commit, cpu, versions
 
-ROOT = pathlib.Path(__file__).parent.parent
 LEAST_SECONDS = 0.5  # How long one measurement lasts at least.
 PACKAGES = (
     "keras",
@@ -164,36 +163,6 @@ def about(command: Sequence[str], pairs: int, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(PACKAGES),
     }
-
-
-def commit() -> str | None:
-    """Returns which version of the programs this is, and whether it was changed since."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    return told.stdout.strip() or None
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Returns the versions of those packages that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def cpu() -> str:
-    """Returns the name of the processor."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def write(path: pathlib.Path, results: dict[str, Any]) -> None:

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.compare import commit
 from experiments.config import Config
 from experiments.machine import about
 from keras_hyper.files import replacing
 from keras_hyper.ops import as_array
+from tooling.machine import commit
 
 C = TypeVar("C", bound=Config)
 # A batch is a dict or tuple of arrays for inputs, and one for targets.

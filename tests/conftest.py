@@ -1,7 +1,12 @@
 """Which backend the suite runs on, and a fresh start for every test."""
 
 import os
+import pathlib
+import sys
 
+# For `benchmarks`, `experiments` and `tooling`. Last, so that an installed
+# `keras_hyper` is the one under test.
+sys.path.append(str(pathlib.Path(__file__).parent.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # For the tests in float64.
 if os.environ.get("KERAS_BACKEND") == "torch":
@@ -9,8 +14,6 @@ if os.environ.get("KERAS_BACKEND") == "torch":
 
 import keras
 import pytest
-
-from helpers import CAN_EXPORT
 
 _SKIP = {
     "tensorflow": ("tensorflow",),
@@ -24,8 +27,6 @@ def pytest_collection_modifyitems(items):
         for marker, backends in _SKIP.items():
             if item.get_closest_marker(marker) and backend not in backends:
                 item.add_marker(pytest.mark.skip(reason=f"not on the {backend} backend"))
-        if "keras_hyper.export" in item.name and not CAN_EXPORT:  # An example in a docstring.
-            item.add_marker(pytest.mark.skip(reason="needs TensorFlow, and a backend that exports"))
 
 
 @pytest.fixture(autouse=True)

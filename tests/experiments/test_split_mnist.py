@@ -1,18 +1,13 @@
 """Split MNIST: its data, what is measured, and runs that go on where they were left."""
 
 import gzip
-import pathlib
 import sys
 
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
-# Last, so that the package which is tested is the one that is installed.
-sys.path.append(str(ROOT))
-
-from experiments import split_mnist  # noqa: E402
-from experiments.data.mnist import load as load_mnist  # noqa: E402
+from experiments import split_mnist
+from experiments.data.mnist import load as load_mnist
 
 # Files of our own are not those of its authors.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is not the published file")

@@ -1,0 +1,1 @@
+"""What benchmarks, experiments and continuous integration share."""
