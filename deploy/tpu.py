@@ -16,7 +16,7 @@ import sys
 import keras
 import numpy as np
 
-from conformance.test_xla import ROWS
+from conformance.programs import ROWS, functions, program
 
 RESULTS = pathlib.Path(__file__).parents[1] / "docs" / "tpu.json"
 # A copy of TensorFlow's own, which means nothing here.
@@ -30,8 +30,6 @@ CHIPS = (1, 4)
 
 def lower(folder):
     """Writes what TensorFlow gives to XLA for serving, a file for each class."""
-    from conformance.test_xla import functions, program
-
     folder.mkdir(parents=True, exist_ok=True)
     for row in ROWS:
         serve, _, data = functions(row)

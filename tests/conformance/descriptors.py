@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from keras_hyper import (
     ChunkedGenerator,
@@ -21,10 +22,14 @@ from keras_hyper import (
     HyperDepthwiseConv2D,
     HyperEmbedding,
     HyperGRU,
+    HyperGRUCell,
     HyperLSTM,
     HyperLSTMCell,
+    Hypernetwork,
     HyperSimpleRNN,
+    HyperSimpleRNNCell,
     LayerNormLSTM,
+    LayerNormLSTMCell,
     LinearGenerator,
     LowRankGenerator,
     MagnitudeInvariantEncoding,
@@ -34,6 +39,7 @@ from keras_hyper import (
     TemplateGenerator,
     TiledKernelGenerator,
 )
+from keras_hyper.conditions import JoinedCondition
 from keras_hyper.generators import DirectGenerator
 
 
@@ -92,7 +98,8 @@ class Row:
     def built(self):
         """Returns the layer, built."""
         layer = self.make()
-        layer.build(**self.shapes())
+        if not layer.built:  # A hypernetwork over a built target is.
+            layer.build(**self.shapes())
         leave_start(layer)
         return layer
 
@@ -309,7 +316,10 @@ RECURRENT = {
     "lstm": layer(HyperLSTM, 4, **SMALL, layer_norm=True),
     "gru": layer(HyperGRU, 4, **SMALL, return_sequences=True),
     "layer-norm-lstm": layer(LayerNormLSTM, 4, activation="sigmoid", use_bias=True),
-    "lstm-cell": lambda: keras.layers.RNN(HyperLSTMCell(4, **SMALL)),
+    "lstm-cell": lambda: layers.RNN(HyperLSTMCell(4, **SMALL)),
+    "gru-cell": lambda: layers.RNN(HyperGRUCell(4, **SMALL)),
+    "rnn-cell": lambda: layers.RNN(HyperSimpleRNNCell(4, **SMALL)),
+    "layer-norm-lstm-cell": lambda: layers.RNN(LayerNormLSTMCell(4, activation="sigmoid")),
 }
 LAYERS += [
     Row(
@@ -317,7 +327,7 @@ LAYERS += [
         make,
         (5, 3),
         argument="sequences",
-        variant=name in ("rnn-full", "lstm-cell"),
+        variant=name == "rnn-full" or name.endswith("cell"),
     )
     for name, make in RECURRENT.items()
 ]
@@ -326,7 +336,19 @@ FULL = [row for row in LAYERS if not row.variant]
 CLASSES = {(type(row.make()), row.condition is None): row for row in reversed(FULL)}.values()
 ENCODING = Row("encoding", lambda: MagnitudeInvariantEncoding([0, -1], 2.0), (2,))
 NOISE = Row("noise", lambda: NoiseCondition(3, seed=1), (2,))
-ROWS = [*FULL, TASKS, ENCODING]
+JOINED = Row("joined", lambda: JoinedCondition(layers.Dense(3)), (2,), argument="values")
+CONDITIONS = [TASKS, ENCODING, JOINED]
+ROWS = [*FULL, *CONDITIONS]
+
+
+def hypernetwork():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, "sigmoid"), layers.Dense(3)])
+    return Hypernetwork(target, chunked(), condition=3)
+
+
+HYPERNETWORK = Row("hypernetwork", hypernetwork, (5,), (3,))
+AT = Row("hypernetwork-at", lambda: hypernetwork().at([0.5, -1, 2]), (5,))
+MODELS = [HYPERNETWORK, AT]
 
 
 def over(rows):

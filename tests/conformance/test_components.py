@@ -1,4 +1,4 @@
-"""Properties of generators and slots, which are public classes of their own."""
+"""Properties of generators, slots, kernels and initializers."""
 
 import json
 
@@ -6,24 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from conformance.descriptors import chunked, kernels, low_rank, mlp, templates, tiles
+from conformance.components import GENERATORS, INITIALIZERS, KERNELS
+from conformance.descriptors import kernels
 from helpers import compiled, to_numpy
-from keras_hyper import GeneratedWeight, LinearGenerator, TiledKernelGenerator
-from keras_hyper.generators import DirectGenerator
+from keras_hyper import GeneratedWeight
 
-GENERATORS = {
-    "linear": lambda: LinearGenerator(3, normalize_condition=False),
-    "linear-native": lambda: LinearGenerator(3, initialization="native"),
-    "mlp": mlp,
-    "tiled": tiles,
-    "tiled-paper": lambda: TiledKernelGenerator((3, 2), 3, hidden_dim=2, initialization="paper"),
-    "direct": DirectGenerator,
-    "chunked": chunked,
-    "low-rank": low_rank,
-    "templates": templates(),
-    "templates-softmax": templates("softmax", temperature=0.5),
-    "templates-sigmoid": templates("sigmoid", normalize_condition=False),
-}
 over_generators = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
 over_conditions = pytest.mark.parametrize(
     "condition_shape", [None, (None, 4)], ids=["static", "conditioned"]
@@ -94,3 +81,36 @@ def test_a_generator_of_another_precision_serves_too():
     slot.build(None)
     assert {w.dtype for w in generator.weights} == {"float32"}
     assert keras.backend.standardize_dtype(slot().materialize().dtype) == "float16"
+
+
+@pytest.mark.parametrize("make", KERNELS.values(), ids=KERNELS)
+def test_products_with_a_kernel_are_those_with_its_weights(make, rng):
+    kernel = make()
+    weights = to_numpy(kernel.materialize())
+    assert weights.shape == ((3, 8, 6) if kernel.batched else (8, 6))
+    assert tuple(kernel.shape) == (8, 6)
+    every = np.broadcast_to(weights, (3, 8, 6))
+    x, more = (rng.normal(size=shape).astype("float32") for shape in ((3, 8), (3, 5, 8)))
+    ids = np.array([[0, 7], [3, 3], [7, 1]])
+    base = rng.normal(size=(8, 6)).astype("float32")
+    for actual, expected in (
+        (kernel.dense(keras.ops.convert_to_tensor(x)), np.einsum("bi,bio->bo", x, every)),
+        (kernel.dense(keras.ops.convert_to_tensor(more)), np.einsum("bti,bio->bto", more, every)),
+        (kernel.lookup(keras.ops.convert_to_tensor(ids)), every[np.arange(3)[:, None], ids]),
+        (kernel.scaled(0.5).materialize(), 0.5 * weights),
+        (kernel.times(keras.ops.convert_to_tensor(base)).materialize(), base * weights),
+    ):
+        np.testing.assert_allclose(to_numpy(actual), expected, rtol=1e-5, atol=1e-5)
+    low = kernel.cast("bfloat16").materialize()
+    assert keras.backend.standardize_dtype(low.dtype) == "bfloat16"
+
+
+@pytest.mark.parametrize("make", INITIALIZERS.values(), ids=INITIALIZERS)
+def test_initializers_revive_and_draw_by_their_seed(make):
+    initializer = make(seed=3)
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(initializer)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(initializer)
+    draws = [to_numpy(each((4, 8))) for each in (initializer, again, make(seed=4))]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.abs(draws[0] - draws[2]).max() > 0.1

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from conformance.descriptors import CLASSES, ENCODING, FULL, LAYERS, ROWS, TASKS, over
+from conformance.descriptors import CLASSES, CONDITIONS, FULL, LAYERS, MODELS, NOISE, ROWS, over
 from helpers import JIT, TRUE_FLOAT64, compiled, gradients, to_numpy
 
 
@@ -18,7 +18,7 @@ def test_config_round_trip(row):
     assert json.dumps(revived.get_config(), default=str) == json.dumps(config, default=str)
 
 
-@over([*LAYERS, TASKS, ENCODING])
+@over([*LAYERS, *CONDITIONS, NOISE, *MODELS])
 def test_config_is_json(row):
     layer = row.make()
     config = keras.saving.serialize_keras_object(layer)
@@ -86,7 +86,7 @@ def check_policy(row, policy):
     assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@over(LAYERS)
+@over([*LAYERS, *MODELS])
 def test_gradients_match_finite_differences(row):
     keras.config.set_dtype_policy("float64")
     keras.config.set_floatx("float64")
@@ -150,7 +150,7 @@ def check_fit(row, jit):
         assert np.abs(variable.numpy() - old).max() > 0, variable.path
 
 
-@over(LAYERS)
+@over([*LAYERS, *MODELS])
 def test_fit_trains_every_variable(row):
     """Compiled, on the backends that Keras compiles."""
     check_fit(row, jit=JIT)
@@ -176,7 +176,7 @@ def check_predictions(row, jit):
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
-@over(LAYERS)
+@over([*LAYERS, *MODELS])
 def test_predictions_agree_at_any_batch_size(row):
     """Compiled, on the backends that Keras compiles."""
     check_predictions(row, jit=JIT)

@@ -6,77 +6,13 @@ import re
 import keras
 import numpy as np
 import pytest
-from keras import layers
 
-from conformance.descriptors import CLASSES, ENCODING, TASKS, Row, leave_start, over
+from conformance.descriptors import leave_start, over
+from conformance.programs import ROWS, functions, program
 from helpers import to_numpy
-from keras_hyper import (
-    ChunkedGenerator,
-    HyperGRUCell,
-    Hypernetwork,
-    HyperSimpleRNNCell,
-    LayerNormLSTMCell,
-    NoiseCondition,
-)
 
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a graph of it")
 ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="a program of it")
-SMALL = {"hyper_units": 3, "embedding_dim": 2}
-
-
-def hypernetwork():
-    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, "relu"), layers.Dense(3)])
-    generator = ChunkedGenerator(5, hidden_units=(4,), embedding_dim=3)
-    return Hypernetwork(target, generator, condition=3)
-
-
-ROWS = [
-    *CLASSES,
-    ENCODING,
-    Row("tasks", TASKS.make, (), dtype="int32", argument="ids"),
-    Row("noise", lambda: NoiseCondition(3), (2,)),
-    Row("hypernetwork", hypernetwork, (5,), (3,)),
-    *(
-        Row(name, lambda cell=cell: layers.RNN(cell()), (5, 3), argument="sequences")
-        for name, cell in {
-            "gru-cell": lambda: HyperGRUCell(4, **SMALL),
-            "rnn-cell": lambda: HyperSimpleRNNCell(4, **SMALL),
-            "layer-norm-lstm-cell": lambda: LayerNormLSTMCell(4),
-        }.items()
-    ),
-]
-
-
-def functions(row, policy="float32"):
-    """Returns a layer's functions of inputs in serving and in training, and some inputs."""
-    import tensorflow as tf
-
-    keras.config.set_dtype_policy(policy)
-    layer = row.make()
-    layer(**row.data(2))
-    leave_start(layer)
-    data = list(row.data(4).values())
-
-    def call(tensors, training):
-        first, *condition = tensors
-        return layer(first, **({"condition": condition[0]} if condition else {}), **training)
-
-    def arguments(training):
-        return {"training": training} if layer._call_has_training_arg else {}
-
-    def serve(*tensors):
-        return call(tensors, arguments(False))
-
-    def train(*tensors):
-        with tf.GradientTape() as tape:
-            outputs = call(tensors, arguments(True))
-            loss = sum(
-                tf.reduce_sum(tf.square(tf.cast(y, "float32"))) for y in tf.nest.flatten(outputs)
-            )
-        variables = [v.value for v in layer.trainable_variables]
-        return tape.gradient(loss, variables) if variables else loss
-
-    return serve, train, data
 
 
 def operations(function, *arguments):
@@ -116,15 +52,6 @@ def test_an_operation_that_cannot_be_compiled_is_found(compilable):
 
     found = operations(lambda x: tf.strings.length(tf.strings.as_string(x)), np.ones(3))
     assert {"StringLength", "AsString"} <= found - compilable
-
-
-def program(function, data):
-    """Returns the program that XLA gets, before it optimises."""
-    import tensorflow as tf
-
-    compiled = tf.function(function, autograph=False, jit_compile=True)
-    tensors = [tf.constant(x) for x in data]
-    return compiled.experimental_get_compiler_ir(*tensors)(stage="stablehlo")
 
 
 @ON_TENSORFLOW

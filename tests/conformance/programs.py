@@ -1,0 +1,58 @@
+"""Programs of every public class, in serving and in training, for XLA and for TPUs."""
+
+import keras
+
+from conformance.descriptors import (
+    CLASSES,
+    ENCODING,
+    HYPERNETWORK,
+    LAYERS,
+    NOISE,
+    TASKS,
+    leave_start,
+)
+
+CELLS = [row for row in LAYERS if row.name.endswith("-cell")]
+# The name of an argument is part of a program, and task ids are no condition here.
+ROWS = [*CLASSES, ENCODING, TASKS, NOISE, HYPERNETWORK, *CELLS]
+
+
+def functions(row, policy="float32"):
+    """Returns a layer's functions of inputs in serving and in training, and some inputs."""
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(policy)
+    layer = row.make()
+    layer(**row.data(2))
+    leave_start(layer)
+    data = list(row.data(4).values())
+
+    def call(tensors, training):
+        first, *condition = tensors
+        return layer(first, **({"condition": condition[0]} if condition else {}), **training)
+
+    def arguments(training):
+        return {"training": training} if layer._call_has_training_arg else {}
+
+    def serve(*tensors):
+        return call(tensors, arguments(False))
+
+    def train(*tensors):
+        with tf.GradientTape() as tape:
+            outputs = call(tensors, arguments(True))
+            loss = sum(
+                tf.reduce_sum(tf.square(tf.cast(y, "float32"))) for y in tf.nest.flatten(outputs)
+            )
+        variables = [v.value for v in layer.trainable_variables]
+        return tape.gradient(loss, variables) if variables else loss
+
+    return serve, train, data
+
+
+def program(function, data):
+    """Returns the program that XLA gets, before it optimises."""
+    import tensorflow as tf
+
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+    tensors = [tf.constant(x) for x in data]
+    return compiled.experimental_get_compiler_ir(*tensors)(stage="stablehlo")
