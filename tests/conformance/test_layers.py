@@ -168,10 +168,10 @@ def test_fit_without_xla_trains_every_variable(row):
 
 def check_predictions(row, jit):
     model = row.model()
+    model.compile(jit_compile=jit)
     for batch in (1, 5):
         data = row.data(batch)
         expected = to_numpy(compiled(model, model)(data))
-        model.compile(jit_compile=jit)
         outputs = model.predict(data, verbose=0)
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 

@@ -86,7 +86,8 @@ def check_outputs_survive(row, way, tmp_path):
 def test_a_reloaded_model_trains_on(row, tmp_path):
     model = row.model()
     # Compiled only where every operation would otherwise be compiled for itself.
-    model.compile("adam", "mse", jit_compile=keras.backend.backend() == "jax")
+    jax = keras.backend.backend() == "jax"
+    model.compile("adam", "mse", jit_compile=jax, run_eagerly=not jax)
     data = row.data(4)
     targets = np.zeros((4, *model.output.shape[1:]), "float32")
     model.fit(data, targets, epochs=1, verbose=0)

@@ -1,6 +1,7 @@
 """Ready for XLA, and so for GPUs and TPUs: kernels for every operation, no calls of foreign code,
 products in the low precision, programs for several platforms and any batch size."""
 
+import functools
 import re
 
 import keras
@@ -72,13 +73,19 @@ def products(text):
     return [re.findall(r"x?(f\d+|bf16)>", types) for types in PRODUCT.findall(text)]
 
 
+@functools.cache
+def wide_products(row):
+    serve, _, data = functions(row)
+    return products(program(serve, data))
+
+
 @ON_TENSORFLOW
 @pytest.mark.parametrize(("policy", "low"), [("mixed_bfloat16", "bf16"), ("mixed_float16", "f16")])
 @over([row for row in ROWS if row.name not in ("tasks", "encoding", "noise", "embedding")])
 def test_products_are_in_the_low_precision(row, policy, low):
     serve, _, data = functions(row, policy)
     types = products(program(serve, data))
-    wide = products(program(functions(row)[0], data))
+    wide = wide_products(row)
     assert len(types) == len(wide) > 0
     assert all(factors == [low, low] for factors in types), types
     assert all(factors == ["f32", "f32"] for factors in wide), wide

@@ -13,7 +13,15 @@ TESTS = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.tensorflow  # What is written is the backend's; how, is not.
-@pytest.mark.parametrize("name", ["model.keras", "adapter.npz", "saved", "model.tflite"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.keras",
+        "adapter.npz",
+        pytest.param("saved", marks=pytest.mark.long),
+        pytest.param("model.tflite", marks=pytest.mark.long),
+    ],
+)
 def test_what_was_there_is_there_until_the_new_one_is_whole(name, tmp_path):
     command = [sys.executable, TESTS / "export" / "faults.py", tmp_path, name]
     path = os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")])

@@ -10,6 +10,7 @@ from models.targets import KINDS
 FOUND = json.loads(FILE.read_text())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("column", columns())
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
