@@ -129,4 +129,5 @@ def test_ci_checks_the_reports_of_its_own_runs():
     assert (
         "--junit-xml {tox_root}/.tox/junit/{env_name}.xml tests" in (root / "tox.ini").read_text()
     )
+    assert "tests-long,tests-long-jax,tests-long-torch" in (root / ".ci" / "full").read_text()
     assert int((root / ".ci" / "minimum_tests").read_text()) > 9000

@@ -67,7 +67,7 @@ def test_outputs_survive(row, way, tmp_path):
 
 
 @pytest.mark.tensorflow
-@over([*LAYERS, TASKS, ENCODING])
+@over([*LAYERS, *CONDITIONS])
 def test_outputs_survive_a_checkpoint_of_tensorflow(row, tmp_path):
     check_outputs_survive(row, through_tensorflow_checkpoint, tmp_path)
 

@@ -138,7 +138,8 @@ def test_std_is_the_stock_initializers(initializer, make, shape, conditioned, rn
     # Of rank 1, the mean square of u v^T scatters by sqrt(2 / 30 + 2 / 40) = 0.38 for
     # one draw, by 0.085 for the mean over 20, and its root by 0.04: 4 times that.
     tolerance = 0.16 if getattr(slot.generator, "rank", 8) == 1 else 0.1
-    assert np.sqrt(np.mean(generated)) == pytest.approx(drawn_std(initializer, shape), rel=tolerance)
+    drawn = drawn_std(initializer, shape)
+    assert np.sqrt(np.mean(generated)) == pytest.approx(drawn, rel=tolerance)
 
 
 # The three faults of hypnettorch's initialisation, absent here.
