@@ -1,5 +1,6 @@
 """Which backend the suite runs on, and a fresh start for every test."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -41,10 +42,16 @@ def fresh_start():
     keras.config.set_floatx("float32")
 
 
+def pytest_collection_finish():
+    """Leaves what was imported out of every garbage collection."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def drop_what_was_compiled():
-    """JAX would keep every program until the process ends: gigabytes."""
+    """Frees programs and graphs, which would grow to gigabytes until the process ends."""
     yield
+    gc.collect()
     if keras.backend.backend() == "jax":
         import jax
 
