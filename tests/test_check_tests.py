@@ -8,6 +8,7 @@ import pytest
 
 from tooling import check_tests
 
+ROOT = pathlib.Path(__file__).parent.parent
 FILES = {
     "test_runs.py": "def test_a():\n    pass\n\n\ndef test_b():\n    pass\n",
     "part/test_deep.py": "class TestIt:\n    def test_it(self):\n        pass\n",
@@ -107,6 +108,15 @@ def test_a_name_that_begins_like_another_is_another_file(tmp_path):
     assert "test_a.py" in found
 
 
+def test_folders_of_another_environment_are_left_out(tmp_path):
+    for name in check_tests.OTHER:
+        (tmp_path / "tests" / name).mkdir(parents=True)
+        (tmp_path / "tests" / name / "test_a.py").touch()
+        assert name in (ROOT / "setup.cfg").read_text()
+        assert f"tests/{name}" in (ROOT / "tox.ini").read_text()
+    assert check_tests.problems(tmp_path / "tests", 0, []) == ([], 0)
+
+
 def test_the_command_fails_where_something_is_wrong(every_run, tmp_path, capsys):
     folder, runs = every_run
     (tmp_path / "minimum").write_text("1\n")
@@ -121,13 +131,12 @@ def test_the_command_fails_where_something_is_wrong(every_run, tmp_path, capsys)
 
 
 def test_ci_checks_the_reports_of_its_own_runs():
-    root = pathlib.Path(__file__).parent.parent
-    script = (root / ".ci" / "run").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
     assert "tooling.check_tests tests .ci/minimum_tests" in script
     for environment in ("tests", "tests-jax", "tests-torch"):
         assert f"/{environment}.xml" in script
     assert (
-        "--junit-xml {tox_root}/.tox/junit/{env_name}.xml tests" in (root / "tox.ini").read_text()
+        "--junit-xml {tox_root}/.tox/junit/{env_name}.xml tests" in (ROOT / "tox.ini").read_text()
     )
-    assert "tests-long,tests-long-jax,tests-long-torch" in (root / ".ci" / "full").read_text()
-    assert int((root / ".ci" / "minimum_tests").read_text()) > 9000
+    assert "tests-long,tests-long-jax,tests-long-torch" in (ROOT / ".ci" / "full").read_text()
+    assert int((ROOT / ".ci" / "minimum_tests").read_text()) > 9000
