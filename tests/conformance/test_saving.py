@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_hyper
-from conformance.descriptors import CLASSES, CONDITIONS, FULL, HYPERNETWORK, LAYERS, over
+from conformance.descriptors import CLASSES, CONDITIONS, FULL, LAYERS, MODELS, over
 from helpers import compiled, to_numpy
 
 
@@ -55,12 +55,12 @@ def through_tensorflow_checkpoint(model, directory):
 WAYS = [through_weights_file, through_json, through_hdf5_file, through_pickle, through_deepcopy]
 
 
-@over([*LAYERS, *CONDITIONS, HYPERNETWORK])
+@over([*LAYERS, *CONDITIONS, *MODELS])
 def test_outputs_survive_a_keras_file(row, tmp_path):
     check_outputs_survive(row, through_keras_file, tmp_path)
 
 
-@over([*CLASSES, *CONDITIONS, HYPERNETWORK])
+@over([*CLASSES, *CONDITIONS, *MODELS])
 @pytest.mark.parametrize("way", WAYS)
 def test_outputs_survive(row, way, tmp_path):
     check_outputs_survive(row, way, tmp_path)
