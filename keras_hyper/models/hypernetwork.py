@@ -16,7 +16,7 @@ from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
-from keras_hyper.models.selection import divide
+from keras_hyper.models.selection import as_include, divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
@@ -54,8 +54,8 @@ class Hypernetwork(keras.Model):
             these is concatenated.
         include: Which weights are generated: a pattern of paths (`"*kernel"`,
             `"block_1"` for all below it), a layer type, a function of path and
-            variable that is asked once, or a list of these. `weight_paths` of a
-            built hypernetwork has the paths. Weights that the generator cannot
+            variable that is asked once, or an iterable of these. `weight_paths` of
+            a built hypernetwork has the paths. Weights that the generator cannot
             make stay ordinary ones; `keras_hyper.summary` lists them with the
             reason. One that is named, without wildcards, is refused then.
         composition: `"replace"`: the generated numbers are the weight. A weight
@@ -136,7 +136,7 @@ class Hypernetwork(keras.Model):
             joined = isinstance(condition, JoinedCondition)
             self.condition = condition if joined else JoinedCondition(condition)
         self._given.generator = as_generators(generator, self)
-        self.include = include
+        self.include = as_include(include)
         self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)

@@ -17,7 +17,7 @@ from keras_hyper.generators import (
 )
 from keras_hyper.generators.tiled import kernel_rank
 from keras_hyper.graph import NamedWeight
-from keras_hyper.models.selection import divide, start_of
+from keras_hyper.models.selection import as_include, divide, start_of
 from keras_hyper.weights import as_composition
 
 _KINDS = ("chunked", "tiled", "low_rank")
@@ -136,6 +136,7 @@ def plan(
             f"`target` must be a Keras model that is built. Received: target={target!r}. Call it "
             "on inputs first."
         )
+    include = as_include(include)
     weights = divide(target, include, composition).included
     if not weights:
         raise ValueError(

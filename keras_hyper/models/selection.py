@@ -3,7 +3,7 @@
 import dataclasses
 import fnmatch
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -41,6 +41,31 @@ class Parts:
     state: list[NamedWeight]
     frozen: set[str]
     paths: list[str]
+
+
+def as_include(include: Any) -> Any:
+    """Returns `include` as one item or as a list of items, or raises if an item has no meaning.
+
+    Args:
+        include: A pattern, a layer type, a function, or any iterable of these.
+    """
+    if isinstance(include, str | type) or callable(include) or not isinstance(include, Iterable):
+        return _item(include)
+    items = [_item(item) for item in include]
+    # The order of a set differs between processes, and files keep the list.
+    return sorted(items, key=str) if isinstance(include, set | frozenset) else items
+
+
+def _item(item: Any) -> Any:
+    layer = isinstance(item, type) and issubclass(item, keras.layers.Layer)
+    function = callable(item) and not isinstance(item, type | keras.layers.Layer)
+    if isinstance(item, str) or layer or function:
+        return item
+    raise TypeError(
+        "`include` must be a pattern of paths such as '*kernel', a layer type, a function of path "
+        f"and variable, or a list of these. Received: include={item!r} (of type "
+        f"{type(item).__name__})"
+    )
 
 
 def divide(
@@ -120,7 +145,7 @@ def _with_paths(named: Sequence[NamedWeight], paths: Sequence[str]) -> list[Name
 
 def is_named(path: str, include: Any) -> bool:
     """Whether `include` has the path itself, not only a pattern that it matches."""
-    return isinstance(include, str | list | tuple) and path in _list(include)
+    return any(isinstance(item, str) and item == path for item in _list(include))
 
 
 def generator_of(weight: NamedWeight, generator: Any) -> tuple[Generator | None, str]:
@@ -202,21 +227,16 @@ def _wanted(weights: Sequence[NamedWeight], include: Any) -> set[str]:
 
 
 def _list(include: Any) -> list[Any]:
-    return list(include) if isinstance(include, list | tuple | set | frozenset) else [include]
+    include = as_include(include)
+    return include if isinstance(include, list) else [include]
 
 
 def _includes(item: Any, weight: NamedWeight) -> bool:
     if isinstance(item, str):
         return matches(weight.path, item)
-    if isinstance(item, type) and issubclass(item, keras.layers.Layer):
+    if isinstance(item, type):
         return any(isinstance(layer, item) for layer in weight.layers)
-    if callable(item):
-        return bool(item(weight.path, weight.variable))
-    raise TypeError(
-        "`include` must be a pattern of paths such as '*kernel', a layer type, a function of path "
-        f"and variable, or a list of these. Received: include={item!r} (of type "
-        f"{type(item).__name__})"
-    )
+    return bool(item(weight.path, weight.variable))
 
 
 def _thawed(model: keras.Model) -> set[int]:

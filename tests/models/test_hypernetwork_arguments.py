@@ -16,6 +16,7 @@ from keras_hyper import (
     TemplateGenerator,
     TiledKernelGenerator,
     bake,
+    plan,
     summary,
 )
 from models.targets import make_conv, make_dense, make_lstm, make_normalized
@@ -55,6 +56,46 @@ def test_include(include, paths, rng, tmp_path):
     again = keras.saving.load_model(tmp_path / "hyper.keras")
     assert again.weight_paths == paths
     np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
+
+
+ITERABLES = {
+    "set": lambda paths: set(paths),
+    "frozenset": lambda paths: frozenset(paths),
+    "dict": lambda paths: dict.fromkeys(paths),
+    "keys": lambda paths: dict.fromkeys(paths).keys(),
+    "generator": lambda paths: (path for path in paths),
+    "array": lambda paths: np.asarray(paths),
+}
+
+
+@pytest.mark.parametrize("kind", ITERABLES)
+def test_any_iterable_of_paths_is_as_a_list(kind):
+    make = ITERABLES[kind]
+    hyper = Hypernetwork(make_dense(), chunks(), include=make(["b", "a/kernel"]))
+    assert hyper.weight_paths == ["a/kernel", "b/kernel", "b/bias"]
+    assert sorted(hyper.get_config()["include"]) == ["a/kernel", "b"]
+    chosen = plan(make_dense(), 500, make(["a/kernel"]))
+    assert str(chosen) == str(plan(make_dense(), 500, ["a/kernel"]))
+    # A weight that is named raises where it cannot be generated.
+    tiles = TiledKernelGenerator(tile=(3, 3, 2, 3), embedding_dim=4)
+    with pytest.raises(ValueError, match=r"'transpose/kernel'.*was named.*cannot be"):
+        Hypernetwork(make_conv(), tiles, include=make(["conv", "transpose/kernel"]))
+    target = make_dense()
+    target.get_layer("a").trainable = False
+    with pytest.raises(ValueError, match="names 'a/kernel', which is frozen"):
+        Hypernetwork(target, chunks(), include=make(["a/kernel"]))
+    with pytest.raises(ValueError, match="names 'b/bias', which starts at zero"):
+        Hypernetwork(make_dense(), chunks(), composition="scale", include=make(["b/bias"]))
+
+
+@pytest.mark.parametrize("include", [3, [3], layers.Dense(2), {"a", int}, None, [["a"]]])
+def test_include_of_another_type_raises_before_the_target_is_built(include):
+    for call in (
+        lambda: Hypernetwork(keras.Sequential([layers.Dense(2)]), include=include),
+        lambda: plan(make_dense(), 500, include),
+    ):
+        with pytest.raises(TypeError, match="`include` must be a pattern"):
+            call()
 
 
 def test_a_layer_type_means_what_is_inside_of_it():
