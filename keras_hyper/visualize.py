@@ -53,7 +53,12 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
     if isinstance(weight, HyperLayer):
         if not weight.built:
             raise ValueError(f"Layer '{weight.name}' is not built. Call it on inputs first.")
-        weight = weight.generate(condition)["kernel"]
+        if condition is not None and len(np.shape(condition)) != 1:
+            raise ValueError(
+                "`condition` must be one condition of shape (dim,). Received: condition of shape "
+                f"{np.shape(condition)}"
+            )
+        weight = weight.generate(condition)[weight.weight_name]
     array = as_array(keras.ops.convert_to_tensor(weight))
     tiles = kernel_tiles(array, positive_int("most", most))
     figure, axes = _axes(axes, (6, 4))

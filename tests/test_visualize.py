@@ -11,8 +11,11 @@ from keras_hyper import (
     ChunkedGenerator,
     HyperConv1D,
     HyperConv2D,
+    HyperConv2DTranspose,
     HyperConv3D,
     HyperDense,
+    HyperDepthwiseConv2D,
+    HyperEmbedding,
     HyperGRU,
     HyperLSTM,
     TaskEmbedding,
@@ -81,6 +84,34 @@ def test_a_conditioned_layer_is_drawn_for_a_condition(rng):
     axes = visualize.kernels(layer, condition=condition)
     expected = to_numpy(layer.generate(condition)["kernel"])
     np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+
+
+@pytest.mark.parametrize("dim", [None, 2])
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (lambda: HyperEmbedding(5, 3), np.ones((1, 2), "int32")),
+        (lambda: HyperDense(3), np.ones((1, 5), "float32")),
+        (lambda: HyperDepthwiseConv2D((5, 3)), np.ones((1, 6, 6, 1), "float32")),
+        (lambda: HyperConv2DTranspose(1, (5, 3)), np.ones((1, 6, 6, 1), "float32")),
+    ],
+    ids=["embedding", "dense", "depthwise", "transpose"],
+)
+def test_every_layer_is_drawn(layer, inputs, dim):
+    layer, condition = layer(), None if dim is None else np.ones(dim, "float32")
+    layer(inputs, condition=condition)
+    picture = visualize.kernels(layer, condition=condition).images[0].get_array()
+    (weight,) = (w for n, w in layer.generate(condition).items() if n != "bias")
+    np.testing.assert_array_equal(picture, to_numpy(weight).reshape(5, 3))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2), ()])
+@pytest.mark.parametrize("layer", [lambda: HyperEmbedding(4, 3), lambda: HyperDense(3)])
+def test_several_conditions_at_once_raise(layer, shape):
+    layer = layer()
+    layer(np.ones((1, 5), "float32"), condition=np.ones(2, "float32"))
+    with pytest.raises(ValueError, match=r"one condition of shape \(dim,\)"):
+        visualize.kernels(layer, condition=np.ones(shape, "float32"))
 
 
 TEXT = "A strip of text that is longer than one line."
