@@ -1,5 +1,8 @@
 """Hypernetworks for Keras 3: layers and models whose weights are generated."""
 
+import importlib
+import typing
+
 from keras_hyper.conditions import MagnitudeInvariantEncoding as MagnitudeInvariantEncoding
 from keras_hyper.conditions import NoiseCondition as NoiseCondition
 from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
@@ -34,6 +37,10 @@ from keras_hyper.rnn import record_weights as record_weights
 from keras_hyper.summaries import summary as summary
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
+
+if typing.TYPE_CHECKING:
+    from keras_hyper import callbacks as callbacks
+    from keras_hyper import visualize as visualize
 
 # Without it, `from keras_hyper import *` would bring in the subpackages too, and
 # hide `keras.layers` and `keras.ops`.
@@ -72,3 +79,14 @@ __all__ = [
     "record_weights",
     "summary",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Loads `callbacks` or `visualize` on first use."""
+    if name in ("callbacks", "visualize"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "callbacks", "visualize"})
