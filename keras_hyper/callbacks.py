@@ -15,12 +15,12 @@ from keras_hyper.graph import walk
 from keras_hyper.images import kernel_image
 from keras_hyper.observing import observe
 from keras_hyper.ops import as_array
-from keras_hyper.rnn.hyper_cell import HyperCell
-from keras_hyper.summaries import slots_of
+from keras_hyper.rnn.inventory import hyper_variables
+from keras_hyper.summaries import hyper_cells_of, slots_of
 
 _SATURATED = 0.99  # Of the largest value that tanh(c) can have.
 _FEW_ROWS = 4  # Of weights for each sample, so many are drawn.
-_OF_HYPER_CELLS = ("hyper_", "embedding_", "scale_", "bias_embedding_", "bias_scale_")
+_OF_HYPER_CELLS = ("embedding_", "scale_", "bias_embedding_", "bias_scale_")
 
 
 class HyperTensorBoard(keras.callbacks.Callback):
@@ -156,14 +156,11 @@ class HyperTensorBoard(keras.callbacks.Callback):
         found = {
             names[id(slot.generator)]: slot.generator.weights for *_, slot in slots_of(self.model)
         }
-        seen: set[int] = set()
-        for layer in walk(self.model):
-            cell = getattr(layer, "cell", layer)
-            if isinstance(cell, HyperCell) and id(cell) not in seen:
-                seen.add(id(cell))
-                found[layer.name] = [
-                    v for v in cell.variables if v.name.startswith(_OF_HYPER_CELLS)
-                ]
+        for layer, cell in hyper_cells_of(self.model):
+            found[layer] = [
+                *hyper_variables(cell),
+                *(v for v in cell.variables if v.name.startswith(_OF_HYPER_CELLS)),
+            ]
         return {name: variables for name, variables in found.items() if variables}
 
     def _names(self) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,8 @@ import keras
 from keras_hyper.graph import walk
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models import Hypernetwork
+from keras_hyper.rnn.hyper_cell import HyperCell
+from keras_hyper.rnn.inventory import hyper_variables, step_weights
 from keras_hyper.weights import GeneratedWeight
 
 
@@ -21,13 +23,16 @@ class WeightSummary:
         layer: Name of the layer.
         weight: Name of the weight in it.
         shape: Shape of the weight.
-        generated: How many numbers it has (for one condition).
+        generated: How many numbers it has: for one condition, or at one step of one sequence.
         base: How many numbers its stored base has, with a composition.
         stored: How many other numbers are stored for it alone: its embedding,
             the projection of its condition, gates and gains.
         generator: Name of its generator.
-        conditioned: Whether it depends on a condition.
+        conditioned: Whether it depends on a condition. That of a recurrent layer is
+            the state of its hyper cell.
         limits: Sentences that say why the generator does not fit it, with figures.
+        every_step: What the hyper cell of a recurrent layer generates for it at every
+            step. Empty for other weights.
     """
 
     layer: str
@@ -39,6 +44,7 @@ class WeightSummary:
     generator: str
     conditioned: bool
     limits: tuple[str, ...]
+    every_step: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,8 @@ class GeneratorSummary:
         type: Name of its class.
         stored: How many numbers it holds.
         layers: Names of the layers that use it.
+
+    The hyper cell of a recurrent layer counts as a generator.
     """
 
     name: str
@@ -89,7 +97,7 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
     """Prints and returns what a model stores and what it generates.
 
     Args:
-        model: A model with hyper layers, built.
+        model: A model with hyper layers, or a hyper layer, built.
         print_fn: Called with each line of the table. Defaults to `print`.
 
     Returns:
@@ -126,7 +134,7 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
     """
     check_built(model)
     figures = _figures(model)
-    for line in _lines(figures):
+    for line in _lines(figures, _kind(model)):
         (print_fn or print)(line)
     return figures
 
@@ -134,11 +142,14 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
 def check_built(model: Any) -> None:
     """Raises if something is not a Keras layer or model, or has no weights yet."""
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+        raise TypeError(
+            f"`model` must be a Keras model or layer. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
     if not model.built:
         raise ValueError(
-            f"Model '{model.name}' is not built, so its weights are not known. Call it on inputs "
-            "first."
+            f"{_kind(model).capitalize()} '{model.name}' is not built, so its weights are not "
+            "known. Call it on inputs first."
         )
 
 
@@ -159,43 +170,81 @@ def slots_of(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]
     return list(slots.values())
 
 
-def _figures(model: keras.layers.Layer) -> Summary:
-    weights: list[WeightSummary] = []
-    users: dict[int, tuple[Any, list[str]]] = {}
+def hyper_cells_of(model: keras.layers.Layer) -> list[tuple[str, HyperCell]]:
+    """Returns the built hyper cells of a model, with the names of the layers that run them."""
+    cells: dict[int, tuple[str, HyperCell]] = {}
+    for layer in walk(model):
+        cell = getattr(layer, "cell", layer)
+        if isinstance(cell, HyperCell) and cell.built:
+            cells.setdefault(id(cell), (layer.name, cell))
+    return list(cells.values())
+
+
+def inventory(
+    model: keras.layers.Layer,
+) -> tuple[list[tuple[WeightSummary, int]], dict[int, GeneratorSummary]]:
+    """Returns each generated weight of a model with the key of its generator, and those by key."""
+    rows = [*_slot_rows(model), *_cell_rows(model)]
+    weights = [(weight, key) for weight, key, _ in rows]
+    generators = {}
+    for _, key, (kind, stored) in rows:
+        users = [weight for weight, other in weights if other == key]
+        layers = tuple(dict.fromkeys(weight.layer for weight in users))
+        generators[key] = GeneratorSummary(users[0].generator, kind, stored, layers)
+    return weights, generators
+
+
+_Row = tuple[WeightSummary, int, tuple[str, int]]
+
+
+def _slot_rows(model: keras.layers.Layer) -> Iterator[_Row]:
     for layer, name, slot in slots_of(model):
         generator = slot.generator
-        users.setdefault(id(generator), (generator, []))[1].append(layer)
         stored_base = slot.base is not None and not isinstance(slot.base, float)
         base = math.prod(slot.weight_shape) if stored_base else 0
-        weights.append(
-            WeightSummary(
+        weight = WeightSummary(
+            layer=layer,
+            weight=name,
+            shape=tuple(slot.weight_shape),
+            generated=math.prod(slot.weight_shape),
+            base=base,
+            stored=slot.count_params() - generator.count_params() - base,
+            generator=generator.name,
+            conditioned=slot.conditioned,
+            limits=tuple(slot.limits().values()),
+        )
+        yield weight, id(generator), (type(generator).__name__, generator.count_params())
+
+
+def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
+    for layer, cell in hyper_cells_of(model):
+        held = sum(math.prod(v.shape) for v in hyper_variables(cell))
+        for made in step_weights(cell):
+            weight = WeightSummary(
                 layer=layer,
-                weight=name,
-                shape=tuple(slot.weight_shape),
-                generated=math.prod(slot.weight_shape),
-                base=base,
-                stored=slot.count_params() - generator.count_params() - base,
-                generator=generator.name,
-                conditioned=slot.conditioned,
-                limits=tuple(slot.limits().values()),
+                weight=made.name,
+                shape=made.shape,
+                generated=math.prod(made.shape),
+                base=made.base,
+                stored=made.stored,
+                generator=f"{layer}/hyper_cell",
+                conditioned=True,
+                limits=(),
+                every_step=made.change,
             )
-        )
-    generators = tuple(
-        GeneratorSummary(
-            name=generator.name,
-            type=type(generator).__name__,
-            stored=generator.count_params(),
-            layers=tuple(dict.fromkeys(layers)),
-        )
-        for generator, layers in users.values()
-    )
+            yield weight, id(cell), (type(cell).__name__, held)
+
+
+def _figures(model: keras.layers.Layer) -> Summary:
+    rows, found = inventory(model)
+    weights, generators = tuple(weight for weight, _ in rows), tuple(found.values())
     generated, stored = sum(w.generated for w in weights), model.count_params()
     hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
     over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
     kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
     plain = stored - hyper - kept + generated
     return Summary(
-        weights=tuple(weights),
+        weights=weights,
         generators=generators,
         generated=generated,
         stored=stored,
@@ -208,7 +257,17 @@ def _figures(model: keras.layers.Layer) -> Summary:
     )
 
 
-def _lines(figures: Summary) -> list[str]:
+def _kind(model: keras.layers.Layer) -> str:
+    return "model" if isinstance(model, keras.Model) else "layer"
+
+
+def _when(weight: WeightSummary) -> str:
+    if weight.every_step:
+        return " (at every step)"
+    return " (conditioned)" if weight.conditioned else ""
+
+
+def _lines(figures: Summary, kind: str) -> list[str]:
     slots = [
         (
             w.layer,
@@ -216,7 +275,7 @@ def _lines(figures: Summary) -> list[str]:
             " x ".join(map(str, w.shape)),
             f"{w.generated:,}",
             f"{w.stored:,}",
-            w.generator + (" (conditioned)" if w.conditioned else ""),
+            w.generator + _when(w),
         )
         for w in figures.weights
     ]
@@ -227,27 +286,36 @@ def _lines(figures: Summary) -> list[str]:
     held = sum(g.stored for g in figures.generators)
     bases = sum(w.base for w in figures.weights)
     ordinary = figures.stored - embeddings - held - bases - figures.kept
+    stepwise = sum(w.generated for w in figures.weights if w.every_step)
     more = [(bases, "bases"), (figures.kept, "kept of tasks")]
     others = "".join(f", {name} {number:,}" for number, name in more if number)
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), slots, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
         *(
+            f"{w.layer} {w.weight}, at every step: {w.every_step}"
+            for w in figures.weights
+            if w.every_step
+        ),
+        *(
             f"{w.layer} {w.weight}, {w.generator} does not fit: {limit}"
             for w in figures.weights
             for limit in w.limits
         ),
         *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
-        f"generated weights: {figures.generated:,}",
+        f"generated weights: {figures.generated:,}"
+        + (f" ({stepwise:,} of them at every step)" if stepwise else ""),
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
         f"embeddings {embeddings:,}{others})",
-        f"the same model with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
+        f"the same {kind} with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
         "stored)",
     ]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str) -> list[str]:
-    """Returns the lines of a table, each column as wide as its widest entry."""
+    """Returns the lines of a table, each column as wide as its widest entry. None without rows."""
+    if not rows:
+        return []
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     return [

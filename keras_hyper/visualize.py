@@ -16,7 +16,7 @@ from keras_hyper.images import kernel_tiles
 from keras_hyper.layers import HyperLayer
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord
-from keras_hyper.summaries import check_built, slots_of
+from keras_hyper.summaries import check_built, inventory
 
 _GATES = {
     4: ("input", "forget", "candidate", "output"),
@@ -263,24 +263,24 @@ def sharing(model: keras.Model, axes: Any = None) -> Any:
         >>> axes = visualize.sharing(model)
     """
     check_built(model)
-    slots = slots_of(model)
-    if not slots:
-        raise ValueError(f"Model '{model.name}' has no generated weights.")
-    generators = {id(slot.generator): slot.generator for *_, slot in slots}
-    rows = len(slots)
+    weights, generators = inventory(model)
+    if not weights:
+        raise ValueError(f"'{model.name}' has no generated weights.")
+    rows = len(weights)
     _, axes = _axes(axes, (8, 0.6 * rows + 0.6))
     places = {
         key: (f"C{i}", rows * (i + 0.5) / len(generators)) for i, key in enumerate(generators)
     }
-    for i, (layer, weight, slot) in enumerate(slots):
-        color, height = places[id(slot.generator)]
-        shape, size = " x ".join(map(str, slot.weight_shape)), math.prod(slot.weight_shape)
+    for i, (weight, key) in enumerate(weights):
+        color, height = places[key]
+        shape = " x ".join(map(str, weight.shape))
+        text = f"{weight.layer}, {weight.weight}\n{shape}: {weight.generated:,} generated"
         axes.plot([0, 1], [height, i + 0.5], color=color)
-        axes.text(1.03, i + 0.5, f"{layer}, {weight}\n{shape}: {size:,} generated", va="center")
+        axes.text(1.03, i + 0.5, text, va="center")
     for key, (color, height) in places.items():
-        stored = f"{generators[key].count_params():,} stored"
-        name = f"{generators[key].name} ({type(generators[key]).__name__})\n{stored}"
-        axes.text(-0.03, height, name, va="center", ha="right", color=color)
+        generator = generators[key]
+        text = f"{generator.name} ({generator.type})\n{generator.stored:,} stored"
+        axes.text(-0.03, height, text, va="center", ha="right", color=color)
     axes.set_xlim(-1.0, 2.0)
     axes.set_ylim(rows, 0)
     axes.axis("off")

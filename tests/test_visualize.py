@@ -193,6 +193,17 @@ def test_lines_lead_from_generators_to_their_weights():
     }
 
 
+def test_hyper_cells_are_drawn_as_generators():
+    model = keras.Sequential([keras.Input((5, 3)), HyperGRU(4, hyper_units=3, name="gru")])
+    texts = [text.get_text() for text in visualize.sharing(model).texts]
+    assert texts[:3] == [
+        "gru, kernel\n3 x 12: 36 generated",
+        "gru, recurrent_kernel\n4 x 12: 48 generated",
+        "gru, bias\n12: 12 generated",
+    ]
+    assert texts[3] == "gru/hyper_cell (HyperGRUCell)\n99 stored"
+
+
 def record():
     layer, x = HyperLSTM(5, hyper_units=3), np.ones((2, 4, 3), "float32")
     layer(x)
