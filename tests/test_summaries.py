@@ -87,6 +87,11 @@ RECURRENT = {
         lambda: keras.layers.SimpleRNN(4),
         0,
     ),
+    "one matrix": (
+        lambda: HyperSimpleRNN(4, hyper_units=3, embedding_dim=1, form="full"),
+        lambda: keras.layers.SimpleRNN(4),
+        0,
+    ),
     "cell": (
         lambda: keras.layers.RNN(HyperLSTMCell(4, **SMALL)),
         lambda: keras.layers.LSTM(4),

@@ -37,9 +37,11 @@ class HyperCell(RecurrentCell):
     Attributes:
         main_states: How many states the main cell has. Those of the hyper cell,
             as many, follow them.
+        scaled: Whether each matrix is scaled. If not, it is a sum of stored ones.
     """
 
     main_states: ClassVar[int]
+    scaled = True
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class HyperCell(RecurrentCell):
         self.embedding_bias = self.add_weight(
             shape=(2 * numbers,), name="embedding_bias", initializer="ones"
         )
-        if self.copies == 1:
+        if self.scaled:
             self.scale_kernel = self.add_weight(
                 shape=(2 * self.gates, self.embedding_dim, self.units),
                 name="scale_kernel",

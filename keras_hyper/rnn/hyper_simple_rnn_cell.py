@@ -128,7 +128,8 @@ class HyperSimpleRNNCell(HyperCell):
             **kwargs,
         )
         self.form = form
-        if form == "full":
+        self.scaled = form == "scaled"
+        if not self.scaled:
             self.copies = self.embedding_dim
 
     def modulate(

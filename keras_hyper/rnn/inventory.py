@@ -37,7 +37,7 @@ def step_weights(cell: HyperCell) -> list[StepWeight]:
     for name in ("kernel", "recurrent_kernel"):
         matrix = getattr(cell, name)
         change, base, stored = f"a scale for each of the {columns} columns", _count(matrix), halves
-        if cell.copies > 1:
+        if not cell.scaled:
             change = f"{cell.copies} factors, for the sum of {cell.copies} stored matrices"
             base, stored = 0, halves + base
         found.append(StepWeight(name, (matrix.shape[0], columns), base, stored, change))

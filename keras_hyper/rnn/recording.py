@@ -104,7 +104,7 @@ def record_weights(
     if not isinstance(cell, HyperCell):
         return WeightRecord(states, {}, {}, saturation)
     hyper_output = states[cell.main_states]
-    scales = {} if cell.copies > 1 else _scales(cell, hyper_output)
+    scales = _scales(cell, hyper_output) if cell.scaled else {}
     if scales:
         changes = {name: _rows_change(cell, name, scale) for name, scale in scales.items()}
     else:

@@ -118,7 +118,7 @@ def weights_of(cell):
     norms("", "")
     norms("^", "hyper_")
     units = cell.units
-    if cell.copies == 1:
+    if getattr(cell, "scaled", True):
         columns("W_x", values["kernel"])
         columns("W_h", values["recurrent_kernel"])
     else:

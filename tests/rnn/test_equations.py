@@ -173,6 +173,13 @@ def test_the_papers_initialisation(rng):
     assert 0.005 < cell.bias_embedding_kernel.numpy().std() < 0.02
 
 
+def test_the_full_form_of_one_matrix_stores_no_scales():
+    cell = HyperSimpleRNNCell(5, hyper_units=4, embedding_dim=1, form="full")
+    cell.build((None, 3))
+    assert cell.scale_kernel is None
+    assert cell.count_params() == 3 * 5 + 5 * 5 + 5 + (3 + 5 + 4 + 1) * 4 + 4 * 2 + 2 + 4 + 5
+
+
 def test_the_full_form_starts_with_independent_matrices_a_tenth_as_large():
     cell = HyperSimpleRNNCell(40, hyper_units=4, embedding_dim=3, form="full")
     cell.build((None, 40))

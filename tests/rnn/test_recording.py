@@ -21,6 +21,12 @@ CASES = {
         recurrent.full_hyper_simple_rnn,
         1,
     ),
+    "rnn-full-one": (
+        HyperSimpleRNN,
+        {**SMALL, "form": "full", "embedding_dim": 1},
+        recurrent.full_hyper_simple_rnn,
+        1,
+    ),
 }
 STEPS = 5
 
