@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def positive_int(name: str, value: Any) -> int:
@@ -55,6 +56,23 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
         choices = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
     return value
+
+
+def numeric(name: str, value: Any) -> Any:
+    """Returns a tensor, array or list of numbers as a tensor, or raises if it is none."""
+    if not all(map(_is_numeric, keras.tree.flatten(value))):
+        raise TypeError(
+            f"`{name}` must be an array of numbers. Received: {name}={value!r} (of type "
+            f"{type(value).__name__})"
+        )
+    return keras.ops.convert_to_tensor(value)
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind not in "OSUMmc"
+    tensor = hasattr(value, "dtype") and hasattr(value, "shape")
+    return tensor or isinstance(value, Real)
 
 
 def floating(name: str, tensor: Any, advice: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import numeric, positive_int
 from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.images import kernel_tiles
 from keras_hyper.layers import HyperLayer
@@ -38,6 +38,7 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
         The axes.
 
     Raises:
+        TypeError: If `weight` is neither a hyper layer nor an array.
         ValueError: If the layer is not built, or needs a condition.
 
     Examples:
@@ -59,10 +60,14 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
                 f"{np.shape(condition)}"
             )
         weight = weight.generate(condition)[weight.weight_name]
-    array = as_array(keras.ops.convert_to_tensor(weight))
+    array = as_array(numeric("weight", weight))
+    if not 0 < array.ndim < 6:
+        raise ValueError(
+            f"`weight` must have one to five axes. Received: weight of shape {array.shape}"
+        )
     tiles = kernel_tiles(array, positive_int("most", most))
     figure, axes = _axes(axes, (6, 4))
-    largest = np.nanmax(np.abs(tiles))
+    largest = float(np.nanmax(np.abs(tiles)))
     image = axes.imshow(tiles, cmap="RdBu", vmin=-largest, vmax=largest)
     figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
     tiled = array.ndim > 2
@@ -106,6 +111,7 @@ def weight_changes(
         The axes.
 
     Raises:
+        TypeError: If `record` is not a `WeightRecord`.
         ValueError: If the record has no such matrix or sample, or another number of steps.
 
     Examples:
@@ -117,6 +123,7 @@ def weight_changes(
         >>> y = layer(x)
         >>> axes = visualize.weight_changes(record_weights(layer, x), "hello world")
     """
+    _check_record(record)
     if matrix not in record.changes:
         raise ValueError(
             f"`matrix` must be one of {sorted(record.changes)}, of which the record has changes. "
@@ -161,6 +168,7 @@ def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
         The axes.
 
     Raises:
+        TypeError: If `records` is not a dict of `WeightRecord`.
         ValueError: If a record is of a layer without a memory `c`.
 
     Examples:
@@ -172,6 +180,13 @@ def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
         >>> y = layer(x)
         >>> axes = visualize.saturation({"HyperLSTM": record_weights(layer, x)})
     """
+    if not isinstance(records, Mapping):
+        raise TypeError(
+            "`records` must be a dict from names to what `record_weights` returned. Received: "
+            f"records={records!r} (of type {type(records).__name__})"
+        )
+    for record in records.values():
+        _check_record(record)
     without = [name for name, record in records.items() if record.saturation is None]
     if without or not records:
         raise ValueError(
@@ -214,7 +229,7 @@ def embeddings(points: Any, labels: Sequence[Any] | None = None, axes: Any = Non
     """
     if isinstance(points, TaskEmbedding):
         points = points.embeddings
-    array = None if points is None else as_array(keras.ops.convert_to_tensor(points))
+    array = None if points is None else as_array(numeric("points", points))
     if array is None or array.ndim != 2 or min(array.shape) < 2:
         shape = None if array is None else array.shape
         raise ValueError(
@@ -285,6 +300,14 @@ def sharing(model: keras.Model, axes: Any = None) -> Any:
     axes.set_ylim(rows, 0)
     axes.axis("off")
     return axes
+
+
+def _check_record(record: Any) -> None:
+    if not isinstance(record, WeightRecord):
+        raise TypeError(
+            f"A record must be what `record_weights` returned. Received: {record!r} (of type "
+            f"{type(record).__name__})"
+        )
 
 
 def _axes(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:

@@ -240,3 +240,39 @@ def test_refused(case):
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+WRONG_TYPES = {
+    "text": lambda: visualize.kernels("kernel"),
+    "class": lambda: visualize.kernels(layers.Dense),
+    "stock layer": lambda: visualize.kernels(layers.Dense(3)),
+    "points": lambda: visualize.embeddings("abc"),
+    "record": lambda: visualize.weight_changes(None, "abc"),
+    "records": lambda: visualize.saturation(record()),
+    "in records": lambda: visualize.saturation({"a": record(), "b": None}),
+    "sequences": lambda: record_weights(built_lstm(), "abc"),
+}
+
+
+def built_lstm():
+    layer = HyperLSTM(3)
+    layer.build((None, 5, 3))
+    return layer
+
+
+@pytest.mark.parametrize("case", WRONG_TYPES)
+def test_wrong_types_raise(case):
+    with pytest.raises(TypeError, match="must be"):
+        WRONG_TYPES[case]()
+
+
+@pytest.mark.parametrize("rank", [0, 6])
+def test_arrays_that_are_no_weight_raise(rank):
+    with pytest.raises(ValueError, match="one to five axes"):
+        visualize.kernels(np.ones((2,) * rank))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float16", "bfloat16"])
+def test_arrays_of_any_number_are_drawn(dtype):
+    weight = keras.ops.ones((2, 3), dtype=dtype)
+    np.testing.assert_array_equal(visualize.kernels(weight).images[0].get_array(), np.ones((2, 3)))

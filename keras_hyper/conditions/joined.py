@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, positive_int
+from keras_hyper.checks import floating, numeric, positive_int
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
@@ -112,7 +112,7 @@ class JoinedCondition(keras.layers.Layer):
     def tensors(self, values: Any) -> Any:
         """Returns the values as tensors, out of plain integers and lists of ids too."""
         given = [value for part, value in self._pairs(values) if value is not None]
-        given = [v if hasattr(v, "dtype") else ops.convert_to_tensor(v) for v in given]
+        given = [v if hasattr(v, "dtype") else numeric("condition", v) for v in given]
         return given[0] if len(given) == 1 else given
 
     def rows(self, values: Any) -> int | None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import numeric, positive_int
 from keras_hyper.initializers import UnitRMS
 from keras_hyper.saving import serializable
 
@@ -64,7 +64,7 @@ class TaskEmbedding(keras.layers.Layer):
     def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Looks the ids up; takes plain integers and lists too."""
         if not hasattr(ids, "dtype"):
-            ids = ops.convert_to_tensor(ids)
+            ids = numeric("ids", ids)
         return super().__call__(ids, *args, **kwargs)
 
     def call(self, ids: Any) -> Any:

@@ -34,6 +34,12 @@ class HyperBaseConv(HyperLayer):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Keras uses both without a check of their types.
+        padding, groups = kwargs.get("padding", "valid"), kwargs.get("groups", 1)
+        if not isinstance(padding, str):
+            raise ValueError(f"`padding` must be a string. Received: padding={padding!r}")
+        if not isinstance(groups, int):
+            raise ValueError(f"`groups` must be a positive integer. Received: groups={groups!r}")
         super().__init__(*args, **kwargs)
         # Patches would take a missing batch axis for a spatial one.
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
@@ -53,7 +59,8 @@ class HyperBaseConv(HyperLayer):
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Creates the slots for inputs of a known number of channels."""
-        channels = inputs_shape[self.channel_axis]
+        known = len(inputs_shape) == self.rank + 2
+        channels = inputs_shape[self.channel_axis] if known else None
         if channels is None:
             raise ValueError(
                 f"The number of channels of the inputs of layer '{self.name}' must be known. "

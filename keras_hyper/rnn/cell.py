@@ -83,7 +83,7 @@ class RecurrentCell(keras.layers.Layer):
 
     def build_weights(self, input_shape: Sequence[int | None]) -> int:
         """Creates `W_x`, `W_h` and the bias, and returns the width of the inputs."""
-        width = input_shape[-1]
+        width = input_shape[-1] if input_shape else None
         if len(input_shape) != 2 or width is None:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' takes one time step of shape (batch, "

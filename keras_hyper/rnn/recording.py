@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyper.checks import numeric
 from keras_hyper.rnn.hyper_cell import HyperCell
 from keras_hyper.rnn.hyper_lstm_cell import HyperLSTMCell
 from keras_hyper.rnn.layer_norm_lstm_cell import LayerNormLSTMCell
@@ -60,7 +61,7 @@ def record_weights(
         A `WeightRecord`.
 
     Raises:
-        TypeError: If the layer is none of these.
+        TypeError: If the layer is none of these, or the sequences are no numbers.
         ValueError: If the layer is not built, or does not fit the sequences.
 
     Reference:
@@ -86,7 +87,7 @@ def record_weights(
     if not layer.built:
         raise ValueError(f"Layer '{layer.name}' has no weights yet: call it on a sequence first.")
     cell = layer.cell
-    sequences = ops.convert_to_tensor(sequences)
+    sequences = numeric("sequences", sequences)
     width = cell.kernel.shape[0]
     if len(sequences.shape) != 3 or sequences.shape[-1] != width:
         raise ValueError(

@@ -65,7 +65,7 @@ class RecurrentLayer(keras.layers.RNN):
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Builds the cell, for sequences of a known last axis."""
-        width = sequences_shape[-1]
+        width = sequences_shape[-1] if sequences_shape else None
         if len(sequences_shape) != 3 or width is None:
             raise ValueError(
                 f"Layer '{self.name}' takes sequences of shape (batch, steps, features), with "
