@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 
 # Folders of tests that run in an environment with other packages.
-OTHER = ("kerashub",)
+OTHER = ("fuzz", "kerashub")
 
 
 def module(path: pathlib.Path, folder: pathlib.Path) -> str:
