@@ -8,6 +8,8 @@ import keras
 from keras import ops
 
 _EPSILON = 1e-7
+# The square of a larger number, or a sum of such squares, could leave the range of float32.
+_LARGE = 2.0**40
 
 
 def at_least_float32(dtype: Any) -> str:
@@ -19,7 +21,8 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     """Returns `inputs / sqrt(mean(inputs ** 2) + 1e-7)`.
 
     `keras.ops.rms_normalization` is the same, but rounds float64 to float32 on
-    JAX and PyTorch, as `keras.ops.mean` does.
+    JAX and PyTorch, as `keras.ops.mean` does. It also squares large inputs, which
+    overflow; they are divided by their largest magnitude first here.
 
     Args:
         inputs: Floating point tensor.
@@ -31,5 +34,10 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     wide = ops.cast(inputs, at_least_float32(inputs.dtype))
     count = math.prod(inputs.shape[a] for a in axes)
+    # A constant: the result does not depend on it.
+    largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True))
+    large = ops.logical_and(largest > _LARGE, largest < float("inf"))
+    scale = ops.where(large, largest, ops.ones_like(largest))
+    wide = wide / scale
     mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) / count
-    return ops.cast(wide * ops.rsqrt(mean + _EPSILON), inputs.dtype)
+    return ops.cast(wide * ops.rsqrt(mean + _EPSILON / scale / scale), inputs.dtype)
