@@ -8,6 +8,8 @@ from keras import ops
 from keras_hyper.checks import floating, numeric, positive_int
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
+from keras_hyper.constants import remember
+from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
 
 
@@ -109,10 +111,22 @@ class JoinedCondition(keras.layers.Layer):
                 if not part.built:
                     part.build(shape)
 
-    def tensors(self, values: Any) -> Any:
-        """Returns the values as tensors, out of plain integers and lists of ids too."""
-        given = [value for part, value in self._pairs(values) if value is not None]
-        given = [v if hasattr(v, "dtype") else numeric("condition", v) for v in given]
+    def tensors(self, values: Any, inputs: Any = None) -> Any:
+        """Returns the values as tensors of known rank.
+
+        Args:
+            values: As in a call. They may be plain integers and lists of ids, too.
+            inputs: Optional inputs of the target, see `with_known_rank`.
+        """
+        rows = [x for x in keras.tree.flatten(inputs) if x is not None and len(x.shape)]
+        given = []
+        for i, (_, value) in enumerate(self._pairs(values)):
+            if value is not None:
+                value = value if hasattr(value, "dtype") else numeric("condition", value)
+                row = self._row(i)
+                if row is not None:
+                    value = with_known_rank(value, row, rows[0] if rows else None)
+                given.append(value)
         return given[0] if len(given) == 1 else given
 
     def rows(self, values: Any) -> int | None:
@@ -129,15 +143,25 @@ class JoinedCondition(keras.layers.Layer):
             )
         return rows.pop() if len(rows) == 1 else None
 
-    def _is_one(self, i: int, value: Any) -> bool:
-        """Whether a part is given one value, rather than a row for each sample."""
+    def _row(self, i: int) -> tuple[int | None, ...] | None:
+        """Returns the shape of the value of a part for one sample, None if it is not known."""
         part = self.parts[i]
         if isinstance(part, TaskEmbedding):
-            return len(value.shape) == 0
+            return ()
         if isinstance(part, int):
-            return len(value.shape) == 1
+            return (part,)
         shape = _with_rows(part, self._shapes[i])
-        return len(value.shape) < (2 if shape is None else len(shape))
+        return None if shape is None else shape[1:]
+
+    def _is_one(self, i: int, value: Any) -> bool:
+        """Whether a part is given one value, rather than a row for each sample."""
+        row = self._row(i)
+        return len(value.shape) <= (1 if row is None else len(row))
+
+    def value_names(self) -> list[str]:
+        """Returns the names of the values where inputs and condition are in one dict."""
+        takers = sum(not isinstance(part, NoiseCondition) for part in self.parts)
+        return ["condition"] if takers == 1 else [f"condition_{i}" for i in range(takers)]
 
     def value_specs(self) -> list[keras.KerasTensor]:
         """Returns shape and dtype of the values of a call with a row for each sample."""
@@ -165,6 +189,16 @@ class JoinedCondition(keras.layers.Layer):
             elif isinstance(part, TaskEmbedding):
                 part.check(value)
 
+    def check_ids(self, values: Any) -> None:
+        """Raises if there is no task of an id.
+
+        Args:
+            values: Arrays or tensors, as in a call, of any number of samples.
+        """
+        for part, value in self._pairs(values):
+            if isinstance(part, TaskEmbedding) and hasattr(value, "dtype"):
+                part.check(value)
+
     def describe(self) -> str:
         """Returns what is to be passed, in words."""
         takers = [_describe(part) for part in self.parts if not isinstance(part, NoiseCondition)]
@@ -172,7 +206,8 @@ class JoinedCondition(keras.layers.Layer):
 
     def __call__(self, values: Any = None, **kwargs: Any) -> Any:
         """Joins the parts."""
-        return super().__call__(None if values is None else self.tensors(values), **kwargs)
+        values = None if values is None else self.tensors(values)
+        return remember(self, super().__call__(values, **kwargs))
 
     def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
         """Returns the parts, side by side."""
@@ -259,7 +294,7 @@ def _checked(width: int, value: Any) -> Any:
         raise ValueError(
             f"`condition` must have shape (batch, {width}), for weights of each sample's own, or "
             f"({width},), for one set of weights for the batch. Received: `condition` of shape "
-            f"{shape}"
+            f"{shape}. The width is an argument of the hypernetwork: condition={width}."
         )
     floating("condition", value, "Task ids go through keras_hyper.TaskEmbedding.")
     return value

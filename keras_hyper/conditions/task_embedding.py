@@ -3,11 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_hyper.checks import numeric, positive_int
+from keras_hyper.constants import remember
 from keras_hyper.initializers import UnitRMS
+from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import serializable
 
 
@@ -24,19 +25,19 @@ class TaskEmbedding(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        ids: Integer, or integer tensor of shape `()`, `(batch,)` or
-            `(batch, 1)`.
+        ids: Integer, list of integers, or tensor of any integer dtype, of shape
+            `()`, `(batch,)` or `(batch, 1)`. The shape may change from call to call.
 
     Output shape:
         `(dim,)` for one id: one set of weights for the whole batch.
         `(batch, dim)` for a batch of ids: a set of weights for each sample.
 
     Raises:
-        TypeError: If the ids are not integers.
+        TypeError: If the ids are not integers. In a functional or `Sequential`
+            model they come through `keras.Input((), dtype="int32")`.
         ValueError: If an id is negative or too large. Inside compiled code the
             values are not known. There TensorFlow raises an
-            `InvalidArgumentError`, for an id that is no whole number, too; XLA,
-            JAX and PyTorch give a row of NaN.
+            `InvalidArgumentError`; XLA, JAX and PyTorch give a row of NaN.
 
     Examples:
         >>> import keras
@@ -65,16 +66,18 @@ class TaskEmbedding(keras.layers.Layer):
         """Looks the ids up; takes plain integers and lists too."""
         if not hasattr(ids, "dtype"):
             ids = numeric("ids", ids)
-        return super().__call__(ids, *args, **kwargs)
+        return remember(self, super().__call__(ids, *args, **kwargs))
 
     def call(self, ids: Any) -> Any:
         """Returns the vectors of the ids."""
+        ids = with_known_rank(ids, row=())
         self.check(ids)
         if len(ids.shape) == 2:
             ids = ops.squeeze(ids, axis=-1)
+        # Wide enough for `num_tasks`. Unsigned ids beyond its range become negative.
+        wide = keras.backend.standardize_dtype(ids.dtype) in ("int64", "uint64")
+        ids = ops.cast(ids, "int64" if wide else "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
-        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(ids.dtype)):
-            known = ops.logical_and(known, ops.equal(ids, ops.floor(ids)))
         if keras.backend.backend() == "tensorflow":
             _assert_known(known, ids, self)
         places = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
@@ -85,7 +88,8 @@ class TaskEmbedding(keras.layers.Layer):
         return rows * ops.expand_dims(known, -1)
 
     def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
-        """Returns shape and dtype of the vectors."""
+        """Returns shape and dtype of the vectors, after the checks of a real call."""
+        self.check(ids)
         return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
 
     def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
@@ -104,27 +108,37 @@ class TaskEmbedding(keras.layers.Layer):
                 f"TaskEmbedding '{self.name}' takes one id, or one for each sample. Received: "
                 f"`ids` of shape {tuple(ids.shape)}"
             )
+        if _of_stand_ins():
+            return
+        dtype = keras.backend.standardize_dtype(ids.dtype)
+        if not keras.backend.is_int_dtype(dtype):
+            raise TypeError(
+                f"TaskEmbedding '{self.name}' takes integer task ids. Received: `ids` of dtype "
+                f"{dtype}. In a functional or Sequential model use "
+                "`keras.Input((), dtype='int32')` for them. A continuous condition needs no "
+                "embedding: pass it as it is."
+            )
         try:
             values = ops.convert_to_numpy(ids)
         except Exception:
-            # Only traced: each backend has its own error for a value that is not
-            # there yet. Its type says nothing either, for Keras builds models
-            # with floating point stand-ins.
+            # Only traced: each backend has its own error for a value that is not there yet.
             return
-        if not np.issubdtype(values.dtype, np.integer):
-            raise TypeError(
-                f"TaskEmbedding '{self.name}' takes integer task ids. Received: `ids` of dtype "
-                f"{values.dtype}. A continuous condition needs no embedding: pass it as it is."
-            )
-        if values.size and (values.min() < 0 or values.max() >= self.num_tasks):
+        wrong = values[(values < 0) | (values >= self.num_tasks)]
+        if wrong.size:
             raise ValueError(
                 f"`ids` must be in [0, {self.num_tasks - 1}], the tasks of TaskEmbedding "
-                f"'{self.name}'. Received: ids={values.tolist()}"
+                f"'{self.name}'. Received: {wrong.size} others, ids={wrong[:5].tolist()}"
             )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
         return {**super().get_config(), "num_tasks": self.num_tasks, "dim": self.dim}
+
+
+def _of_stand_ins() -> bool:
+    """Whether Keras runs a model on stand-ins, which are floating point for any inputs."""
+    with keras.SymbolicScope() as scope:
+        return scope.original_scope is not None
 
 
 def _assert_known(known: Any, ids: Any, layer: TaskEmbedding) -> None:
@@ -134,5 +148,8 @@ def _assert_known(known: Any, ids: Any, layer: TaskEmbedding) -> None:
     """
     import tensorflow as tf
 
-    message = f"`ids` must be in [0, {layer.num_tasks - 1}], tasks of TaskEmbedding '{layer.name}':"
-    tf.debugging.Assert(tf.reduce_all(known), [message, ids])
+    message = (
+        f"`ids` must be in [0, {layer.num_tasks - 1}], the tasks of TaskEmbedding '{layer.name}'. "
+        "Smallest and largest of the ids:"
+    )
+    tf.debugging.Assert(tf.reduce_all(known), [message, tf.reduce_min(ids), tf.reduce_max(ids)])

@@ -1,9 +1,8 @@
 """What a model takes and returns, by the names that a client uses."""
 
 import dataclasses
-import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,13 +12,11 @@ from keras import ops
 from keras_hyper.graph import walk
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
-from keras_hyper.models.specs import stand_ins
+from keras_hyper.models.naming import clean as clean
+from keras_hyper.models.naming import inputs_of, named
 
 TRIED = 16  # The length of axes of any length, where a model is tried.
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.
-
-# What Keras calls inputs that were given no name.
-_MADE_UP = re.compile(r"|(keras_tensor|input_layer)(_\d+)?")
 
 Specs = dict[str, keras.KerasTensor]
 Tensors = dict[str, Any]
@@ -58,13 +55,10 @@ def interface_of(model: keras.Model, input_signature: Any = None) -> Interface:
             "first."
         )
     structure = _structure(model, input_signature)
-    specs = _named(structure, "inputs")
+    specs = named(structure, "inputs")
     conditions: Specs = {}
     if isinstance(model, Hypernetwork) and model.condition is not None:
-        values = model.condition.value_specs()
-        names = (
-            ["condition"] if len(values) == 1 else [f"condition_{i}" for i in range(len(values))]
-        )
+        names, values = model.condition.value_names(), model.condition.value_specs()
         conditions = dict(zip(names, values, strict=True))
         if set(conditions) & set(specs):
             raise ValueError(
@@ -92,21 +86,14 @@ def named_outputs(model: keras.Model, outputs: Any) -> Tensors:
         outputs: What it returned.
     """
     names = getattr(model, "output_names", ())
-    named = _named(outputs, "outputs", names)
-    return {name: widened(x) for name, x in named.items() if x is not None}
+    outputs = named(outputs, "outputs", names)
+    return {name: widened(x) for name, x in outputs.items() if x is not None}
 
 
 def widened(value: Any) -> Any:
     """Returns half precision in single."""
     dtype = keras.backend.standardize_dtype(value.dtype)
     return ops.cast(value, "float32") if dtype in _HALF else value
-
-
-def clean(name: str) -> str:
-    """Returns a name that an argument of a function can have."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    name = name if name[:1].isalpha() else f"x{name}"
-    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def drawn(model: keras.Model, specs: Specs) -> Tensors:
@@ -178,17 +165,16 @@ def _structure(model: keras.Model, input_signature: Any) -> Any:
         return keras.tree.map_structure(_symbolic, input_signature)
     built = model.hypernetwork if isinstance(model, HypernetworkAt) else model
     if isinstance(built, Hypernetwork):
-        model, config = built.get_target(), built.get_build_config() or {}
-        if getattr(model, "inputs", None) is None:
-            return stand_ins(config["inputs_shape"], config["input_dtypes"])
-    if getattr(model, "inputs", None) is None:
+        model = built.get_target()
+        inputs = inputs_of(model, built.get_build_config())
+    else:
+        inputs = inputs_of(model)
+    if inputs is None:
         raise ValueError(
             f"What model '{model.name}' ({type(model).__name__}) takes is not known. Pass "
             "`input_signature`, such as keras.Input((None, 64))."
         )
-    return keras.tree.map_structure(
-        _symbolic, model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    )
+    return keras.tree.map_structure(_symbolic, inputs)
 
 
 def _symbolic(spec: Any) -> keras.KerasTensor:
@@ -196,34 +182,3 @@ def _symbolic(spec: Any) -> keras.KerasTensor:
     dtype = keras.backend.standardize_dtype(spec.dtype)
     dtype = "float32" if dtype in _HALF else dtype
     return keras.KerasTensor(shape, dtype=dtype, name=getattr(spec, "name", None))
-
-
-def _named(structure: Any, name: str, known: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns the leaves of a structure by name.
-
-    Args:
-        structure: Tensors, in dicts and lists.
-        name: What one that has no name is called.
-        known: Names of the leaves of a list, if they have any.
-    """
-    pairs = keras.tree.flatten_with_path(structure)
-    leaves = [leaf for _, leaf in pairs]
-    known = known or [leaf.name or "" for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
-    told = [clean(n) for n in known]
-    if isinstance(structure, Mapping):
-        names = [clean("_".join(map(str, path))) for path, _ in pairs]
-    else:
-        names = ["_".join([name, *map(str, path)]) for path, _ in pairs]
-        if len(told) == len(names) and (name == "inputs" or len(names) > 1):
-            own = [
-                t if k and not _MADE_UP.fullmatch(k) else n
-                for t, k, n in zip(told, known, names, strict=True)
-            ]
-            names = own if len(set(own)) == len(own) else names
-    if len({name.lower() for name in names}) < len(names):
-        raise ValueError(
-            "Two inputs or outputs of the model have the same name for a client: "
-            f"{sorted(names)}. Letters besides a to z, digits and _ are written as _, and "
-            "TensorFlow does not tell large letters from small ones."
-        )
-    return dict(zip(names, leaves, strict=True))

@@ -8,9 +8,11 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import floating, positive_int
+from keras_hyper.constants import remember, warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
+from keras_hyper.ops import same_batch, with_known_rank
 from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.scopes import baking
@@ -314,9 +316,18 @@ class HyperLayer(keras.layers.Layer):
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the layer; refuses a condition that is none before Keras looks at it."""
         check_condition_type(condition)
+        warn_of_constants(self, inputs, condition)
         if condition is not None:
-            kwargs["condition"] = condition
-        return super().__call__(inputs, **kwargs)
+            kwargs["condition"] = self._with_rows(condition, inputs)
+        return remember(self, super().__call__(inputs, **kwargs))
+
+    def _with_rows(self, condition: Any, inputs: Any) -> Any:
+        """Returns the condition with a known rank, and with the batch size of the inputs."""
+        if not hasattr(inputs, "shape"):
+            return condition
+        if self.conditioned:
+            condition = with_known_rank(condition, (self.kernel_weight.condition_dim,), inputs)
+        return same_batch(condition, inputs)
 
     def check_inputs(self, inputs: Any) -> None:
         """Raises if the layer cannot take inputs of that type."""

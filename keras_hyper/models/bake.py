@@ -85,7 +85,10 @@ def _check_bakeable(layer: HyperLayer) -> None:
     if layer.conditioned:
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) cannot be baked: it is conditioned, "
-            "and has other weights for every condition."
+            "and has different weights for every condition. For its weights at one condition, call "
+            "`layer.generate(condition)` and assign them to a layer of "
+            f"`keras.layers.{layer.stock.__name__}`; a `Hypernetwork` has `bake(condition)`. To "
+            "serve all conditions, use `keras_hyper.export_saved_model`."
         )
     if layer.stock not in type(layer).__bases__:
         raise ValueError(

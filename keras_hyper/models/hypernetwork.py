@@ -8,11 +8,13 @@ import numpy as np
 from keras import ops
 
 from keras_hyper.conditions import JoinedCondition
+from keras_hyper.constants import remember, warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.graph import named_weights
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import as_generators, as_model, check_tasks, is_text
 from keras_hyper.models.at import HypernetworkAt
+from keras_hyper.models.data import ConditionalModel
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
@@ -20,6 +22,7 @@ from keras_hyper.models.selection import as_include, divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
+from keras_hyper.ops import same_batch
 from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
@@ -27,7 +30,7 @@ from keras_hyper.weights import GeneratedWeight, as_composition
 
 
 @serializable
-class Hypernetwork(keras.Model):
+class Hypernetwork(ConditionalModel):
     r"""Generates the weights of any Keras model.
 
     `y = f(x; W(c))`: the target `f` is called with weights that a generator
@@ -76,10 +79,11 @@ class Hypernetwork(keras.Model):
 
     Call arguments:
         inputs: What the target takes. In `fit` and the like, a dict
-            `{"inputs": ..., "condition": ...}` has both.
+            `{"inputs": ..., "condition": ...}` has both; so has a dict with a key for
+            each tensor, as an exported endpoint takes it.
         condition: For one part a tensor of shape `(dim,)` (one set of weights),
-            or `(batch, dim)` (a set for each sample), or task ids; for several
-            a list of one value for each part but noise.
+            or `(batch, dim)` (a set for each sample), or task ids (see
+            `TaskEmbedding`); for several a list of one value for each part but noise.
         training: Boolean.
 
     Output shape:
@@ -234,20 +238,25 @@ class Hypernetwork(keras.Model):
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the target with generated weights; builds what is not built yet."""
-        inputs, condition = self._unpack(inputs, condition)
+        inputs, condition = self.unpack(inputs, condition)
         condition = self._as_tensors(inputs, condition)
+        warn_of_constants(self, inputs, condition)
         if not self.built:
             self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
         if condition is not None:
             kwargs["condition"] = condition
-        return super().__call__(inputs, **kwargs)
+        return remember(self, super().__call__(inputs, **kwargs))
 
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the outputs of the target."""
-        inputs, condition = self._unpack(inputs, condition)
+        # JAX trains with `call` itself.
+        inputs, condition = self.unpack(inputs, condition)
+        condition = self._as_tensors(inputs, condition)
         vector = None
         if self.condition is not None and given(self) is None:
             vector = self.condition(condition, inputs=inputs, training=training)
+            for x in _batched(inputs)[:1]:
+                vector = same_batch(vector, x)
         weights = self._weights(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
@@ -258,7 +267,7 @@ class Hypernetwork(keras.Model):
 
     def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the outputs of the target, symbolically."""
-        inputs, condition = self._unpack(inputs, condition)
+        inputs, condition = self.unpack(inputs, condition)
         self._check_condition(inputs, condition)
         return self.get_target().compute_output_spec(inputs)
 
@@ -270,22 +279,10 @@ class Hypernetwork(keras.Model):
         """Returns None: the target's own layers put masks on the outputs."""
         return
 
-    def _unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
-        """Takes inputs and condition out of the one dict that `fit` can pass."""
-        if (
-            condition is None
-            and self.condition is not None
-            and self.condition.takes_values
-            and isinstance(inputs, dict)
-            and set(inputs) == {"inputs", "condition"}
-        ):
-            return inputs["inputs"], inputs["condition"]
-        return inputs, condition
-
     def _as_tensors(self, inputs: Any, condition: Any) -> Any:
         """Returns the condition as tensors, or raises if it does not fit."""
         if self.condition is not None and condition is not None:
-            condition = self.condition.tensors(condition)
+            condition = self.condition.tensors(condition, inputs)
         self._check_condition(inputs, condition)
         return condition
 
@@ -308,7 +305,7 @@ class Hypernetwork(keras.Model):
             return
         self.condition.check(condition)
         rows = self.condition.rows(condition)
-        batches = {x.shape[0] for x in keras.tree.flatten(inputs) if len(x.shape)}
+        batches = {x.shape[0] for x in _batched(inputs)}
         if rows is not None and batches and None not in batches and batches != {rows}:
             raise ValueError(
                 f"Hypernetwork '{self.name}' needs one condition for each sample, or one for all. "
@@ -406,6 +403,13 @@ class Hypernetwork(keras.Model):
             ValueError: If the condition has rows, which are as many models; or
                 if the target cannot be constructed again.
         """
+        if condition is None and self.condition is not None and self.condition.takes_values:
+            raise ValueError(
+                f"Hypernetwork '{self.name}' needs a `condition` to be baked: "
+                f"{self.condition.describe()}. Received: condition=None. Call `hyper.bake("
+                "condition=...)` with one condition. A model that takes all of them can be "
+                "exported (`keras_hyper.export_saved_model`)."
+            )
         weights = self.generate(condition)
         shapes = self._weight_shapes()
         for path, value in weights.items():
@@ -564,3 +568,8 @@ class Hypernetwork(keras.Model):
             return cls(**config)
         with keras.saving.custom_object_scope(custom_objects):
             return cls(**config)
+
+
+def _batched(inputs: Any) -> list[Any]:
+    """Returns the tensors of a structure that have a batch axis."""
+    return [x for x in keras.tree.flatten(inputs) if x is not None and len(x.shape)]

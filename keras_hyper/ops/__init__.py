@@ -12,3 +12,5 @@ from keras_hyper.ops.per_sample import per_sample_take as per_sample_take
 from keras_hyper.ops.per_sample import shared_dense as shared_dense
 from keras_hyper.ops.rms_normalize import at_least_float32 as at_least_float32
 from keras_hyper.ops.rms_normalize import rms_normalize as rms_normalize
+from keras_hyper.ops.rows import same_batch as same_batch
+from keras_hyper.ops.rows import with_known_rank as with_known_rank

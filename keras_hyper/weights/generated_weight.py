@@ -296,7 +296,8 @@ class GeneratedWeight(keras.layers.Layer):
         if condition.shape[-1] != self.condition_dim:
             raise ValueError(
                 f"'{self.path}' was built for a `condition` of width {self.condition_dim}. "
-                f"Received: `condition` of shape {tuple(condition.shape)}"
+                f"Received: `condition` of shape {tuple(condition.shape)}. The first call sets the "
+                "width: pass a condition of that width, or make another layer for this one."
             )
         floating("condition", condition, "Task ids go through keras_hyper.TaskEmbedding.")
 

@@ -79,20 +79,149 @@ def test_wrong_ids_stop_a_graph_of_tensorflow(ids):
         model.predict(np.array(ids), verbose=0)
 
 
+@keras.saving.register_keras_serializable("keras_hyper_tests")
+class ByTask(keras.Model):
+    """A model of the user's, which takes a list of inputs and task ids."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.tasks = TaskEmbedding(5, 3)
+        self.dense = HyperDense(2)
+
+    def call(self, inputs):
+        x, ids = inputs
+        return self.dense(x, condition=self.tasks(ids))
+
+
+X, Y = np.ones((4, 6), "float32"), np.zeros((4, 2), "float32")
+IDS = np.array([0, 1, 2, 4])
+
+
+def by_task(jit=JIT):
+    model = ByTask()
+    model.compile("sgd", "mse", jit_compile=jit)
+    return model
+
+
+def functional(dtype="int32"):
+    inputs, ids = keras.Input((6,)), keras.Input((), dtype=dtype)
+    model = keras.Model([inputs, ids], HyperDense(2)(inputs, condition=TaskEmbedding(5, 3)(ids)))
+    model.compile("sgd", "mse", jit_compile=JIT)
+    return model
+
+
 def test_half_precision_does_not_round_ids():
     keras.config.set_dtype_policy("mixed_float16")
     tasks = TaskEmbedding(5000, 4)
-    inputs = keras.Input(())  # Floating point, the default of `Input`.
+    inputs = keras.Input((), dtype="int32")
     model = keras.Model(inputs, tasks(inputs))
-    ids = np.array([2049, 4097], "float32")
-    if keras.backend.backend() == "torch":
-        with pytest.raises(TypeError, match="integer task ids"):
-            model.predict(ids, verbose=0)
-        return
+    ids = np.array([2049, 4097])
     rows = tasks.embeddings.numpy()[[2049, 4097]].astype("float16")
     np.testing.assert_array_equal(model.predict(ids, verbose=0), rows)
-    model.compile(jit_compile=JIT)
-    assert np.isnan(model.predict(np.array([0.5, -0.5]), verbose=0)).all()
+    np.testing.assert_array_equal(to_numpy(tasks(ids)), rows)
+
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"]
+# Keras has no such tensors on PyTorch.
+INTEGERS += ["uint64"] if keras.backend.backend() != "torch" else []
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_ids_of_any_integer_dtype(dtype):
+    tasks = TaskEmbedding(70_000, 2)  # More than the narrow types can count.
+    ids = np.array([3, 0, 100], dtype)
+    rows = to_numpy(tasks(ids))
+    np.testing.assert_array_equal(rows, to_numpy(tasks.embeddings)[[3, 0, 100]])
+    inputs = keras.Input((), dtype=dtype)
+    model = keras.Model(inputs, tasks(inputs))
+    np.testing.assert_array_equal(model.predict(ids, verbose=0), rows)
+
+
+@pytest.mark.parametrize("ids", [np.array([2**32 - 1], "uint32"), np.array([2**40]), 2**31 - 1])
+def test_huge_ids_do_not_wrap_around(ids):
+    with pytest.raises(ValueError, match=r"`ids` must be in \[0, 4\].*Received: 1 others"):
+        TaskEmbedding(5, 3)(ids)
+
+
+def test_wrong_ids_are_named_among_many():
+    ids = np.zeros(100, "int32")
+    ids[70] = 9
+    with pytest.raises(ValueError, match=r"tasks of TaskEmbedding 'kind'.*ids=\[9\]$"):
+        TaskEmbedding(5, 3, name="kind").call(keras.ops.convert_to_tensor(ids))
+
+
+FLOATS = {
+    "list": lambda: TaskEmbedding(5, 3)([1.0, 2.0]),
+    "booleans": lambda: TaskEmbedding(5, 3)(np.array([True])),
+    "functional": lambda: functional("float32"),
+    "sequential": lambda: keras.Sequential([TaskEmbedding(5, 3)])(IDS),
+    "fit": lambda: by_task().fit([X, IDS.astype("float32")], Y, verbose=0),
+    "fit of half precision": lambda: by_task().fit([X, IDS.astype("float16")], Y, verbose=0),
+    "predict": lambda: by_task().predict([X, IDS.astype("float32")[:, None]], verbose=0),
+    "evaluate": lambda: by_task(False).evaluate([X, IDS.astype("float64")], Y, verbose=0),
+}
+
+
+@pytest.mark.parametrize("make", FLOATS.values(), ids=FLOATS)
+def test_ids_that_are_no_integers_raise_everywhere(make):
+    with pytest.raises(TypeError, match=r"takes integer task ids.*float|bool.*keras.Input"):
+        make()
+
+
+def test_keras_builds_models_on_floating_point_stand_ins(tmp_path):
+    model = by_task()
+    model.tasks(0)  # Built before its parent.
+    expected = model.predict([X, IDS], verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict([X, IDS], verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "jit", "first"),
+    [
+        ("predict", False, (4,)),
+        ("predict", JIT, (4, 1)),
+        ("fit", False, (4, 1)),
+        ("fit", JIT, (4,)),
+        ("evaluate", False, (4,)),
+        ("train_on_batch", False, (4, 1)),
+    ],
+)
+def test_ids_may_change_their_shape_from_call_to_call(method, jit, first):
+    model = by_task(jit)
+    model([X, IDS])
+    model.optimizer.learning_rate = 0.0
+    data = [Y] if method != "predict" else []
+    options = {} if method.endswith("batch") else {"verbose": 0}
+    second = (4, 1) if first == (4,) else (4,)
+    results = [
+        getattr(model, method)([X, IDS.reshape(shape)], *data, **options)
+        for shape in (first, second, first, second)
+    ]
+    results = [r.history["loss"] if method == "fit" else r for r in results]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=1e-5)
+
+
+def test_functional_models_take_both_shapes_of_ids():
+    # On TensorFlow, Keras's own input layer fails for both in one compiled function.
+    for shape in ((4,), (4, 1)):
+        model = functional()
+        outputs = model.predict([X, IDS.reshape(shape)], verbose=0)
+        np.testing.assert_allclose(outputs, to_numpy(model([X, IDS])), rtol=1e-5, atol=1e-6)
+
+
+def test_a_wrong_id_in_fit_is_named_where_values_are_known():
+    model, wrong = by_task(), np.array([0, 1, 2, 5])
+    if keras.backend.backend() == "jax":  # Compiled: NaN.
+        assert np.isnan(model.fit([X, wrong], Y, verbose=0).history["loss"][0])
+        return
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(Exception, match=r"must be in \[0, 4\], the tasks of TaskEmbedding") as info:
+        model.fit([X, wrong], Y, verbose=0)
+    assert type(info.value).__name__ in ("InvalidArgumentError", "ValueError")
+    assert "5" in str(info.value)
 
 
 @pytest.mark.parametrize("arguments", [(0, 3), (5, 0), (2.5, 3), (5, "3")])
