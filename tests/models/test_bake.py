@@ -250,7 +250,10 @@ def used_inside_and_outside():
 REFUSED = {
     "argument of ours": (lambda: called(Optional()), "cannot be baked: constructing Optional"),
     "two models": (used_inside_and_outside, "Layer 'mine' .* used in more than one"),
-    "conditioned": (conditioned, "Layer 'mine' .HyperDense. cannot be baked: it is conditioned"),
+    "conditioned": (
+        conditioned,
+        "Layer 'mine' .HyperDense. cannot be baked: it is conditioned.*layer.generate.*.Dense",
+    ),
     "subclass": (
         lambda: keras.Sequential([keras.Input((6,)), Mine(2, name="mine")]),
         "Layer 'mine' cannot be baked: Mine is a subclass of HyperDense",

@@ -311,7 +311,7 @@ REFUSED = {
     "width": (
         lambda: one(condition=3)(X, condition=np.ones(2, "float32")),
         ValueError,
-        r"must have shape \(batch, 3\).*Received: `condition` of shape \(2,\)",
+        r"must have shape \(batch, 3\).*Received: `condition` of shape \(2,\).*condition=3",
     ),
     "rank": (
         lambda: one(condition=3)(X, condition=np.ones((1, 4, 3), "float32")),
@@ -373,7 +373,11 @@ REFUSED = {
         ValueError,
         "row for each sample",
     ),
-    "bake without": (lambda: bake(one(condition=3)), ValueError, "needs a `condition`"),
+    "bake without": (
+        lambda: bake(one(condition=3)),
+        ValueError,
+        r"needs a `condition` to be baked: a tensor of width 3.*hyper.bake\(condition=",
+    ),
     "bake a part": (
         lambda: bake(keras.Sequential([keras.Input((5,)), one(), layers.Dense(2)])),
         ValueError,
