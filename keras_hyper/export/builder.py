@@ -10,8 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_hyper.export.dependence import live_values
 from keras_hyper.export.folding import Folded
 from keras_hyper.export.interface import Specs, Tensors, as_arrays, drawn, reason
+from keras_hyper.export.text import check_text, text_shape, text_trials
+from keras_hyper.export.trials import Trial, Trials, unchanged
 from keras_hyper.graph import walk
 from keras_hyper.scopes import weights_scope
 
@@ -26,11 +29,13 @@ class Endpoint:
         inputs: Shapes and dtypes by name.
         run: From a dict of TensorFlow's tensors to another.
         compiled: Whether XLA compiles it.
+        trials: Inputs and expected outputs.
     """
 
     inputs: Specs
     run: Run
     compiled: bool = False
+    trials: Sequence[Trial] = ()
 
     @functools.cached_property
     def function(self) -> Any:
@@ -51,6 +56,12 @@ class Endpoint:
 
         compiled = True if self.compiled else None
         return tf.function(endpoint, input_signature=specs, autograph=False, jit_compile=compiled)
+
+    def call(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns the outputs for arrays by name."""
+        tf = tensorflow()
+        tensors = [tf.convert_to_tensor(inputs[n], s.dtype) for n, s in self.inputs.items()]
+        return {name: value.numpy() for name, value in self.function(*tensors).items()}
 
 
 class Builder:
@@ -79,6 +90,7 @@ class Builder:
         self.endpoints: dict[str, Endpoint] = {}
         self.left_out: dict[str, str] = {}
         self._model = model
+        self._trials: Any = None
         self._serve: Any = None  # What was added first: the model itself.
         self._tables = [layer for layer in walk(model) if hasattr(layer, "lookup_table")]
         self._variables = [*model.variables, *(folded.variables if folded else [])]
@@ -91,11 +103,29 @@ class Builder:
                     "use the endpoints `initial_state` and `step`."
                 )
 
+    def try_with(self, trials: Trials) -> None:
+        """Sets what the endpoints are compared with.
+
+        Args:
+            trials: Inputs and outputs of the model.
+
+        Raises:
+            ValueError: If the model is random and the backend cannot export that.
+        """
+        self._trials = trials
+        if trials.draws and self.backend == "jax":
+            raise ValueError(
+                f"Model '{self._model.name}' gives other outputs when it is called again, as one "
+                "that draws random numbers does, and a SavedModel made on JAX would not. Export "
+                "it with the TensorFlow backend."
+            )
+
     def add(
         self,
         name: str,
         inputs: Specs,
         run: Run,
+        trials: Sequence[Trial],
         one_for_all: Sequence[str] = (),
     ) -> None:
         """Adds an endpoint.
@@ -105,11 +135,10 @@ class Builder:
             inputs: What it takes. Axes without a length may have any; all first axes
                 have the same, and so have the second ones.
             run: From a dict of tensors of the model's backend to another.
+            trials: Inputs and expected outputs.
             one_for_all: Inputs of which one row is used for the whole batch.
         """
         run = self._with_folded(run)
-        if self.backend == "jax":
-            self._check_repeats(run, inputs)
         in_tensorflow = _with_equal_rows(self._converted(run, inputs), inputs)
         self._serve = self._serve or in_tensorflow
         if one_for_all:
@@ -119,7 +148,7 @@ class Builder:
             }
             one = self._converted(run, single)
             in_tensorflow = _switched(one, in_tensorflow, one_for_all)
-        self.endpoints[name] = Endpoint(inputs, in_tensorflow)
+        self.endpoints[name] = Endpoint(inputs, in_tensorflow, trials=trials)
 
     def add_initial_state(self, states: Mapping[str, Any]) -> None:
         """Adds an endpoint with the states that `batch_size` sequences start with.
@@ -133,7 +162,14 @@ class Builder:
             return {name: repeat(row, size, axis=0) for name, row in states.items()}
 
         batch_size = {"batch_size": keras.KerasTensor((), dtype="int32")}
-        self.endpoints["initial_state"] = Endpoint(batch_size, run)
+        trials = [
+            Trial(
+                {"batch_size": np.array(size, "int32")},
+                {name: np.repeat(row, size, axis=0) for name, row in states.items()},
+            )
+            for size in (2, 3)
+        ]
+        self.endpoints["initial_state"] = Endpoint(batch_size, run, trials=trials)
 
     def add_compiled(self) -> None:
         """Adds the model again, compiled by XLA, where one row does not serve a batch.
@@ -144,11 +180,13 @@ class Builder:
         if any(spec.dtype == "string" for spec in inputs.values()):
             self.left_out["serve_xla"] = "XLA has no strings, which this model takes."
             return
-        endpoint = Endpoint(inputs, self._serve, compiled=True)
-        arrays = as_arrays(drawn(self._model, inputs))
+        trials = self._trials.whole
+        endpoint = Endpoint(inputs, self._serve, compiled=True, trials=trials)
+        inputs_tried = [trial.inputs for trial in trials]
         try:
-            # As far as the program that would be compiled.
-            endpoint.function.experimental_get_compiler_ir(*arrays.values())(stage="hlo")
+            with unchanged(self._model):
+                for arrays in inputs_tried or [as_arrays(drawn(self._model, inputs))]:
+                    endpoint.call(arrays)
         except Exception as error:
             self.left_out["serve_xla"] = f"XLA cannot compile this model: {reason(error)}"
             return
@@ -161,32 +199,32 @@ class Builder:
             layer: A layer from strings to ids.
         """
         inputs = self.endpoints["serving_default"].inputs
-        kinds = (keras.layers.StringLookup, keras.layers.TextVectorization)
-        if not isinstance(layer, kinds):
-            raise TypeError(
-                "`text` must be a keras.layers.StringLookup or TextVectorization. Received: "
-                f"text={layer!r} (of type {type(layer).__name__})"
-            )
-        if self.backend != "tensorflow":
-            raise ValueError(
-                f"`text` needs the TensorFlow backend. Received: KERAS_BACKEND={self.backend}"
-            )
-        if len(inputs) != 1 or keras.backend.is_float_dtype(next(iter(inputs.values())).dtype):
-            raise ValueError(
-                "`text` is for models that take ids alone. This model takes "
-                f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
-            )
+        check_text(layer, inputs)
         name, spec = next(iter(inputs.items()))
-        _check_text(layer)
-        shape = spec.shape if isinstance(layer, kinds[0]) else (None,)
 
         def run(tensors: Tensors) -> Tensors:
             ids = tensorflow().cast(layer(tensors["text"]), spec.dtype)
             return self._serve({name: tensorflow().ensure_shape(ids, spec.shape)})
 
         self._tables.append(layer)
-        strings = keras.KerasTensor(shape, dtype="string")
-        self.endpoints["serve_text"] = Endpoint({"text": strings}, run)
+        strings = {"text": keras.KerasTensor(text_shape(layer, spec), dtype="string")}
+        trials = text_trials(layer, name, spec, self._trials)
+        self.endpoints["serve_text"] = Endpoint(strings, run, trials=trials)
+
+    def check(self, name: str, call: Any = None) -> None:
+        """Raises if an endpoint gives something else than the model.
+
+        Args:
+            name: Name of the endpoint.
+            call: What it became in another format, from arrays to outputs by name.
+        """
+        endpoint = self.endpoints[name]
+        self._trials.check(
+            name,
+            endpoint.trials,
+            call or endpoint.call,
+            shapes_only=self._trials.draws,
+        )
 
     def leave_out(self, names: Sequence[str], error: Exception) -> None:
         """Notes why there are no such endpoints."""
@@ -243,21 +281,9 @@ class Builder:
 
         values, pure = [v.value for v in self._variables], _pure(run, self._variables)
         program = jax.make_jaxpr(pure)(values, drawn(self._model, inputs)).jaxpr
-        read = {id(x) for operation in program.eqns for x in operation.invars}
-        read |= {id(x) for x in program.outvars}
+        read = live_values(program)
         places = program.invars[: len(values)]
         return [v for v, x in zip(self._variables, places, strict=True) if id(x) in read]
-
-    def _check_repeats(self, run: Run, inputs: Specs) -> None:
-        """Raises if a second call gives other outputs."""
-        tensors = drawn(self._model, inputs)
-        first, second = as_arrays(run(tensors)), as_arrays(run(tensors))
-        if not all(np.array_equal(first[n], second[n], equal_nan=True) for n in first):
-            raise ValueError(
-                f"Model '{self._model.name}' gives other outputs when it is called again, as one "
-                "that draws random numbers does, and a SavedModel made on JAX would not. Export "
-                "it with the TensorFlow backend."
-            )
 
 
 def _pure(run: Run, variables: Sequence[Any]) -> Callable[[Any, Tensors], Tensors]:
@@ -268,20 +294,6 @@ def _pure(run: Run, variables: Sequence[Any]) -> Callable[[Any, Tensors], Tensor
             return run(tensors)
 
     return pure
-
-
-def _check_text(layer: Any) -> None:
-    """Raises if a layer does not make ids of strings."""
-    # Besides the ids of padding and of unknown words.
-    config, empty = layer.get_config(), 2
-    if isinstance(layer, keras.layers.StringLookup):
-        empty = layer.num_oov_indices + (config["mask_token"] is not None)
-    wanted = {"output_mode": "int", "invert": False, "ragged": False, "sparse": False}
-    other = {key: config[key] for key, value in wanted.items() if config.get(key, value) != value}
-    if other:
-        raise ValueError(f"`text` must make one id of each word. Received: a layer with {other}")
-    if layer.vocabulary_size() <= empty:
-        raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
 
 
 @contextlib.contextmanager

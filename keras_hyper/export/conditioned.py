@@ -1,24 +1,23 @@
 """Generating weights and using them as two calls, for a server that keeps weights."""
 
-import functools
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_hyper.export.dependence import needed
 from keras_hyper.export.interface import (
+    TRIED,
     Interface,
     Specs,
     Tensors,
     alike,
-    as_arrays,
     clean,
-    drawn,
-    named_outputs,
     reason,
 )
+from keras_hyper.export.trials import Trial, Trials
 from keras_hyper.graph import walk
 from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
@@ -48,6 +47,28 @@ class Conditioned:
     apply_inputs: Specs
     apply: Callable[[Tensors], Tensors]
     weights: list[str]
+
+    def trials(self, trials: Trials, one_for_all: bool) -> tuple[list[Trial], list[Trial]]:
+        """Returns inputs and expected outputs of `generate` and of `apply`.
+
+        Args:
+            trials: Those of the whole model.
+            one_for_all: Whether one row of weights may serve a batch.
+        """
+        of_generate, of_apply = [], []
+        for trial in trials.whole:
+            conditions = {name: trial.inputs[name] for name in self.generate_inputs}
+            weights = trials.outputs(self.generate, conditions)
+            of_generate.append(Trial(conditions, weights))
+            given = {**trial.inputs, **weights}
+            inputs = {name: given[name] for name in self.apply_inputs}
+            of_apply.append(Trial(inputs, trial.outputs))
+        for trial in of_apply[:1] if one_for_all else ():
+            one = {name: trial.inputs[name][:1] for name in self.weights}
+            rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
+            outputs = trials.outputs(self.apply, {**trial.inputs, **rows})
+            of_apply.append(Trial({**trial.inputs, **one}, outputs))
+        return of_generate, of_apply
 
 
 class ConditionedHypernetwork(Conditioned):
@@ -87,9 +108,7 @@ class ConditionedHypernetwork(Conditioned):
             given = {path: tensors[name] for name, path in paths.items()}
             given = {p: ops.cast(w, model.compute_dtype) for p, w in given.items()}
             with weights_scope({id(model): given}):
-                return interface.run(
-                    {**tensors, **_stand_ins(self.generate_inputs, tensors, inputs)}
-                )
+                return interface.run(_completed(tensors, interface.inputs))
 
         self.generate, self.apply = generate, apply
 
@@ -98,14 +117,15 @@ class ConditionedLayers(Conditioned):
     """The halves of a functional model with conditioned hyper layers.
 
     The first is the part of the model from its inputs to the conditions of these
-    layers, and their slots; the second is the rest.
+    layers, and their slots. The second is the model, whose slots are given their weights.
 
     Args:
         model: A functional model.
         interface: Its inputs and outputs.
+        trials: Inputs and outputs to compare the halves with.
     """
 
-    def __init__(self, model: keras.Model, interface: Interface) -> None:
+    def __init__(self, model: keras.Model, interface: Interface, trials: Trials) -> None:
         layers = [x for x in walk(model) if isinstance(x, HyperLayer) and x.conditioned]
         if getattr(model, "inputs", None) is None:
             raise NotSeparableError(f"Model '{model.name}' is not functional.")
@@ -116,13 +136,9 @@ class ConditionedLayers(Conditioned):
         # Layers may share one.
         conditions = list({id(c): c for c in of_layers}.values())
         places = {id(c): i for i, c in enumerate(conditions)}
-        names, tensors = list(interface.inputs), keras.tree.flatten(model.inputs)
-        by_name = dict(zip(names, tensors, strict=True))
-        values = drawn(model, interface.inputs)
-        used = _needed(by_name, values, [], conditions)
-        rest = _needed(by_name, values, conditions, keras.tree.flatten(model.outputs))
-        first = keras.Model([by_name[n] for n in used], conditions)
-        second = keras.Model([*(by_name[n] for n in rest), *conditions], model.output)
+        # From the inputs of the model: a graph from other tensors would add nodes to its layers.
+        tensors = keras.tree.flatten(model.inputs)
+        context = keras.Model(tensors, conditions)
         slots: dict[str, GeneratedWeight] = {}
         owners: dict[str, int] = {}
         for layer, condition in zip(layers, of_layers, strict=True):
@@ -136,18 +152,17 @@ class ConditionedLayers(Conditioned):
         }
         _check_names(weights, interface.inputs)
         self.weights = list(weights)
-        self.generate_inputs = {n: interface.inputs[n] for n in used}
-        self.apply_inputs = {**{n: interface.inputs[n] for n in rest}, **weights}
 
         def generate(tensors: Tensors) -> Tensors:
-            given = first([tensors[n] for n in used], training=False)
+            tensors = _completed(tensors, interface.inputs)
+            given = context([tensors[name] for name in interface.inputs], training=False)
             given = given if isinstance(given, list) else [given]
             return {
                 name: ops.cast(slot(given[owners[name]]).materialize(), _float(slot))
                 for name, slot in slots.items()
             }
 
-        def apply(tensors: Tensors, stand_in: int = 0) -> Tensors:
+        def apply(tensors: Tensors) -> Tensors:
             kernels = {
                 id(slot): Full(
                     ops.cast(tensors[name], slot.compute_dtype),
@@ -155,51 +170,44 @@ class ConditionedLayers(Conditioned):
                 )
                 for name, slot in slots.items()
             }
-            batch = ops.shape(tensors[next(iter(self.apply_inputs))])[0]
-            # Looked at by nothing but the slots.
-            nothing = [ops.full((batch, *c.shape[1:]), stand_in, c.dtype) for c in conditions]
             with weights_scope(kernels):
-                outputs = second([*(tensors[n] for n in rest), *nothing], training=False)
-            return named_outputs(model, outputs)
+                return interface.run(_completed(tensors, interface.inputs))
 
         self.generate, self.apply = generate, apply
-        self._check(model, interface, values, functools.partial(apply, stand_in=7))
-
-    def _check(
-        self,
-        model: keras.Model,
-        interface: Interface,
-        inputs: Tensors,
-        other: Callable[[Tensors], Tensors],
-    ) -> None:
-        """Raises if the halves give something else than the whole.
-
-        Args:
-            model: The model.
-            interface: Its inputs and outputs.
-            inputs: What to try it with.
-            other: `apply`, with something else in place of the conditions.
-        """
-        # Layers that are called twice, with two conditions, have more than one set of weights.
-        weights = self.generate({name: inputs[name] for name in self.generate_inputs})
-        given = {**inputs, **weights}
-        given = {name: given[name] for name in self.apply_inputs}
-        halves = as_arrays(self.apply(given))
-        others = as_arrays(other(given))
-        if any((halves[name] != others[name]).any() for name in halves):
+        used = needed(model, generate, interface.inputs)
+        rest = needed(model, apply, {**interface.inputs, **weights})
+        named = zip(interface.inputs, tensors, strict=True)
+        features = [name for name, x in named if id(x) in places and name in rest]
+        if features:
             raise NotSeparableError(
-                "The outputs depend on a condition in another way than through generated weights."
+                "The outputs depend on a condition in another way than through generated "
+                f"weights: {features}."
             )
-        for name, value in as_arrays(interface.run(inputs)).items():
-            if not alike(model, halves[name], value):
-                raise NotSeparableError(
-                    f"Output '{name}' is another with weights that are generated apart, as if a "
-                    "conditioned layer were called with two conditions."
-                )
+        self.generate_inputs = {name: interface.inputs[name] for name in used}
+        others = {name: spec for name, spec in interface.inputs.items() if name in rest}
+        self.apply_inputs = {**others, **weights}
+        self._check(model, trials)
+
+    def _check(self, model: keras.Model, trials: Trials) -> None:
+        """Raises if the halves give something else than the whole."""
+        # Layers that are called twice, with two conditions, have more than one set of weights.
+        for trial in self.trials(trials, one_for_all=False)[1]:
+            outputs = trials.outputs(self.apply, trial.inputs)
+            for name, value in trial.outputs.items():
+                if not alike(model, outputs[name], value):
+                    raise NotSeparableError(
+                        f"Output '{name}' is another with weights that are generated apart, as if "
+                        "a conditioned layer were called with two conditions."
+                    )
 
 
-def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
+def conditioned(model: keras.Model, interface: Interface, trials: Trials) -> Conditioned | None:
     """Returns the halves of a model, None if it has no condition.
+
+    Args:
+        model: A built model.
+        interface: Its inputs and outputs.
+        trials: Inputs and outputs to compare the halves with.
 
     Raises:
         NotSeparableError: If it has one, and has no such halves.
@@ -219,7 +227,7 @@ def conditioned(model: keras.Model, interface: Interface) -> Conditioned | None:
     if not any(isinstance(x, HyperLayer) and x.conditioned for x in layers):
         return None
     try:
-        return ConditionedLayers(model, interface)
+        return ConditionedLayers(model, interface, trials)
     except NotSeparableError:
         raise
     except Exception as error:
@@ -241,32 +249,6 @@ def _condition_of(layer: HyperLayer) -> Any:
     return condition
 
 
-def _needed(
-    inputs: Tensors, values: Tensors, others: list[Any], outputs: list[Any]
-) -> tuple[str, ...]:
-    """Returns the names of the fewest inputs that outputs depend on, besides some other tensors.
-
-    Args:
-        inputs: Symbolic tensors by name.
-        values: Tensors to try them with.
-        others: Symbolic tensors.
-        outputs: Symbolic tensors.
-    """
-    zeros = [ops.zeros((2, *x.shape[1:]), dtype=x.dtype) for x in others]
-    problem: Any = "they are not connected to the inputs"
-    for size in range(len(inputs) + 1):
-        for names in itertools.combinations(inputs, size):
-            tensors = [*(inputs[n] for n in names), *others]
-            # A model says itself whether it lacks inputs, with some versions of Keras when it is
-            # called only.
-            try:
-                keras.Model(tensors, outputs)([*(values[n] for n in names), *zeros])
-                return names
-            except (KeyError, ValueError) as error:
-                problem = reason(error)
-    raise NotSeparableError(f"The conditions cannot be told from the rest: {problem}")
-
-
 def _check_names(weights: Specs, inputs: Specs) -> None:
     if set(weights) & set(inputs):
         raise NotSeparableError(
@@ -274,10 +256,16 @@ def _check_names(weights: Specs, inputs: Specs) -> None:
         )
 
 
-def _stand_ins(specs: Specs, tensors: Tensors, inputs: Specs) -> Tensors:
-    """Returns values for what is not looked at."""
-    batch = ops.shape(tensors[next(iter(inputs))])[0]
-    return {n: ops.zeros((batch, *s.shape[1:]), dtype=s.dtype) for n, s in specs.items()}
+def _completed(tensors: Mapping[str, Any], specs: Specs) -> Tensors:
+    """Returns tensors by name, with zeros for what no output depends on."""
+    batch = ops.shape(next(iter(tensors.values())))[0]
+    shapes = {n: [TRIED if d is None else d for d in s.shape[1:]] for n, s in specs.items()}
+    return {
+        name: tensors[name]
+        if name in tensors
+        else ops.zeros((batch, *shapes[name]), dtype=spec.dtype)
+        for name, spec in specs.items()
+    }
 
 
 def _float(layer: Any) -> str:

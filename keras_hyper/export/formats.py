@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -80,6 +80,7 @@ def export_file(
         streaming=True if endpoint == "step" else None,
         input_signature=input_signature,
         one_for_all=False,
+        batch_size=batch_size,
     )
     if endpoint in build.left_out:
         raise ValueError(f"The model has no `{endpoint}`: {build.left_out[endpoint]}")
@@ -94,11 +95,14 @@ def export_file(
     write = {".onnx": _onnx, ".tflite": _litert, "": _openvino}[path.suffix]
     parts = ("model.xml", "model.bin")
     with replacing(path, folder=not path.suffix, may_have=parts) as temporary:
-        write(build, chosen, temporary)
+        build.check(endpoint, write(build, chosen, temporary))
     return list(chosen.inputs)
 
 
-def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
     try:
         import onnx
@@ -121,9 +125,18 @@ def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
             raise ValueError(f"it has no {sorted(unknown)}.")
         onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+    names = [output.name for output in model.graph.output]
+    try:
+        import onnxruntime
+    except ImportError:
+        # A part of `onnx` that is slow, and enough for a few samples.
+        session: Any = onnx.reference.ReferenceEvaluator(model)
+    else:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda inputs: dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
 
-def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
     function = endpoint.function.get_concrete_function()
     # Its loops keep what they collect in lists of tensors of a known shape.
@@ -139,9 +152,11 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
         with _told("LiteRT"):
             content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
+    runner = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    return lambda inputs: runner(**inputs)
 
 
-def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
+def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
     try:
         import openvino
     except ImportError as error:
@@ -153,7 +168,17 @@ def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> None:
         tensorflow().saved_model.save(module, folder, signatures=function)
         with _told("OpenVINO"):
             converted = openvino.convert_model(folder)
-    openvino.save_model(converted, str(path / "model.xml"), compress_to_fp16=False)
+    file = str(path / "model.xml")
+    openvino.save_model(converted, file, compress_to_fp16=False)
+    # CPUs that can would compute in half precision.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(file, "CPU", options)
+
+    def call(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        results = compiled(dict(inputs)).to_dict()
+        return {name: value for output, value in results.items() for name in output.get_names()}
+
+    return call
 
 
 @contextlib.contextmanager

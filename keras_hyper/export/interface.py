@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -96,27 +97,31 @@ def widened(value: Any) -> Any:
     return ops.cast(value, "float32") if dtype in _HALF else value
 
 
-def drawn(model: keras.Model, specs: Specs) -> Tensors:
+def drawn(
+    model: keras.Model, specs: Specs, batch: int = 2, length: int = TRIED, seed: int = 0
+) -> Tensors:
     """Returns random inputs, to try a model with.
 
     Args:
         model: The model.
-        specs: Shapes and dtypes by name. Batches are of 2, and axes of any length of 16.
-
-    Raises:
-        TypeError: If an input is of strings.
+        specs: Shapes and dtypes by name.
+        batch: Batch size where it is free.
+        length: Size of all other axes that are free.
+        seed: Random seed.
     """
-    rng = np.random.default_rng(0)
-    tables = [
-        getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers_of(model)
-    ]
+    rng = np.random.default_rng(seed)
+    layers = layers_of(model)
+    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
     # Ids that every table has, and that are no padding if there are enough of them.
     ids = min((n for n in tables if isinstance(n, int)), default=2)
+    lookups = [layer for layer in layers if hasattr(layer, "get_vocabulary")]
     tensors: Tensors = {}
     for name, spec in specs.items():
+        shape: Any = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
         if spec.dtype == "string":
-            raise TypeError(f"Input '{name}' is of strings, of which none can be made up.")
-        shape: Any = [n or (TRIED if i else 2) for i, n in enumerate(spec.shape)]
+            known = [w for layer in lookups for w in words_of(layer) if isinstance(w, str)]
+            tensors[name] = ops.convert_to_tensor(rng.choice(known or ["a", "b"], shape))
+            continue
         if keras.backend.is_float_dtype(spec.dtype):
             values = rng.normal(size=shape)
         else:
@@ -125,24 +130,59 @@ def drawn(model: keras.Model, specs: Specs) -> Tensors:
     return tensors
 
 
+def words_of(layer: Any) -> list[Any]:
+    """Returns the vocabulary of a layer."""
+    return list(layer.get_vocabulary(include_special_tokens=False))
+
+
 def as_arrays(tensors: Tensors) -> dict[str, np.ndarray]:
     """Returns tensors as arrays."""
     return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
 
 
-def alike(model: keras.Model, a: np.ndarray, b: np.ndarray) -> bool:
+def alike(
+    model: keras.Model,
+    a: np.ndarray,
+    b: np.ndarray,
+    spread: float | None = None,
+    slack: float = 1,
+) -> bool:
     """Whether two ways to compute what a model does agree, as its precision allows.
 
-    Outputs may be large numbers that hardly differ, such as pressures: it is what differs
-    between samples and steps that must agree.
+    Outputs may be large numbers that hardly differ, such as pressures. The difference
+    between samples and steps must agree.
+
+    Args:
+        model: The model.
+        a: Outputs.
+        b: Expected outputs.
+        spread: How much expected outputs differ between samples. None to take it from `b`.
+        slack: Factor of the tolerance.
     """
     if a.shape != b.shape:
         return False
+    if b.dtype.kind not in "fiub":
+        return bool(np.array_equal(a, b))
+    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+    finite = np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return False
     policies = {layer.compute_dtype for layer in layers_of(model)}
     rounding = 3e-2 if policies & set(_HALF) else 1e-4
-    spread = np.abs(b - b.mean(axis=tuple(range(b.ndim - 1)), keepdims=True)).max(initial=0)
-    last_digits = 16 * np.finfo("float32").eps * np.abs(b).max(initial=0)
-    return bool(np.abs(a - b).max(initial=0) <= rounding * spread + last_digits)
+    spread = spread_of(b) if spread is None else spread
+    last_digits = 16 * np.finfo("float32").eps * np.abs(b[finite]).max(initial=0)
+    gap = np.abs(a[finite] - b[finite]).max(initial=0)
+    return bool(gap <= slack * (rounding * spread + last_digits))
+
+
+def spread_of(array: np.ndarray) -> float:
+    """Returns how far numbers are from the mean over all axes but the last, at most."""
+    axes = tuple(range(array.ndim - 1)) if array.ndim > 1 else None
+    finite = np.where(np.isfinite(array), array, np.nan).astype("float64")
+    with warnings.catch_warnings():  # Of axes without finite numbers.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean = np.nanmean(finite, axis=axes, keepdims=True)
+    return float(np.nan_to_num(np.abs(finite - mean)).max(initial=0))
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:

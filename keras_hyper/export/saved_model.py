@@ -101,6 +101,8 @@ def export_saved_model(
         build.add_compiled()
     if text is not None:
         build.add_text(text)
+    for name in build.endpoints:
+        build.check(name)
     with replacing(path, folder=True, may_have=_PARTS) as folder:
         build.write(folder)
         write_warmup(folder, pathlib.Path(path).name, build.endpoints, warmup)

@@ -21,6 +21,7 @@ from keras_hyper.export.interface import (
     reason,
     widened,
 )
+from keras_hyper.export.trials import Trial, Trials
 from keras_hyper.rnn import (
     HyperGRUCell,
     HyperLSTMCell,
@@ -51,17 +52,21 @@ class Stream:
         model: A built model.
         interface: Its inputs and outputs. All inputs must have a time axis of any
             length.
+        trials: Inputs and outputs of several lengths.
 
     Attributes:
         inputs: Shapes and dtypes of one step: inputs without time, then states.
         start: The states that a sequence starts with, as arrays of one row.
+        trials: Inputs and expected outputs of steps, once `check` has found them.
 
     Raises:
         NotStreamableError: If the model cannot be run step by step.
     """
 
-    def __init__(self, model: keras.Model, interface: Interface) -> None:
+    def __init__(self, model: keras.Model, interface: Interface, trials: Trials) -> None:
         self.model = model
+        self.trials: list[Trial] = []
+        self._whole = trials
         self.interface = interface
         self.layers = recurrent_layers(model)
         for name, spec in interface.inputs.items():
@@ -90,9 +95,13 @@ class Stream:
             shape = (None, *state.shape[1:])
             self.inputs[name] = keras.KerasTensor(shape, dtype=str(state.dtype))
         # Which outputs have a time axis that goes with that of the inputs.
-        outputs = interface.run(dict(interface.inputs))
         self.timed = {
-            name for name, spec in outputs.items() if len(spec.shape) > 1 and spec.shape[1] is None
+            name
+            for name in (trials.whole[0].outputs if trials.whole else ())
+            if all(
+                trial.outputs[name].shape[1:2] == (length,)
+                for (_, length), trial in zip(trials.sizes, trials.whole, strict=True)
+            )
         }
 
     def step(self, tensors: Tensors) -> Tensors:
@@ -158,10 +167,12 @@ class Stream:
         states: Tensors = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []
         for t in range(TRIED):
-            inputs = {name: value[:, t] for name, value in sequences.items()}
-            outputs = self.step({**inputs, **states})
+            inputs = {**{name: value[:, t] for name, value in sequences.items()}, **states}
+            outputs = as_arrays(self.step(inputs))
+            if t in (0, TRIED - 1):
+                self._try(as_arrays(inputs), outputs)
             states = {name: outputs.pop(f"next_{name}") for name in self.start}
-            steps.append(as_arrays(outputs))
+            steps.append(outputs)
         for name, value in whole.items():
             alone = steps[-1][name]
             if name in self.timed:
@@ -173,13 +184,24 @@ class Stream:
                     "the states that they start with."
                 )
 
+    def _try(self, inputs: Any, outputs: Any) -> None:
+        """Adds a step to the trials, and the same rows in another number."""
+        fixed = self._whole.batch_size
+        if fixed is None:
+            self.trials.append(Trial(inputs, dict(outputs)))
+        rows = {n: np.resize(x, (fixed or 3, *x.shape[1:])) for n, x in inputs.items()}
+        self.trials.append(Trial(rows, self._whole.outputs(self.step, rows)))
 
-def stream_of(model: keras.Model, interface: Interface, required: bool | None) -> Stream | None:
+
+def stream_of(
+    model: keras.Model, interface: Interface, trials: Trials, required: bool | None
+) -> Stream | None:
     """Returns the steps of a model, None if it has none or none are wanted.
 
     Args:
         model: A built model.
         interface: Its inputs and outputs.
+        trials: Inputs and outputs of several lengths.
         required: Whether they are wanted; None if there are any.
 
     Raises:
@@ -192,7 +214,7 @@ def stream_of(model: keras.Model, interface: Interface, required: bool | None) -
             raise NotStreamableError(f"Model '{model.name}' has no recurrent layers.")
         return None
     try:
-        stream = Stream(model, interface)
+        stream = Stream(model, interface, trials)
         stream.check()
     except NotStreamableError:
         raise
