@@ -11,6 +11,7 @@ import numpy as np
 
 import keras_hyper
 from keras_hyper.export.formats import FORMATS, export_file
+from keras_hyper.export.saved_model import check_folder
 from keras_hyper.saving import save_model
 
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         treated so. Wrong usage exits with 2, as `argparse` does.
     """
     parser = argparse.ArgumentParser(prog="keras-hyper", description=__doc__)
+    version = f"keras-hyper {keras_hyper.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     summary = commands.add_parser("summary", help="what a model stores, and what it generates")
@@ -55,11 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of PATH: a folder for SavedModel and OpenVINO, a file .onnx or .tflite otherwise",
     )
     export.add_argument(
-        "--endpoint", default="serving_default", help="for other formats: of the SavedModel's, one"
+        "--endpoint",
+        default="serving_default",
+        help="which endpoint to convert (formats other than SavedModel)",
     )
     export.add_argument("--batch-size", type=int, help="for other formats, if they need one")
     export.add_argument(
-        "--live", action="store_true", help="generate weights at every call, rather than fold them"
+        "--no-fold", action="store_true", help="generate static weights at every call"
     )
     export.add_argument("--no-xla", action="store_true", help="leave out the compiled endpoint")
     export.add_argument(
@@ -114,9 +119,16 @@ def _summary(arguments: argparse.Namespace) -> None:
 
 def _bake(arguments: argparse.Namespace) -> None:
     model, given = _load(arguments.model), arguments.condition
+    hyper = isinstance(model, keras_hyper.Hypernetwork)
+    condition = model.condition if hyper else None
+    if given is None and condition is not None and condition.takes_values:
+        raise ValueError(
+            f"'{arguments.model}' needs a `condition`: {condition.describe()}. Pass --condition, "
+            "once for each part of it."
+        )
     if given is None:
         plain = keras_hyper.bake(model)
-    elif isinstance(model, keras_hyper.Hypernetwork):
+    elif hyper:
         plain = keras_hyper.bake(model.bake(_values(model, given)))
     else:
         raise ValueError(
@@ -151,8 +163,8 @@ def _export(arguments: argparse.Namespace) -> None:
         raise ValueError("--streaming and --no-xla are for --format saved_model.")
     if not other and (arguments.endpoint != "serving_default" or arguments.batch_size):
         raise ValueError("--endpoint and --batch-size are for other formats than saved_model.")
-    if not other and arguments.path.suffix in (".onnx", ".tflite"):
-        raise ValueError(f"'{arguments.path}' would be a folder. Name its --format.")
+    if not other:
+        check_folder(arguments.path)
     model = _load(arguments.model)
     if other:
         if arguments.path.suffix != FORMATS[arguments.format]:
@@ -163,14 +175,14 @@ def _export(arguments: argparse.Namespace) -> None:
             arguments.path,
             endpoint=arguments.endpoint,
             batch_size=arguments.batch_size,
-            fold=not arguments.live,
+            fold=not arguments.no_fold,
         )
         sys.stdout.write(f"{arguments.endpoint}: {', '.join(inputs)}\n")
         return
     exported = keras_hyper.export_saved_model(
         model,
         arguments.path,
-        fold=not arguments.live,
+        fold=not arguments.no_fold,
         xla=not arguments.no_xla,
         streaming=True if arguments.streaming else None,
     )

@@ -219,12 +219,8 @@ class Builder:
             call: What it became in another format, from arrays to outputs by name.
         """
         endpoint = self.endpoints[name]
-        self._trials.check(
-            name,
-            endpoint.trials,
-            call or endpoint.call,
-            shapes_only=self._trials.draws,
-        )
+        native = call is None and not endpoint.compiled
+        self._trials.check(name, endpoint.trials, call or endpoint.call, same_seeds=native)
 
     def leave_out(self, names: Sequence[str], error: Exception) -> None:
         """Notes why there are no such endpoints."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ def export_file(
     """Writes one endpoint of a model for ONNX Runtime, LiteRT or OpenVINO.
 
     The endpoints are those of `export_saved_model`, with their names of inputs and
-    outputs. Conditions and weights have a row for each sample.
+    outputs. Conditions and weights have a row for each sample. What was converted is run,
+    and compared with the model, before it takes its place.
 
     Args:
         model: A built model, with the TensorFlow backend.
@@ -50,7 +52,8 @@ def export_file(
 
     Raises:
         ImportError: If the converter is not installed.
-        ValueError: If the model has no such endpoint, or the format cannot have it.
+        ValueError: If the model has no such endpoint, or the format cannot have it, or gives
+            something else than the model.
 
     Examples:
         >>> import keras, pathlib, tempfile
@@ -152,7 +155,13 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
         with _told("LiteRT"):
             content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
-    runner = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    try:
+        from ai_edge_litert import interpreter as litert
+    except ImportError:
+        litert = tf.lite
+    with warnings.catch_warnings():  # TensorFlow's own is deprecated.
+        warnings.simplefilter("ignore", UserWarning)
+        runner = litert.Interpreter(model_content=content).get_signature_runner()
     return lambda inputs: runner(**inputs)
 
 

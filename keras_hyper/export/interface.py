@@ -19,6 +19,8 @@ from keras_hyper.models.naming import inputs_of, named
 TRIED = 16  # The length of axes of any length, where a model is tried.
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.
 
+_ENCOUNTERED = "Exception encountered when calling"
+
 Specs = dict[str, keras.KerasTensor]
 Tensors = dict[str, Any]
 
@@ -195,7 +197,8 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 def reason(error: Exception) -> str:
     """Returns what an error says, in one line and without colours."""
     lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
+    # Keras says first where an exception was raised.
+    text = next((line for line in lines if not line.startswith(_ENCOUNTERED)), "")
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
 
 

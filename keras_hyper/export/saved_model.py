@@ -18,6 +18,10 @@ _PARTS = (
 )
 
 
+# How the names of files end, which a folder must not have.
+_FILES = (".keras", ".h5", ".hdf5", ".npz", ".onnx", ".tflite", ".pb", ".pt", ".pth", ".zip")
+
+
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """What `export_saved_model` wrote.
@@ -57,6 +61,9 @@ def export_saved_model(
       used for all inputs.
     - `serve_text`, with `text`: strings instead of ids.
 
+    Before anything is written, every endpoint is compared with the model, on random inputs
+    of two batch sizes and, where an axis is free, two lengths.
+
     Inputs and outputs of half precision are single here, which every client has. A
     tensor of a wrong rank is refused; without that, it can end the process of a server.
 
@@ -85,7 +92,9 @@ def export_saved_model(
     Raises:
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, what it takes is not known, it
-            keeps states between calls, or cannot be streamed with `streaming=True`.
+            keeps states between calls, or cannot be streamed with `streaming=True`; if
+            an endpoint gives something else than the model; or if `path` is named like a
+            file.
 
     Examples:
         >>> import keras, pathlib, tempfile
@@ -96,6 +105,7 @@ def export_saved_model(
         >>> sorted(exported.inputs)
         ['initial_state', 'serve_xla', 'serving_default', 'step']
     """
+    check_folder(path)
     build = endpoints_of(model, fold=fold, streaming=streaming, input_signature=input_signature)
     if xla:
         build.add_compiled()
@@ -109,3 +119,17 @@ def export_saved_model(
     return Exported(
         {name: list(endpoint.inputs) for name, endpoint in build.endpoints.items()}, build.left_out
     )
+
+
+def check_folder(path: Any) -> None:
+    """Raises if the path of a SavedModel is named like a file.
+
+    Args:
+        path: The path.
+    """
+    if pathlib.Path(path).suffix.lower() in _FILES:
+        raise ValueError(
+            "A SavedModel is a folder, and `path` is named like a file. Received: "
+            f"path={str(path)!r}. Name a folder; or write a '.keras' file with `model.save`, and "
+            "'.onnx' or '.tflite' with `export_file` (`--format` on the command line)."
+        )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_hyper
 from helpers import CAN_EXPORT, to_numpy
 from keras_hyper import ChunkedGenerator, HyperDense, HyperLSTM, Hypernetwork, TaskEmbedding
 from keras_hyper.cli import main
@@ -69,6 +70,26 @@ def test_bake(make, arguments, condition, saved, tmp_path, capsys):
     np.testing.assert_allclose(to_numpy(again(X)), to_numpy(expected), rtol=1e-5, atol=1e-6)
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"keras-hyper {keras_hyper.__version__}\n"
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("flags", [[], ["--no-fold"]])
+def test_export_folds_unless_told_otherwise(flags, saved, tmp_path):
+    import tensorflow as tf
+
+    kernels = ChunkedGenerator(2, hidden_units=(40,), embedding_dim=3)
+    model = keras.Sequential([keras.Input((5,)), HyperDense(4, generator=kernels)])
+    folder = tmp_path / "saved"
+    assert main(["export", saved(model), str(folder), "--no-xla", *flags]) == 0
+    stored = tf.saved_model.load(str(folder)).all_variables
+    assert (sum(v.shape.num_elements() for v in stored) == 24) is (not flags)
+
+
 @pytest.mark.skipif(not CAN_EXPORT, reason="needs TensorFlow, and a backend that exports")
 def test_export(saved, tmp_path, capsys):
     import tensorflow as tf
@@ -111,6 +132,10 @@ def test_export_to_another_format(saved, tmp_path, capsys):
             "Parts: 1. Received: 2.",
         ),
         (by_task, ["bake", "model.keras", "plain.keras"], "needs a `condition`"),
+        (by_task, ["bake", "model.keras", "plain.keras"], "Pass --condition"),
+        (by_both, ["bake", "model.keras", "plain.keras"], "Pass --condition, once for each part"),
+        (static, ["export", "model.keras", "folder.keras"], "path='folder.keras'"),
+        (static, ["export", "model.keras", "folder.onnx"], "`--format` on the command line"),
         (by_task, ["bake", "model.keras", "plain.keras", "--condition", "3"], "`ids` must be in"),
         (
             by_task,

@@ -593,6 +593,13 @@ def test_refused(case, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["zz.keras", "model.onnx", "weights.H5", "a.b.tflite"])
+def test_a_folder_named_like_a_file_is_not_written(name, tmp_path):
+    with pytest.raises(ValueError, match=r"SavedModel is a folder.*Received: path="):
+        export_saved_model(small_target(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_export_leaves_the_older_one(tmp_path, monkeypatch):
     path = tmp_path / "saved"
     model = Hypernetwork(small_target(), condition=TaskEmbedding(2, 3)).at(0)
