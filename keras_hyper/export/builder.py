@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -54,6 +55,10 @@ class Endpoint:
             ]
             return self.run(dict(zip(self.inputs, checked, strict=True)))
 
+        # The arguments have names, as those of a signature.
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, kind) for name in self.inputs]
+        endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         compiled = True if self.compiled else None
         return tf.function(endpoint, input_signature=specs, autograph=False, jit_compile=compiled)
 

@@ -230,3 +230,75 @@ def test_warm_up_requests_are_not_rounded(ids, tmp_path):
     sample = {"inputs": np.ones((2, 5)), "condition": np.array(ids)}
     with pytest.raises(ValueError, match=r"integers for \['condition'\]"):
         export_saved_model(hyper, tmp_path / "saved", warmup=[sample], xla=False)
+
+
+class OfImages(keras.Model):
+    """A model whose `call` has a name of its own for its argument."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(3)
+
+    def build(self, images_shape):
+        self.dense.build(images_shape)
+
+    def call(self, images):
+        return self.dense(images)
+
+
+def by_name():
+    images = keras.Input((5,), name="images")
+    return keras.Model(images, layers.Dense(3)(images))
+
+
+class Backbone(keras.Model):
+    """A functional model that is a class."""
+
+    def __init__(self, **kwargs):
+        images = keras.Input((5,), name="images")
+        super().__init__(images, layers.Dense(3)(images), **kwargs)
+
+
+def in_a_dict():
+    inputs = {name: keras.Input((5,), name=name) for name in ("images", "masks")}
+    return keras.Model(inputs, layers.Dense(3)(inputs["images"] * inputs["masks"]))
+
+
+def in_a_list():
+    inputs = [keras.Input((5,), name=name) for name in ("images", "masks")]
+    return keras.Model(inputs, layers.Dense(3)(inputs[0] * inputs[1]))
+
+
+@pytest.mark.parametrize("how", ["static", "conditioned", "at"])
+@pytest.mark.parametrize("make", [OfImages, by_name, Backbone, in_a_dict, in_a_list])
+def test_inputs_by_other_names(make, how, rng, tmp_path):
+    names = ["images", "masks"] if make in (in_a_dict, in_a_list) else ["images"]
+    arrays = {name: rng.normal(size=(4, 5)).astype("float32") for name in names}
+    data = {in_a_dict: arrays, in_a_list: list(arrays.values())}.get(make, arrays["images"])
+    model = Hypernetwork(make(), condition=None if how == "static" else 2)
+    condition = rng.normal(size=(4, 2)).astype("float32")
+    if how == "conditioned":
+        expected = to_numpy(model(data, condition=condition))
+        arrays["condition"] = condition
+    else:
+        model(data) if how == "static" else model(data, condition=condition)
+        model = model if how == "static" else model.at(condition[0])
+        expected = to_numpy(model(data))
+    exported, saved, call = loaded(model, tmp_path / "saved", xla=False)
+    endpoint = exported.inputs["serving_default"]
+    if make is OfImages:  # Its inputs have no name that could be found out.
+        arrays["inputs"] = arrays.pop("images")
+    assert set(endpoint) == set(arrays)
+    np.testing.assert_allclose(call("serving_default", **arrays)["outputs"], expected, atol=CLOSE)
+    outputs = saved.serve(**{name: tf.constant(x) for name, x in arrays.items()})["outputs"]
+    np.testing.assert_allclose(outputs.numpy(), expected, atol=CLOSE)
+    outputs = saved.serve(*[tf.constant(arrays[name]) for name in endpoint])["outputs"]
+    np.testing.assert_allclose(outputs.numpy(), expected, atol=CLOSE)
+
+
+def test_a_model_of_its_own_names_with_a_signature(rng, tmp_path):
+    model, x = OfImages(), rng.normal(size=(4, 5)).astype("float32")
+    expected, signature = to_numpy(model(x)), keras.Input((5,), name="images")
+    _, saved, call = loaded(model, tmp_path / "saved", input_signature=signature)
+    np.testing.assert_allclose(call("serve_xla", images=x)["outputs"], expected, atol=CLOSE)
+    np.testing.assert_allclose(saved.serve(images=x)["outputs"].numpy(), expected, atol=CLOSE)
