@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -62,6 +63,18 @@ _CONVOLUTIONS = (
 )
 
 
+# What the innermost call of a `Target` raised itself.
+_messages: ContextVar[list[str] | None] = ContextVar("keras_hyper_target_messages", default=None)
+
+
+def _refused(message: str) -> ValueError:
+    """Returns an error of `Target`, which its `__call__` raises again."""
+    messages = _messages.get()
+    if messages is not None:
+        messages.append(message)
+    return ValueError(message)
+
+
 class Opaque:
     """Keeps a model out of the sight of its parent: untracked, uncounted, unsaved.
 
@@ -92,7 +105,7 @@ class _NoMask(keras.layers.Layer):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Returns the inputs."""
         if any(m is not None for m in keras.tree.flatten(mask)):
-            raise ValueError(
+            raise _refused(
                 "Weights of each sample's own cannot be combined with outputs that carry a mask, "
                 "which would be lost. End the target with a layer that uses the mask up, such as "
                 "an LSTM, or pass a condition of shape (dim,)."
@@ -179,6 +192,19 @@ class Target(keras.layers.Layer):
             trainable=False,
         )
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer. Raises its own errors without the weights, which Keras would list."""
+        messages: list[str] = []
+        token = _messages.set(messages)
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception:
+            if not messages:
+                raise
+        finally:
+            _messages.reset(token)
+        raise ValueError(messages[0])
+
     def call(
         self,
         inputs: Any,
@@ -209,7 +235,7 @@ class Target(keras.layers.Layer):
                 v.assign(changed[id(v)])
         for path, place in places.items():
             if id(place) in changed:
-                raise ValueError(
+                raise _refused(
                     f"The target assigns to its weight '{path}' when it is called, and that weight "
                     "is generated. Leave it out with `include`."
                 )
@@ -290,7 +316,7 @@ class Target(keras.layers.Layer):
             if place not in seeds:
                 named = {**self._hidden.places, **self._hidden.ordinary}
                 paths = {id(v): path for path, v in named.items()} | self._state_paths
-                raise ValueError(
+                raise _refused(
                     "Weights of each sample's own cannot be combined with state that the target "
                     f"changes when it is called, '{paths.get(place, 'a variable')}': "
                     "statistics of a batch have no meaning for one sample. Freeze the layer "
@@ -367,7 +393,7 @@ def _takes_training(model: keras.Model) -> bool:
 
 def _only_row(outputs: Any) -> Any:
     if len(outputs.shape) == 0 or outputs.shape[0] not in (1, None):
-        raise ValueError(
+        raise _refused(
             "Weights of each sample's own need a target whose outputs have a row for each sample. "
             f"Received: an output of shape {tuple(outputs.shape)} for a batch of 1."
         )
@@ -377,19 +403,19 @@ def _only_row(outputs: Any) -> Any:
 def _check_per_sample(model: keras.Model, inputs: Any, batched: Any, mask: Any) -> None:
     fixed = [x.shape[0] for x in getattr(model, "inputs", None) or [] if x.shape]
     if any(size not in (1, None) for size in fixed):
-        raise ValueError(
+        raise _refused(
             f"The target '{model.name}' is made for batches of {fixed}, and with weights of each "
             "sample's own it is run on one sample at a time. Make it with inputs of any batch "
             "size, or pass a condition of shape (dim,)."
         )
     sizes = {x.shape[0] for x in keras.tree.flatten((inputs, batched))} - {None}
     if len(sizes) > 1:
-        raise ValueError(
+        raise _refused(
             "There must be weights for each sample. Received: batch sizes of inputs and weights "
             f"of {sorted(sizes)}"
         )
     if any(m is not None for m in keras.tree.flatten(mask)):
-        raise ValueError(
+        raise _refused(
             "Weights of each sample's own cannot be combined with inputs that carry a mask. Make "
             "the layer that masks a part of the target, or pass a condition of shape (dim,)."
         )
