@@ -258,7 +258,9 @@ def _check_names(weights: Specs, inputs: Specs) -> None:
 
 def _completed(tensors: Mapping[str, Any], specs: Specs) -> Tensors:
     """Returns tensors by name, with zeros for what no output depends on."""
-    batch = ops.shape(next(iter(tensors.values())))[0]
+    # Not from weights, which may be one row for all. JAX has sorted the names.
+    name = next((name for name in specs if name in tensors), next(iter(tensors)))
+    batch = ops.shape(tensors[name])[0]
     shapes = {n: [TRIED if d is None else d for d in s.shape[1:]] for n, s in specs.items()}
     return {
         name: tensors[name]
