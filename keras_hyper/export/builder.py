@@ -281,7 +281,8 @@ class Builder:
         import jax
 
         values, pure = [v.value for v in self._variables], _pure(run, self._variables)
-        program = jax.make_jaxpr(pure)(values, drawn(self._model, inputs)).jaxpr
+        size = next(iter(self._trials.sizes), ())
+        program = jax.make_jaxpr(pure)(values, drawn(self._model, inputs, *size)).jaxpr
         read = live_values(program)
         places = program.invars[: len(values)]
         return [v for v, x in zip(self._variables, places, strict=True) if id(x) in read]

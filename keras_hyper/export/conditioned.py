@@ -174,8 +174,9 @@ class ConditionedLayers(Conditioned):
                 return interface.run(_completed(tensors, interface.inputs))
 
         self.generate, self.apply = generate, apply
-        used = needed(model, generate, interface.inputs)
-        rest = needed(model, apply, {**interface.inputs, **weights})
+        size = next(iter(trials.sizes), ())
+        used = needed(model, generate, interface.inputs, size)
+        rest = needed(model, apply, {**interface.inputs, **weights}, size)
         named = zip(interface.inputs, tensors, strict=True)
         features = [name for name, x in named if id(x) in places and name in rest]
         if features:

@@ -1,6 +1,6 @@
 """Which inputs of a function its outputs depend on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,13 +8,19 @@ import keras
 from keras_hyper.export.interface import Specs, Tensors, drawn
 
 
-def needed(model: keras.Model, run: Callable[[Tensors], Tensors], inputs: Specs) -> list[str]:
+def needed(
+    model: keras.Model,
+    run: Callable[[Tensors], Tensors],
+    inputs: Specs,
+    size: Sequence[int] = (),
+) -> list[str]:
     """Returns the names of the inputs that outputs depend on, from a traced graph.
 
     Args:
         model: The model that the function is about.
         run: From a dict of tensors to another.
         inputs: Shapes and dtypes by name.
+        size: A batch size and a length that the model takes, for JAX.
     """
 
     def traced(*tensors: Any) -> Tensors:
@@ -23,7 +29,7 @@ def needed(model: keras.Model, run: Callable[[Tensors], Tensors], inputs: Specs)
     if keras.backend.backend() == "jax":
         import jax
 
-        tensors = list(drawn(model, inputs).values())
+        tensors = list(drawn(model, inputs, *size).values())
         program = jax.make_jaxpr(traced)(*tensors).jaxpr
         live = live_values(program)
         return [n for n, x in zip(inputs, program.invars, strict=True) if id(x) in live]
