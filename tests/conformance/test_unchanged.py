@@ -28,7 +28,7 @@ from keras_hyper import (
 )
 from keras_hyper.callbacks import HyperTensorBoard
 from keras_hyper.export import export_file
-from keras_hyper.models.graph import walk
+from keras_hyper.graph import walk
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
 from keras_hyper.saving import save_model
 
