@@ -20,6 +20,14 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def size(name: str, value: Any) -> int:
+    """Returns a size of a stock layer as an int; raises what the stock layers raise."""
+    try:
+        return positive_int(name, value)
+    except TypeError as error:
+        raise ValueError(*error.args) from None
+
+
 def positive_ints(name: str, values: Any) -> tuple[int, ...]:
     """Returns `values` as a tuple of ints above zero."""
     if isinstance(values, str) or not isinstance(values, Sequence):
@@ -73,6 +81,14 @@ def _is_numeric(value: Any) -> bool:
         return value.dtype.kind not in "OSUMmc"
     tensor = hasattr(value, "dtype") and hasattr(value, "shape")
     return tensor or isinstance(value, Real)
+
+
+def name_of(value: Any) -> str:
+    """Returns how an initializer, a constraint or a function is written in code."""
+    if isinstance(value, type) or not hasattr(value, "get_config"):
+        return getattr(value, "__name__", None) or repr(value)
+    arguments = ", ".join(f"{name}={name_of(v)}" for name, v in value.get_config().items())
+    return f"{type(value).__name__}({arguments})"
 
 
 def floating(name: str, tensor: Any, advice: str) -> None:

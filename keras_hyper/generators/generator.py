@@ -7,10 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import one_of, positive_int
+from keras_hyper.checks import name_of, one_of, positive_int
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
+from keras_hyper.precision import PolicyLayer
 from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.scopes import baking
 
@@ -20,7 +21,7 @@ NORMALIZATIONS = ("layer", "rms", "weight", "batch")
 _NUMBERS_AT_ONCE = 2**22
 
 
-class Generator(keras.layers.Layer):
+class Generator(PolicyLayer):
     """Base of the hypernetworks: maps embeddings to weights.
 
     A generator knows how weights are *made* and owns only what does not depend
@@ -247,8 +248,8 @@ class Generator(keras.layers.Layer):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
                 "differently, and its one bias cannot start right for both. Received: "
-                f"kernel_initializer={initializer}. Give the layers the same initializer and "
-                "composition, or a generator each."
+                f"kernel_initializer={name_of(initializer)}. Give the layers the same "
+                "initializer and composition, or a generator each."
             )
         return scale
 
@@ -283,7 +284,7 @@ class Generator(keras.layers.Layer):
         if not std:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' cannot match the initializer "
-                f"{initializer}: its standard deviation is not known, or zero. Use a "
+                f"{name_of(initializer)}: its standard deviation is not known, or zero. Use a "
                 "VarianceScaling, RandomNormal, RandomUniform, TruncatedNormal or Orthogonal "
                 "initializer of mean zero, or a LinearGenerator or MLPGenerator, which start at "
                 "the initializer's own draw."

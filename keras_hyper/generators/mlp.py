@@ -1,6 +1,7 @@
 """A weight made by a multi-layer perceptron."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -75,9 +76,9 @@ class MLPGenerator(LinearGenerator):
             )
         self.activation = keras.activations.get(activation)
         self.seed = seed
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        if not isinstance(dropout, float | Real) or not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be a number in [0, 1). Received: dropout={dropout!r}")
-        self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(float(dropout), seed=seed, dtype=self.dtype_policy)
         self.hidden: list[keras.layers.Dense] = []
         hidden = [
             keras.layers.Dense(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_layer import HyperLayer
@@ -88,8 +89,17 @@ class HyperBaseConv(HyperLayer):
         """Returns the activations."""
         self.check_call(inputs, condition)
         self._check_size(inputs.shape)
-        kernel, bias = self.weights_for(condition)
-        return self.finish(self.convolve(kernel, inputs), bias, self.channel_axis)
+        inputs = self.promoted(inputs)
+        kernel, bias = self.weights_for(condition, inputs)
+        if inputs.shape[0] == 0:
+            # TensorFlow gives an empty batch of images another size, and no error.
+            shape = self.compute_output_shape(inputs.shape)
+            outputs = ops.sum(inputs) * ops.sum(kernel.materialize()) + ops.zeros(
+                shape, inputs.dtype
+            )
+        else:
+            outputs = self.convolve(kernel, inputs)
+        return self.finish(outputs, bias, self.channel_axis)
 
     def apply_kernel(
         self,

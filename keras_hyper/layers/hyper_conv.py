@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
 from keras_hyper.saving import serializable
@@ -39,7 +39,7 @@ class HyperConv(HyperBaseConv):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            positive_int("filters", filters),
+            size("filters", filters),
             kernel_size,
             strides=strides,
             padding=padding,
@@ -61,6 +61,11 @@ class HyperConv(HyperBaseConv):
             composition=composition,
             **kwargs,
         )
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raises for integers, except on JAX, whose stock layers take them."""
+        if keras.backend.backend() != "jax":
+            super().check_inputs(inputs)
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""
@@ -146,7 +151,7 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
     Raises:
         ValueError: If an argument has no meaning for a generated kernel, if the
             generator cannot make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
@@ -218,7 +223,7 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
     Raises:
         ValueError: If an argument has no meaning for a generated kernel, if the
             generator cannot make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
@@ -297,7 +302,7 @@ class HyperConv3D(HyperConv, keras.layers.Conv3D):
     Raises:
         ValueError: If an argument has no meaning for a generated kernel, if the
             generator cannot make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
 from keras_hyper.ops import per_sample_conv_transpose
@@ -110,7 +110,7 @@ class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            positive_int("filters", filters),
+            size("filters", filters),
             kernel_size,
             strides=strides,
             padding=padding,

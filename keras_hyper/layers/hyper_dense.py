@@ -3,8 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 
@@ -47,7 +48,8 @@ class HyperDense(HyperLayer, keras.layers.Dense):
             kernel alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, ..., in)`.
+        inputs: Tensor of shape `(batch, ..., in)`, of numbers of any type. On
+            TensorFlow and JAX it may be sparse.
         condition: None, or a floating point tensor of shape `(batch, dim)` or
             `(dim,)`.
         training: Boolean, passed on to the generator.
@@ -58,7 +60,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
     Raises:
         ValueError: If an argument has no meaning for a generated kernel, if the
             generator cannot make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        TypeError: If the condition has integers.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.
@@ -96,7 +98,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            positive_int("units", units),
+            size("units", units),
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
@@ -124,8 +126,15 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: fan_in})
         self.build_weights((fan_in, self.units), (self.units,), condition_shape)
 
+    def check_inputs(self, inputs: Any) -> None:
+        """Accepts numbers of any type, as the stock layer does."""
+
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the activations."""
         self.check_call(inputs, condition)
-        kernel, bias = self.weights_for(condition)
+        inputs = self.promoted(inputs)
+        kernel, bias = self.weights_for(condition, inputs)
+        if kernel.batched or len(inputs.shape) > 2:
+            # There are no sparse products of these.
+            inputs = ops.convert_to_tensor(inputs, sparse=False)
         return self.finish(kernel.dense(inputs), bias)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
 from keras_hyper.ops import per_sample_depthwise_conv
@@ -112,7 +112,7 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
             kernel_size,
             strides=strides,
             padding=padding,
-            depth_multiplier=positive_int("depth_multiplier", depth_multiplier),
+            depth_multiplier=size("depth_multiplier", depth_multiplier),
             data_format=data_format,
             dilation_rate=dilation_rate,
             activation=activation,

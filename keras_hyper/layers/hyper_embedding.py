@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 
@@ -45,7 +45,8 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
             table alone, and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Integer tensor of shape `(batch, ...)`.
+        inputs: Integer tensor of shape `(batch, ...)`. On TensorFlow and JAX it may be
+            sparse, on TensorFlow also ragged.
         condition: None, or a floating point tensor of shape `(batch, dim)` or
             `(dim,)`.
         training: Boolean, passed on to the generator.
@@ -86,8 +87,8 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            positive_int("input_dim", input_dim),
-            positive_int("output_dim", output_dim),
+            size("input_dim", input_dim),
+            size("output_dim", output_dim),
             embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
             embeddings_constraint=embeddings_constraint,
@@ -118,7 +119,32 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         self.check_call(inputs, condition)
         wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
         ids = inputs if wide else ops.cast(inputs, "int32")
-        return self.kernel_weight(condition).lookup(ids)
+        if hasattr(ids, "nested_row_lengths"):
+            return self._ragged_rows(ids, condition)
+        kernel = self.kernel_weight(condition)
+        if kernel.batched:
+            # There is no sparse lookup in several tables. An id that is missing is 0.
+            ids = ops.convert_to_tensor(ids, sparse=False)
+        # Where a wrapper calls this method, its autocast scope has no effect, as in Keras.
+        return ops.cast(kernel.lookup(ids), self.compute_dtype)
+
+    def _ragged_rows(self, ids: Any, condition: Any) -> Any:
+        """Returns the rows of a ragged tensor of ids, which only TensorFlow has."""
+        import tensorflow as tf
+
+        rows = self.call(ids.to_tensor(), condition)
+        return tf.RaggedTensor.from_tensor(
+            rows, ids.nested_row_lengths(), ragged_rank=ids.ragged_rank
+        )
+
+    def compute_output_spec(
+        self, inputs: Any, condition: Any = None, training: Any = None
+    ) -> keras.KerasTensor:
+        """Returns shape and dtype of the outputs, after the checks of a real call."""
+        outputs = super().compute_output_spec(inputs, condition, training)
+        if getattr(inputs, "ragged", False):
+            return keras.KerasTensor(outputs.shape, outputs.dtype, ragged=True)
+        return outputs
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""

@@ -1,18 +1,20 @@
 """What all layers with generated weights share."""
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, positive_int
+from keras_hyper.checks import floating, name_of, positive_int
 from keras_hyper.constants import remember, warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import same_batch, with_known_rank
+from keras_hyper.precision import PolicyLayer, product_dtype, save_as_arrays
 from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.scopes import baking
@@ -31,7 +33,7 @@ _NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config", "weights
 _OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable")
 
 
-class HyperLayer(keras.layers.Layer):
+class HyperLayer(PolicyLayer):
     """Base of the layers whose weights are generated.
 
     A hyper layer inherits from this class and from its stock twin, in that
@@ -99,7 +101,10 @@ class HyperLayer(keras.layers.Layer):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Returns the layer, or its stock twin while a model is baked."""
         if not baking():
-            return super().__new__(cls, *args, **kwargs)
+            layer = super().__new__(cls, *args, **kwargs)
+            layer.build = _with_stock_name(layer.build)
+            layer.compute_output_shape = _with_stock_name(layer.compute_output_shape)
+            return layer
         bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs).arguments
         del bound["self"]
         bound.update(bound.pop("kwargs", {}))
@@ -151,7 +156,7 @@ class HyperLayer(keras.layers.Layer):
             raise ValueError(
                 f"`{self.prefix}_constraint` projects a variable after each update, and the "
                 f"{self.weight_name} of {type(self).__name__} is generated. Received: "
-                f"{self.prefix}_constraint={self.about_kernel('constraint')}. Use "
+                f"{self.prefix}_constraint={name_of(self.about_kernel('constraint'))}. Use "
                 f"`{self.prefix}_regularizer`, which acts on the generated values, or constrain "
                 "the generator's own layers."
             )
@@ -163,7 +168,7 @@ class HyperLayer(keras.layers.Layer):
             raise ValueError(
                 "`bias_constraint` projects a variable after each update, and with "
                 "`generate_bias=True` the bias is generated. Received: "
-                f"bias_constraint={self.bias_constraint}"
+                f"bias_constraint={name_of(self.bias_constraint)}"
             )
 
     @property
@@ -248,19 +253,30 @@ class HyperLayer(keras.layers.Layer):
             **options,
         )
 
-    def weights_for(self, condition: Any) -> tuple[Kernel, Any]:
+    def promoted(self, inputs: Any) -> Any:
+        """Returns the inputs in the dtype of their product with the kernel.
+
+        Args:
+            inputs: Tensor of any dtype.
+        """
+        return ops.cast(inputs, product_dtype(self.kernel_weight.embedding, inputs))
+
+    def weights_for(self, condition: Any, *inputs: Any) -> tuple[Kernel, Any]:
         """Returns the kernel and the bias for a condition.
 
         Args:
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+            *inputs: What `promoted` returned, if the inputs may have another dtype than
+                the variables of the layer.
 
         Returns:
             The kernel, and the bias as a tensor or None.
         """
-        kernel = self.kernel_weight(condition)
+        dtype = product_dtype(self.kernel_weight.embedding, *inputs)
+        kernel = self.kernel_weight(condition).cast(dtype)
         if self.bias_weight is None:
             return kernel, self.bias
-        return kernel, self.bias_weight(condition).materialize()
+        return kernel, self.bias_weight(condition).cast(dtype).materialize()
 
     def finish(self, outputs: Any, bias: Any, channel_axis: int = -1) -> Any:
         """Returns the outputs with the bias added and the activation applied.
@@ -275,7 +291,7 @@ class HyperLayer(keras.layers.Layer):
             shape[channel_axis] = bias.shape[-1]
             if len(bias.shape) == 2:
                 shape[0] = ops.shape(outputs)[0]
-            outputs = outputs + ops.reshape(bias, shape)
+            outputs = outputs + ops.cast(ops.reshape(bias, shape), outputs.dtype)
         return outputs if self.activation is None else self.activation(outputs)
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -310,11 +326,18 @@ class HyperLayer(keras.layers.Layer):
         if self.bias_weight is not None:
             weights["bias"] = self.bias_weight(condition).materialize()
         elif self.bias is not None:
-            weights["bias"] = ops.convert_to_tensor(self.bias)
+            # A tensor, where TensorFlow would hand the variable itself on.
+            weights["bias"] = ops.reshape(self.bias, self.bias.shape)
         return weights
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
-        """Calls the layer; refuses a condition that is none before Keras looks at it."""
+        """Calls the layer, after checks of what Keras would not understand."""
+        if isinstance(inputs, list | tuple | dict):
+            raise ValueError(
+                f"Layer '{self.name}' takes one tensor as `inputs`. Received: a "
+                f"{type(inputs).__name__} of {len(inputs)}. Pass a condition as the argument "
+                "`condition`: `layer(x, condition=c)`."
+            )
         check_condition_type(condition)
         warn_of_constants(self, inputs, condition)
         if condition is not None:
@@ -377,7 +400,7 @@ class HyperLayer(keras.layers.Layer):
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the ordinary bias; the slots save themselves."""
-        keras.layers.Layer.save_own_variables(self, store)
+        save_as_arrays(self, store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the ordinary bias."""
@@ -396,3 +419,20 @@ class HyperLayer(keras.layers.Layer):
             "base_trainable": self.base_trainable,
         }
         return {**config, **ours}
+
+
+def _with_stock_name(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a method that also takes its first argument as `input_shape`.
+
+    The stock layers call it that. Keras needs the name of the argument of `call` where
+    there are two, so that the signature stays.
+    """
+    first = next(iter(inspect.signature(method).parameters))
+
+    @functools.wraps(method)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        if "input_shape" in kwargs:
+            kwargs[first] = kwargs.pop("input_shape")
+        return method(*args, **kwargs)
+
+    return renamed

@@ -11,6 +11,7 @@ from keras_hyper.layers import HyperLayer
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.rebuild import rebuild
+from keras_hyper.ops import to_numpy
 from keras_hyper.scopes import bake_scope
 
 
@@ -110,7 +111,7 @@ def _copy_weights(model: keras.Model, plain: keras.Model) -> None:
             )
         if isinstance(source, HyperLayer):
             weights = source.generate()
-            target.set_weights([keras.ops.convert_to_numpy(w) for w in weights.values()])
+            target.set_weights([to_numpy(w) for w in weights.values()])
         else:
             _copy_own_state(source, target)
         # Parents come first: what they freeze, a child may thaw again.
@@ -138,7 +139,7 @@ def _copy_own_state(source: keras.layers.Layer, target: keras.layers.Layer) -> N
     """Copies the variables and assets that are a layer's own, not its children's."""
     store: dict[str, Any] = {}
     source.save_own_variables(store)
-    values = {key: keras.ops.convert_to_numpy(value) for key, value in store.items()}
+    values = {key: to_numpy(value) for key, value in store.items()}
     target.load_own_variables(values)
     # Vocabularies and the like, which some preprocessing layers keep.
     if hasattr(source, "save_assets") and hasattr(target, "load_assets"):

@@ -306,6 +306,8 @@ class Target(keras.layers.Layer):
         jax = keras.backend.backend() == "jax"
         stochastic = drawn and bool(self.seed_generators) and not jax
         map_over = ops.vectorized_map if self._vectorizes and not stochastic else ops.map
+        if isinstance(batch, int) and batch == 0:
+            return _empty(map_over, one, samples)
         result = map_over(one, samples)
         self.add_loss([ops.mean(loss) for loss in result["losses"]])
         return result["outputs"]
@@ -374,6 +376,14 @@ class Target(keras.layers.Layer):
         for i, variable in enumerate(self.own_values()):
             variable.assign(store[str(i)])
         finish_loading(self.get_model())
+
+
+def _empty(map_over: Any, one: Any, samples: Any) -> Any:
+    """Returns the outputs of a batch without samples, which no backend maps over."""
+    stand_in = keras.tree.map_structure(
+        lambda x: ops.zeros((1, *x.shape[1:]), dtype=x.dtype), samples
+    )
+    return keras.tree.map_structure(lambda x: x[:0], map_over(one, stand_in)["outputs"])
 
 
 def finish_loading(model: keras.Model) -> None:

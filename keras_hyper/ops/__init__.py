@@ -1,6 +1,7 @@
 """Pure functions on tensors: no state, no layer."""
 
 from keras_hyper.ops.as_array import as_array as as_array
+from keras_hyper.ops.as_array import to_numpy as to_numpy
 from keras_hyper.ops.conv import channels_last as channels_last
 from keras_hyper.ops.conv import channels_to as channels_to
 from keras_hyper.ops.conv import conv_groups as conv_groups

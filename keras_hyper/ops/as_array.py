@@ -9,6 +9,18 @@ from keras import ops
 from keras_hyper.ops.rms_normalize import at_least_float32
 
 
+def to_numpy(value: Any) -> Any:
+    """Returns a tensor or variable as an array of its type.
+
+    Args:
+        value: A tensor, a `keras.Variable` or an array.
+    """
+    # NumPy warns of copies where Keras hands it a variable itself.
+    if isinstance(value, keras.Variable):
+        value = ops.stop_gradient(value)
+    return ops.convert_to_numpy(value)
+
+
 def as_array(tensor: Any) -> np.ndarray:
     """Returns a tensor or variable as an array, of a type that NumPy and its files have.
 
@@ -17,4 +29,4 @@ def as_array(tensor: Any) -> np.ndarray:
     """
     if keras.backend.is_float_dtype(tensor.dtype):
         tensor = ops.cast(ops.stop_gradient(tensor), at_least_float32(tensor.dtype))
-    return np.asarray(ops.convert_to_numpy(tensor))
+    return np.asarray(to_numpy(tensor))

@@ -163,7 +163,8 @@ def per_sample_depthwise_conv(
     ones = (1,) * len(spatial)
     kernels = ops.reshape(kernels, (batch, len(windows), channels, multiplier))
     products = [
-        ops.expand_dims(window, -1) * ops.reshape(kernels[:, tap], (batch, *ones, channels, -1))
+        ops.expand_dims(window, -1)
+        * ops.reshape(kernels[:, tap], (batch, *ones, channels, multiplier))
         for tap, window in enumerate(windows)
     ]
     outputs = functools.reduce(operator.add, products)

@@ -9,6 +9,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 
@@ -51,7 +52,9 @@ def shared_dense(inputs: Any, weight: Any) -> Any:
         Tensor of shape `(..., out)`.
     """
     if len(inputs.shape) == 2:
-        return inputs @ weight
+        # `ops.matmul` takes sparse inputs, but rounds float64 on PyTorch.
+        torch = keras.backend.backend() == "torch"
+        return inputs @ weight if torch else ops.matmul(inputs, weight)
     *lead, fan_in = ops.shape(inputs)
     return ops.reshape(ops.reshape(inputs, (-1, fan_in)) @ weight, (*lead, weight.shape[-1]))
 
@@ -79,6 +82,9 @@ def per_sample_take(tables: Any, ids: Any) -> Any:
     """
     batch, *positions = ops.shape(ids)
     rows, dim = tables.shape[1:]
+    if 0 in ids.shape:
+        # JAX gives another shape. The sum lets gradients through.
+        return ops.zeros((*ids.shape, dim), tables.dtype) + ops.sum(tables)
     # One table with the tables of all samples, as `ops.take` has no batch axes.
     first = ops.reshape(ops.arange(batch, dtype=ids.dtype) * rows, (batch, *(1,) * len(positions)))
     flat = ops.reshape(tables, (batch * rows, dim))

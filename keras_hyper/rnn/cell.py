@@ -6,16 +6,17 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
+from keras_hyper.checks import size
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
+from keras_hyper.precision import PolicyLayer, product_dtype
 from keras_hyper.rnn.dropout import drop_in_this_step
 
 Multiply = Callable[[Any, str], Any]
 Fuse = Callable[..., list[Any]]
 
 
-class RecurrentCell(keras.layers.Layer):
+class RecurrentCell(PolicyLayer):
     """Base of the cells: `W_x`, `W_h` and `b` of all gates, side by side.
 
     Args:
@@ -31,7 +32,7 @@ class RecurrentCell(keras.layers.Layer):
         kernel_constraint: Constraint of `W_x`.
         recurrent_constraint: Constraint of `W_h`.
         bias_constraint: Constraint of the bias.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`. Keras's `implementation` is ignored.
 
     Attributes:
         gates: How many gates there are.
@@ -58,8 +59,9 @@ class RecurrentCell(keras.layers.Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.pop("implementation", None)
         super().__init__(**kwargs)
-        self.units = positive_int("units", units)
+        self.units = size("units", units)
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = self._initializer(kernel_initializer)
@@ -130,19 +132,15 @@ class RecurrentCell(keras.layers.Layer):
         """Names of the weights that states are multiplied with, in every step."""
         return ["recurrent_kernel"]
 
-    def value(self, weight: Any) -> Any:
-        """Returns a weight as a tensor of the compute type, wherever it is asked for."""
-        return ops.cast(weight, self.compute_dtype)
-
     def multiply(self, x: Any, name: str) -> Any:
         """Returns the product of `x` with the weight of a name."""
-        return shared_dense(x, self.value(getattr(self, name)))
+        return shared_dense(x, ops.cast(getattr(self, name), x.dtype))
 
     def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
-            inputs: Tensor of shape `(..., features)`, of the compute type.
+            inputs: Tensor of shape `(..., features)`, of the type of the states.
             multiply: `multiply(inputs, name)` returns the product with one of
                 `input_matrices`.
 
@@ -181,15 +179,23 @@ class RecurrentCell(keras.layers.Layer):
         multiply: Multiply,
     ) -> list[Any]:
         """Returns the new states: `transition`, written out."""
+        dtype = states[0].dtype
         states = self.transition(projected, list(states), drops, multiply, _apply)
         # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
-        return [ops.cast(state, self.compute_dtype) for state in states]
+        return [ops.cast(state, dtype) for state in states]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the cell, or raises if it is given a condition."""
+        check_no_condition(self, kwargs)
+        return super().__call__(*args, **kwargs)
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
         """Returns the output and the new states."""
         self.check_states(states)
         # Integers too, as Keras's own cells take them.
-        inputs = ops.cast(inputs, self.compute_dtype)
+        dtype = product_dtype(self.kernel, inputs, *states)
+        inputs = ops.cast(inputs, dtype)
+        states = [ops.cast(state, dtype) for state in states]
         drops = [
             drop_in_this_step(self, rate, width, states[0], training)
             for rate, width in self.dropouts
@@ -206,7 +212,7 @@ class RecurrentCell(keras.layers.Layer):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' needs {len(self.state_size)} states of "
                 f"shapes {expected}. Received: {len(shapes)} of shapes "
-                f"{', '.join(map(str, shapes))}"
+                f"{', '.join(map(str, shapes))}. (Recurrent layers take no condition.)"
             )
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
@@ -229,6 +235,22 @@ class RecurrentCell(keras.layers.Layer):
         config["activation"] = keras.activations.serialize(self.activation)
         config["use_bias"] = self.use_bias
         return {**super().get_config(), **config}
+
+
+def check_no_condition(layer: Any, arguments: dict[str, Any]) -> None:
+    """Raises if a recurrent layer is called with a condition.
+
+    Args:
+        layer: A recurrent layer or cell.
+        arguments: The keyword arguments of the call.
+    """
+    if "condition" in arguments:
+        raise TypeError(
+            f"{type(layer).__name__} '{layer.name}' takes no `condition`: the weights of recurrent "
+            "layers depend on the sequence alone. Concatenate the condition to the features of "
+            "every step, or generate the weights of a stock layer: "
+            "`keras_hyper.Hypernetwork(keras.layers.LSTM(units), condition=dim)`."
+        )
 
 
 def _apply(function: Callable[..., list[Any]], *tensors: Any) -> list[Any]:

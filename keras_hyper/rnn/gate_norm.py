@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_hyper.ops import at_least_float32
+from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import serializable
 
 
 @serializable
-class GateNormalization(keras.layers.Layer):
+class GateNormalization(PolicyLayer):
     r"""Layer normalisation of `gates` groups of numbers, each by itself.
 
     `y = gamma (x - mean) / sqrt(var + epsilon) + beta` with mean and (biased)
@@ -46,7 +46,8 @@ class GateNormalization(keras.layers.Layer):
         x = x - ops.sum(x, axis=-1, keepdims=True) / width
         variance = ops.sum(ops.square(x), axis=-1, keepdims=True) / width
         x = ops.reshape(x * ops.rsqrt(variance + self.epsilon), (-1, self.gates * width))
-        return ops.cast(x, inputs.dtype) * self.gamma + self.beta
+        gamma, beta = (ops.cast(v, inputs.dtype) for v in (self.gamma, self.beta))
+        return ops.cast(x, inputs.dtype) * gamma + beta
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""

@@ -154,7 +154,7 @@ class HyperCell(RecurrentCell):
     def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
         main, hyper = (multiply(inputs, name) for name in self.input_matrices)
-        return [main, hyper + self.value(self.hyper_bias) if self.use_bias else hyper]
+        return [main, hyper + ops.cast(self.hyper_bias, hyper.dtype) if self.use_bias else hyper]
 
     def transition(
         self,
@@ -205,18 +205,18 @@ class HyperCell(RecurrentCell):
 
     def scales(self, hyper_output: Any) -> Any:
         """Returns `[d_h, d_x]`, all gates of `d_h` first, from `h^`."""
-        return self._scales(hyper_output @ self.value(self.embedding_kernel))
+        return self._scales(hyper_output @ ops.cast(self.embedding_kernel, hyper_output.dtype))
 
     def _scales(self, embeddings: Any) -> Any:
-        z = embeddings + self.value(self.embedding_bias)
-        return _for_each_gate(z, self.value(self.scale_kernel))
+        z = embeddings + ops.cast(self.embedding_bias, embeddings.dtype)
+        return _for_each_gate(z, self.scale_kernel)
 
     def add_bias(self, inputs: Any, bias_embeddings: Any) -> Any:
         """Returns `inputs + S_b z_b + b_0`, from `z_b`."""
         if not self.use_bias:
             return inputs
-        change = _for_each_gate(bias_embeddings, self.value(self.bias_scale_kernel))
-        return inputs + (change + self.value(self.bias))
+        change = _for_each_gate(bias_embeddings, self.bias_scale_kernel)
+        return inputs + (change + ops.cast(self.bias, inputs.dtype))
 
     def step(
         self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
@@ -285,4 +285,5 @@ def _for_each_gate(z: Any, kernel: Any) -> Any:
     """Returns `kernel[n] z[n]` side by side, for `z` of shape `(batch, gates * dim)`."""
     gates, dim, units = kernel.shape
     z = ops.transpose(ops.reshape(z, (-1, gates, dim)), (1, 0, 2))
-    return ops.reshape(ops.transpose(z @ kernel, (1, 0, 2)), (-1, gates * units))
+    made = z @ ops.cast(kernel, z.dtype)
+    return ops.reshape(ops.transpose(made, (1, 0, 2)), (-1, gates * units))

@@ -138,7 +138,9 @@ class HyperSimpleRNNCell(HyperCell):
         """Returns `W_x(z_x) x + b` and `W_h(z_h) h` from the plain products and `E h^`."""
         if self.form == "scaled":
             return super().modulate(inputs, hidden, embeddings, bias_embeddings)
-        z_h, z_x = ops.split(embeddings + self.value(self.embedding_bias), 2, axis=-1)
+        z_h, z_x = ops.split(
+            embeddings + ops.cast(self.embedding_bias, embeddings.dtype), 2, axis=-1
+        )
         return self.add_bias(self._mix(inputs, z_x), bias_embeddings), self._mix(hidden, z_h)
 
     def _mix(self, products: Any, z: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_hyper.checks import rate
 from keras_hyper.freezing import freeze_what_is_new
@@ -141,7 +142,7 @@ class LayerNormLSTMCell(RecurrentCell):
     def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
         """Returns what the inputs contribute to the gates, one step or many."""
         projected = multiply(inputs, "kernel")
-        return [projected + self.value(self.bias) if self.use_bias else projected]
+        return [projected + ops.cast(self.bias, projected.dtype) if self.use_bias else projected]
 
     def transition(
         self,

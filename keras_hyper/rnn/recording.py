@@ -130,7 +130,7 @@ def _scales(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
 
 
 def _rows_change(cell: HyperCell, name: str, scales: Any) -> Any:
-    matrix = cell.value(getattr(cell, name))
+    matrix = ops.cast(getattr(cell, name), scales.dtype)
     rows = ops.sum(ops.square(matrix), axis=0)
     rows = ops.reshape(rows, (cell.gates, cell.units))
     return ops.sqrt(ops.sum(ops.square(_differences(scales)) * rows, axis=-1))
@@ -138,10 +138,10 @@ def _rows_change(cell: HyperCell, name: str, scales: Any) -> Any:
 
 def _sums_change(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
     dim = cell.embedding_dim
-    z = _differences(hyper_output) @ cell.value(cell.embedding_kernel)
+    z = _differences(hyper_output) @ ops.cast(cell.embedding_kernel, hyper_output.dtype)
     changes = {}
     for name, part in (("recurrent_kernel", z[..., :dim]), ("kernel", z[..., dim:])):
-        matrices = cell.value(getattr(cell, name))
+        matrices = ops.cast(getattr(cell, name), z.dtype)
         matrices = ops.reshape(matrices, (matrices.shape[0], dim, cell.units))
         # The norm of a sum of matrices, from the products of each two of them.
         products = ops.einsum("iku,ilu->kl", matrices, matrices)
@@ -151,9 +151,9 @@ def _sums_change(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
 
 
 def _bias_change(cell: HyperCell, hyper_output: Any) -> Any:
-    z = _differences(hyper_output) @ cell.value(cell.bias_embedding_kernel)
+    z = _differences(hyper_output) @ ops.cast(cell.bias_embedding_kernel, hyper_output.dtype)
     z = ops.reshape(z, (*ops.shape(z)[:2], cell.gates, cell.embedding_dim))
-    change = ops.einsum("btgk,gku->btgu", z, cell.value(cell.bias_scale_kernel))
+    change = ops.einsum("btgk,gku->btgu", z, ops.cast(cell.bias_scale_kernel, z.dtype))
     return ops.sqrt(ops.sum(ops.square(change), axis=-1))
 
 

@@ -12,11 +12,12 @@ from keras import ops
 from keras_hyper.checks import rate
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.cell import Multiply, RecurrentCell
+from keras_hyper.precision import PolicyLayer, product_dtype
+from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_no_condition
 from keras_hyper.rnn.dropout import dropout_mask
 
 
-class RecurrentLayer(keras.layers.RNN):
+class RecurrentLayer(PolicyLayer, keras.layers.RNN):
     """Base of the layers: a cell of one class over a sequence.
 
     Args:
@@ -26,7 +27,7 @@ class RecurrentLayer(keras.layers.RNN):
         seed: Optional integer, for the same dropout again.
         use_cudnn: `"auto"` or False. There is no cuDNN kernel of these cells.
         **kwargs: Arguments of the cell, of `keras.layers.RNN` and of
-            `keras.layers.Layer`.
+            `keras.layers.Layer`. Keras's `implementation` is ignored.
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
@@ -45,6 +46,7 @@ class RecurrentLayer(keras.layers.RNN):
                 f"There is no cuDNN kernel for {type(self).__name__}: `use_cudnn` must be 'auto' "
                 f"or False. Received: use_cudnn={use_cudnn!r}"
             )
+        kwargs.pop("implementation", None)
         names = _arguments(self.cell_class)
         of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
         cell = self.cell_class(units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
@@ -75,6 +77,11 @@ class RecurrentLayer(keras.layers.RNN):
         freeze_what_is_new(self)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer, or raises if it is given a condition."""
+        check_no_condition(self, kwargs)
+        return super().__call__(*args, **kwargs)
+
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the specification of the outputs, for a functional model."""
         # There, `layer(x, training=True)` is for ever: it is served like that, too.
@@ -86,19 +93,23 @@ class RecurrentLayer(keras.layers.RNN):
     ) -> tuple[Any, Any, Any]:
         """Returns the last output, all outputs and the last states."""
         self.cell.check_states(initial_state)
-        sequences = ops.cast(sequences, self.cell.compute_dtype)
+        dtype = product_dtype(self.cell.kernel, sequences)
+        sequences = ops.cast(sequences, dtype)
+        initial_state = [ops.cast(state, dtype) for state in initial_state]
+        # Keras takes a mask for each input; that of the sequences is the first.
+        mask = keras.tree.flatten(mask)[0]
         if training and self.dropout:
             shape = (ops.shape(sequences)[0], 1, sequences.shape[-1])
-            sequences = sequences * self._mask(shape, self.dropout)
+            sequences = sequences * self._mask(shape, dtype, self.dropout)
         # Random numbers, which a loop cannot draw on JAX, are drawn before it.
         batch, steps = ops.shape(sequences)[:2]
         drops = [
-            self._mask((batch, steps, width), number) if training and number else None
+            self._mask((batch, steps, width), dtype, number) if training and number else None
             for number, width in self.cell.dropouts
         ]
         if training and not self.unroll and not self._always_trains and _can_sweep():
             return self._sweep(sequences, initial_state, drops, mask)
-        multiply = _multiply(self.cell)
+        multiply = _multiply(self.cell, dtype)
         # All that depends on the inputs alone is one product over all steps where its
         # gradient is needed, or where a loop is slow. In inference, writing and reading
         # it takes longer than one small product more in each step.
@@ -132,7 +143,7 @@ class RecurrentLayer(keras.layers.RNN):
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
         cell.check_states(initial_state)
-        multiply = _multiply(cell)
+        multiply = _multiply(cell, cell.compute_dtype)
 
         def step(features: Any, states: Any) -> tuple[Any, Any]:
             inputs, *taken = features
@@ -194,8 +205,8 @@ class RecurrentLayer(keras.layers.RNN):
             return last, last[:, None], states
         return last, ops.swapaxes(outputs, 0, 1), states
 
-    def _mask(self, shape: Any, number: float) -> Any:
-        return dropout_mask(shape, self.cell.compute_dtype, number, self.seed_generator)
+    def _mask(self, shape: Any, dtype: str, number: float) -> Any:
+        return dropout_mask(shape, dtype, number, self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
@@ -227,10 +238,10 @@ def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
     return [name for name in names if name not in ("self", "kwargs")]
 
 
-def _multiply(cell: RecurrentCell) -> Multiply:
+def _multiply(cell: RecurrentCell, dtype: str) -> Multiply:
     """Returns what `RecurrentCell.multiply` does, with weights that are cast now, once."""
     names = [*cell.input_matrices, *cell.state_matrices]
-    matrices = {name: cell.value(getattr(cell, name)) for name in names}
+    matrices = {name: ops.cast(getattr(cell, name), dtype) for name in names}
     return lambda x, name: shared_dense(x, matrices[name])
 
 

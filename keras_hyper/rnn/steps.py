@@ -39,13 +39,13 @@ def lstm_step(
     """
     gates = inputs + hidden
     if gate_norm is not None:
-        gates = gate_norm(gates)
+        gates = ops.cast(gate_norm(gates), gates.dtype)
     i, f, g, o = ops.split(gates, 4, axis=-1)
     if forget_bias:
         f = f + forget_bias
     candidate = activation(g) if drop is None else drop * activation(g)
     carry = recurrent_activation(f) * carry + recurrent_activation(i) * candidate
-    inside = carry if carry_norm is None else carry_norm(carry)
+    inside = carry if carry_norm is None else ops.cast(carry_norm(carry), carry.dtype)
     return [recurrent_activation(o) * activation(inside), carry]
 
 

@@ -69,7 +69,7 @@ def sweep(
     outputs, *last = run(
         *projected,
         *states,
-        *(cell.value(getattr(cell, name)) for name in names),
+        *(tf.cast(getattr(cell, name), sequences.dtype) for name in names),
         *(tf.convert_to_tensor(v) for v in others),
     )
     return outputs, last

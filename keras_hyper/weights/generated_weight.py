@@ -8,12 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, positive_ints
+from keras_hyper.checks import floating, name_of, positive_ints
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import rms_normalize
+from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 from keras_hyper.scopes import given
 from keras_hyper.weights.composition import as_composition, compose, generated_part
@@ -21,7 +22,7 @@ from keras_hyper.weights.normalization import WeightNormalization
 
 
 @serializable
-class GeneratedWeight(keras.layers.Layer):
+class GeneratedWeight(PolicyLayer):
     r"""A slot for one generated weight: what a layer has in place of a variable.
 
     `W = sigma G(e)` with a generator `G` that other slots may share, and all
@@ -172,7 +173,7 @@ class GeneratedWeight(keras.layers.Layer):
         std = weight_std(self._start, self.generated_shape)
         if not std:
             raise ValueError(
-                f"Normalised weights cannot match the initializer {self.initializer} of "
+                f"Normalised weights cannot match the initializer {name_of(self.initializer)} of "
                 f"'{self.path}': its standard deviation is not known, or zero."
             )
         shape = self.generated_shape
@@ -273,7 +274,11 @@ class GeneratedWeight(keras.layers.Layer):
         # In the type of the variables, as for a variable.
         weight = ops.cast(kernel.materialize(), self.variable_dtype)
         if kernel.batched:
-            return ops.mean(ops.vectorized_map(self.regularizer, weight))
+            count = ops.shape(weight)[0]
+            if isinstance(count, int) and count == 0:
+                return 0 * ops.sum(weight)  # PyTorch cannot map over no samples.
+            penalties = ops.vectorized_map(self.regularizer, weight)
+            return ops.sum(penalties) / ops.cast(ops.maximum(count, 1), penalties.dtype)
         return self.regularizer(weight)
 
     def check_condition(self, condition: Any) -> None:

@@ -8,9 +8,10 @@ import keras
 from keras import ops
 
 from keras_hyper.ops import at_least_float32, rms_normalize
+from keras_hyper.precision import PolicyLayer
 
 
-class WeightNormalization(keras.layers.Layer):
+class WeightNormalization(PolicyLayer):
     """Scales generated weights to a mean square of 1, times a learned gain.
 
     A part of a slot, which constructs it again when it is built; it has no

@@ -269,10 +269,10 @@ def called(layer):
 
 MISTAKES = {
     "units zero": (lambda: HyperDense(0), ValueError, "`units`.*units=0"),
-    "units float": (lambda: HyperDense(2.5), TypeError, "`units`.*units=2.5"),
-    "units string": (lambda: HyperDense("4"), TypeError, "`units`.*units='4'.*str"),
-    "units bool": (lambda: HyperDense(True), TypeError, "`units`.*units=True"),
-    "filters float": (lambda: HyperConv2D(2.5, 3), TypeError, "`filters`.*2.5"),
+    "units float": (lambda: HyperDense(2.5), ValueError, "`units`.*units=2.5"),
+    "units string": (lambda: HyperDense("4"), ValueError, "`units`.*units='4'.*str"),
+    "units bool": (lambda: HyperDense(True), ValueError, "`units`.*units=True"),
+    "filters float": (lambda: HyperConv2D(2.5, 3), ValueError, "`filters`.*2.5"),
     "filters zero": (lambda: HyperConv2D(0, 3), ValueError, "`filters`.*=0"),
     "padding": (lambda: HyperConv2D(4, 3, padding="full"), ValueError, "padding.*full"),
     "data format": (lambda: HyperConv2D(4, 3, data_format="nchw"), ValueError, "data_format.*nchw"),
@@ -314,9 +314,11 @@ MISTAKES = {
     ),
     "transposed filters": (
         lambda: HyperConv2DTranspose(1.5, 3),
-        TypeError,
+        ValueError,
         "`filters`.*1.5",
     ),
+    "rows float": (lambda: HyperEmbedding(2.0, 3), ValueError, "`input_dim`.*=2.0"),
+    "row width": (lambda: HyperEmbedding(3, "4"), ValueError, "`output_dim`.*='4'"),
     "rows": (lambda: HyperEmbedding(0, 3), ValueError, "`input_dim`.*=0"),
     "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "expected ndim=5, found ndim=4"),
     "bias constraint": (
@@ -338,12 +340,12 @@ MISTAKES = {
     "slot without generator": (lambda: GeneratedWeight(None, (2, 2)), TypeError, "generator=None"),
     "slot shape": (lambda: GeneratedWeight(LinearGenerator(), (2, 0)), ValueError, "weight_shape"),
     "integer inputs": (
-        lambda: HyperDense(4)(np.ones((2, 3), "int32")),
+        lambda: HyperConv2DTranspose(4, 3)(np.ones((2, 5, 5, 3), "int32")),
         TypeError,
         "`inputs` must be floating point. Received: dtype=int32. Cast them",
     ),
     "integer images": (
-        lambda: HyperConv2D(4, 3)(np.ones((2, 5, 5, 3), "uint8")),
+        lambda: HyperDepthwiseConv2D(3)(np.ones((2, 5, 5, 3), "uint8")),
         TypeError,
         "`inputs` must be floating point. Received: dtype=uint8",
     ),
@@ -461,7 +463,7 @@ def test_mistakes_are_found_while_a_functional_model_is_made():
     with pytest.raises(ValueError, match="condition=None"):
         layer(keras.Input((6,)))
     with pytest.raises(TypeError, match="`inputs` must be floating point"):
-        HyperDense(4)(keras.Input((6,), dtype="int32"))
+        HyperDepthwiseConv2D(3)(keras.Input((6, 6, 2), dtype="int32"))
 
 
 @pytest.mark.tensorflow

@@ -1,0 +1,66 @@
+"""The dtype of products, and dtype policies that reach all sublayers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_hyper.ops import to_numpy
+
+
+def product_dtype(variable: Any, *tensors: Any) -> str:
+    """Returns the dtype of a product of tensors with a variable, as `keras.ops` promotes it.
+
+    Args:
+        variable: A `keras.Variable`. Inside an autocast scope its dtype is that of the
+            scope, also where a wrapper calls the `call` of a layer directly.
+        *tensors: Tensors of any dtype.
+    """
+    dtypes = [keras.backend.standardize_dtype(x.dtype) for x in (variable, *tensors)]
+    return keras.backend.result_type(*dtypes)
+
+
+class PolicyLayer(keras.layers.Layer):
+    """Base of the layers whose sublayers follow a `dtype_policy` that is set later.
+
+    Sublayers stand in place of the variables of a stock layer, which follow the
+    policy of their layer by themselves. Quantized sublayers keep their policy.
+    """
+
+    @property
+    def dtype_policy(self) -> Any:
+        """The dtype policy. Setting it sets that of all sublayers."""
+        return super().dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        keras.layers.Layer.dtype_policy.fset(self, value)
+        if self.quantization_mode is None:
+            for layer in _below(self, {id(self)}):
+                if layer.quantization_mode is None:
+                    layer.dtype_policy = value
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the variables of the layer itself."""
+        save_as_arrays(self, store)
+
+
+def save_as_arrays(layer: keras.layers.Layer, store: Any) -> None:
+    """Does what `keras.layers.Layer.save_own_variables` does, without NumPy's warnings."""
+    variables: dict[str, Any] = {}
+    keras.layers.Layer.save_own_variables(layer, variables)
+    for name, variable in variables.items():
+        store[name] = to_numpy(variable)
+
+
+def _below(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.Layer]:
+    """Yields all layers below a layer, each once."""
+    # PyTorch keeps sublayers apart from the other attributes.
+    attributes = [*vars(layer).values(), *vars(layer).get("_modules", {}).values()]
+    for value in attributes:
+        nested = isinstance(value, list | tuple | dict)
+        for child in keras.tree.flatten(value) if nested else [value]:
+            if isinstance(child, keras.layers.Layer) and id(child) not in seen:
+                seen.add(id(child))
+                yield child
+                yield from _below(child, seen)
