@@ -9,7 +9,7 @@ from keras_hyper.ops import to_numpy
 
 
 def product_dtype(variable: Any, *tensors: Any) -> str:
-    """Returns the dtype of a product of tensors with a variable, as `keras.ops` promotes it.
+    """Returns the dtype of a product of tensors with a variable.
 
     Args:
         variable: A `keras.Variable`. Inside an autocast scope its dtype is that of the
@@ -17,7 +17,9 @@ def product_dtype(variable: Any, *tensors: Any) -> str:
         *tensors: Tensors of any dtype.
     """
     dtypes = [keras.backend.standardize_dtype(x.dtype) for x in (variable, *tensors)]
-    return keras.backend.result_type(*dtypes)
+    # Keras's own rule rounds float64 to float32 on JAX and PyTorch.
+    together = keras.backend.result_type(*dtypes)
+    return "float64" if "float64" in dtypes and "float" in together else together
 
 
 class PolicyLayer(keras.layers.Layer):

@@ -274,7 +274,10 @@ class Target(keras.layers.Layer):
     def _per_sample(self, inputs: Any, batched: Any, shared: Any, task: Any, training: Any) -> Any:
         """Returns the outputs of each sample's own model, run on a batch of one."""
         batch = ops.shape(keras.tree.flatten(batched)[0])[0]
-        samples: dict[str, Any] = {"inputs": inputs, "weights": batched}
+        # No backend maps over None or sparse tensors.
+        flat = keras.tree.flatten(inputs)
+        dense = [ops.convert_to_tensor(x, sparse=False) for x in flat if x is not None]
+        samples: dict[str, Any] = {"inputs": dense, "weights": batched}
         own_state = task is not None and self.tasks is not None and len(task.shape) == 1
         if own_state:
             samples["state"] = self._read(task)
@@ -293,7 +296,10 @@ class Target(keras.layers.Layer):
             for i, generator in enumerate(self.seed_generators):
                 first = ops.cast(sample["seeds"][i], generator.state.dtype)
                 seeds.append((generator.state, ops.stack([first, ops.zeros_like(first)])))
-            rows = keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), sample["inputs"])
+            row = iter(ops.expand_dims(x, 0) for x in sample["inputs"])
+            rows = keras.tree.pack_sequence_as(
+                inputs, [None if x is None else next(row) for x in flat]
+            )
             outputs, changed, losses = self._run(rows, [*shared, *weights], state, seeds, training)
             self._check_unchanged(changed)
             return {
@@ -418,7 +424,7 @@ def _check_per_sample(model: keras.Model, inputs: Any, batched: Any, mask: Any) 
             "sample's own it is run on one sample at a time. Make it with inputs of any batch "
             "size, or pass a condition of shape (dim,)."
         )
-    sizes = {x.shape[0] for x in keras.tree.flatten((inputs, batched))} - {None}
+    sizes = {x.shape[0] for x in keras.tree.flatten((inputs, batched)) if x is not None} - {None}
     if len(sizes) > 1:
         raise _refused(
             "There must be weights for each sample. Received: batch sizes of inputs and weights "
