@@ -216,3 +216,10 @@ def test_quantizing_a_model_reaches_the_generator():
 def test_bad_arguments(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("rate", [np.float32(0.25), np.float64(0.25), 0, np.int64(0)])
+def test_a_rate_of_dropout_may_be_a_number_of_numpy(rate):
+    generator = MLPGenerator(dropout=rate)
+    assert generator.get_config()["dropout"] == rate
+    assert type(generator.get_config()["dropout"]) is float

@@ -240,3 +240,28 @@ def test_the_baseline_has_a_bias_where_nothing_is_normalised():
     assert LayerNormLSTM(4).use_bias is False
     assert LayerNormLSTM(4, layer_norm=False).use_bias is True
     assert LayerNormLSTM(4, use_bias=True).use_bias is True
+
+
+@pytest.mark.parametrize("cls", [*LAYERS, *CELLS])
+def test_implementation_is_accepted_and_ignored(cls):
+    layer = cls(4, implementation=1)
+    assert "implementation" not in layer.get_config()
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_recurrent_layer_takes_no_condition(cls):
+    condition = np.ones((2, 7), "float32")
+    with pytest.raises(TypeError, match=r"takes no `condition`.*Concatenate.*Hypernetwork"):
+        cls(4)(X, condition=condition)
+    with pytest.raises(TypeError, match="takes no `condition`"):
+        cls.cell_class(4)(X[:, 0], [condition], condition=condition)
+    with pytest.raises(ValueError, match="take no condition"):
+        cls(4)(X, condition)
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_mask_may_be_in_a_list(cls):
+    mask = keras.ops.convert_to_tensor([[True] * 5, [True, True, False, False, False]])
+    layer = cls(4)
+    expected = keras.ops.convert_to_numpy(layer(X, mask=mask))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(X, mask=[mask])), expected)
