@@ -67,13 +67,13 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def numeric(name: str, value: Any) -> Any:
-    """Returns a tensor, array or list of numbers as a tensor, or raises if it is none."""
+    """Returns a list of numbers as a tensor, and tensors and arrays of numbers as they are."""
     if not all(map(_is_numeric, keras.tree.flatten(value))):
         raise TypeError(
             f"`{name}` must be an array of numbers. Received: {name}={value!r} (of type "
             f"{type(value).__name__})"
         )
-    return keras.ops.convert_to_tensor(value)
+    return value if hasattr(value, "dtype") else keras.ops.convert_to_tensor(value)
 
 
 def _is_numeric(value: Any) -> bool:

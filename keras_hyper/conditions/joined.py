@@ -122,7 +122,7 @@ class JoinedCondition(keras.layers.Layer):
         given = []
         for i, (_, value) in enumerate(self._pairs(values)):
             if value is not None:
-                value = value if hasattr(value, "dtype") else numeric("condition", value)
+                value = numeric("condition", value)
                 row = self._row(i)
                 if row is not None:
                     value = with_known_rank(value, row, rows[0] if rows else None)

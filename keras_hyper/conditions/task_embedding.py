@@ -64,9 +64,7 @@ class TaskEmbedding(keras.layers.Layer):
 
     def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Looks the ids up; takes plain integers and lists too."""
-        if not hasattr(ids, "dtype"):
-            ids = numeric("ids", ids)
-        return remember(self, super().__call__(ids, *args, **kwargs))
+        return remember(self, super().__call__(numeric("ids", ids), *args, **kwargs))
 
     def call(self, ids: Any) -> Any:
         """Returns the vectors of the ids."""

@@ -25,8 +25,10 @@ def as_array(tensor: Any) -> np.ndarray:
     """Returns a tensor or variable as an array, of a type that NumPy and its files have.
 
     Args:
-        tensor: A tensor of any type. Half precision becomes single.
+        tensor: A tensor, variable or array of any type. Half precision becomes single.
     """
+    if not isinstance(tensor, keras.Variable):
+        tensor = ops.convert_to_tensor(tensor)
     if keras.backend.is_float_dtype(tensor.dtype):
         tensor = ops.cast(ops.stop_gradient(tensor), at_least_float32(tensor.dtype))
     return np.asarray(to_numpy(tensor))

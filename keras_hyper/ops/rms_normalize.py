@@ -35,7 +35,7 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     wide = ops.cast(inputs, at_least_float32(inputs.dtype))
     count = math.prod(inputs.shape[a] for a in axes)
     # A constant: the result does not depend on it.
-    largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True))
+    largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0))
     large = ops.logical_and(largest > _LARGE, largest < float("inf"))
     scale = ops.where(large, largest, ops.ones_like(largest))
     wide = wide / scale
