@@ -11,7 +11,8 @@ from typing import Any
 import keras
 
 from keras_hyper.checks import one_of, positive_int
-from keras_hyper.export.builder import Builder, Endpoint, quiet, tensorflow
+from keras_hyper.export.builder import Builder, quiet
+from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.interface import reason
 from keras_hyper.files import replacing

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyper.export.builder import Endpoint, tensorflow
+from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.interface import Specs
 
 _ENDPOINTS = ("serving_default", "serve_xla")

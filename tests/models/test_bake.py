@@ -292,7 +292,7 @@ def test_layers_need_not_be_registered():
 
 @pytest.mark.parametrize("function", [bake, keras_hyper.clone, keras_hyper.summary])
 def test_only_models(function):
-    with pytest.raises(TypeError, match="`model` must be a Keras model.* Received: model=.m.keras."):
+    with pytest.raises(TypeError, match=r"`model` must be a Keras model.* Received: model='m"):
         function("m.keras")
 
 
