@@ -1,10 +1,16 @@
 """Identities of layers that several owners share, in configurations outside of files."""
 
+import contextlib
+import gc
+import inspect
+import itertools
 import threading
 import uuid
 from collections.abc import Iterator
+from contextvars import ContextVar
+from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -16,7 +22,7 @@ class _Places:
 
     def __init__(self) -> None:
         self.identity = uuid.uuid4().hex
-        self._numbers: Iterator[int] = iter(range(2**63))
+        self._numbers = itertools.count()
         self._owners: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
         # What the configuration said of the places that hold this copy.
         self.filled: set[tuple[str, int]] = set()
@@ -34,14 +40,83 @@ class _Places:
 _places: WeakKeyDictionary[Any, _Places] = WeakKeyDictionary()
 
 
-class _Copies(threading.local):
-    """The newest copy of each layer that was read from a configuration in this thread."""
+class _Scope:
+    """What `one_load` opens, with the one method of a frame that is used here."""
 
-    def __init__(self) -> None:
-        self.newest: WeakValueDictionary[str, Any] = WeakValueDictionary()
+    is_open = True
+
+    def clear(self) -> None:
+        """Raises if the scope is open."""
+        if self.is_open:
+            raise RuntimeError("The scope is open.")
 
 
-_copies = _Copies()
+class _Load:
+    """The copies that one load of a configuration makes.
+
+    Args:
+        call: The frame of the outermost call of Keras that is in progress, or a scope.
+            It is held, so that it cannot be confused with a later one.
+    """
+
+    def __init__(self, call: FrameType | _Scope) -> None:
+        self.call: FrameType | _Scope | None = call
+        self.newest: dict[str, Any] = {}
+        gc.callbacks.append(self.release)
+
+    def release(self, *_: Any) -> None:
+        """Drops the call and the copies, unless the call is still in progress."""
+        if self.call is not None:
+            try:
+                self.call.clear()
+            except RuntimeError:
+                return
+        self.call, self.newest = None, {}
+        if self.release in gc.callbacks:
+            gc.callbacks.remove(self.release)
+
+
+class _Current(threading.local):
+    """The load that is in progress in this thread, or was the last one."""
+
+    load: _Load | None = None
+
+
+_current = _Current()
+_scope: ContextVar[_Scope | None] = ContextVar("keras_hyper_one_load", default=None)
+
+
+@contextlib.contextmanager
+def one_load() -> Iterator[None]:
+    """Within it, all configurations are of one model."""
+    scope = _Scope()
+    token = _scope.set(scope)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+        scope.is_open = False
+
+
+def _newest() -> dict[str, Any]:
+    """Returns the newest copy of each shared layer in the load that is in progress."""
+    call = _scope.get() or _outermost_call_of_keras()
+    if call is None:
+        return {}  # One layer, constructed by itself.
+    if _current.load is None or _current.load.call is not call:
+        if _current.load is not None:
+            _current.load.release()
+        _current.load = _Load(call)
+    return _current.load.newest
+
+
+def _outermost_call_of_keras() -> FrameType | None:
+    found, frame = None, inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("keras."):
+            found = frame
+        frame = frame.f_back
+    return found
 
 
 def hold_shared(layer: keras.layers.Layer, owner: Any, name: str) -> None:
@@ -56,7 +131,7 @@ def hold_shared(layer: keras.layers.Layer, owner: Any, name: str) -> None:
 
 
 def mark_of(layer: keras.layers.Layer, owner: Any, name: str) -> Mark | None:
-    """Returns what tells a shared layer, and this place of it, from others.
+    """Returns the identity of a shared layer and the number of this place.
 
     Args:
         layer: The layer.
@@ -76,24 +151,25 @@ def mark_of(layer: keras.layers.Layer, owner: Any, name: str) -> Mark | None:
 def copy_for(mark: Mark) -> keras.layers.Layer | None:
     """Returns the copy that this place shares with others, None if it needs a new one.
 
-    A model fills each place once. A place that is filled a second time belongs to
-    another model, which has copies that the first one does not share.
+    A model fills each place once. A place that is filled a second time in one load
+    belongs to another copy of the model.
 
     Args:
         mark: What `mark_of` returned.
     """
-    layer = _copies.newest.get(mark["id"])
+    layer = _newest().get(mark["id"])
     if layer is None or (mark["id"], mark["place"]) in _places[layer].filled:
         return None
-    return layer
+    found: keras.layers.Layer = layer
+    return found
 
 
 def fill(mark: Mark, layer: keras.layers.Layer) -> None:
-    """Notes that a copy of a shared layer is in a place.
+    """Records that a copy of a shared layer is in a place.
 
     Args:
         mark: What `mark_of` returned.
         layer: The copy.
     """
-    _copies.newest[mark["id"]] = layer
+    _newest()[mark["id"]] = layer
     _places.setdefault(layer, _Places()).filled.add((mark["id"], mark["place"]))

@@ -98,21 +98,43 @@ def test_it_stays_shared_in_configurations(way, tmp_path):
     assert model.get_config() == config
 
 
-def test_copies_of_single_layers():
-    """Each place is filled once: a second copy of a layer does not share with the first."""
+def test_copies_of_single_layers_share_nothing():
     layers = network(2).layers
     again = [type(layer).from_config(layer.get_config()) for layer in (*layers, *layers)]
-    assert again[0].generator is again[1].generator
-    assert again[2].generator is again[3].generator
-    assert again[0].generator is not again[2].generator
+    assert len({id(layer.generator) for layer in again}) == 4
 
 
-def test_an_interrupted_copy_shares_with_none():
-    layers = network(3).layers
-    half = [type(layer).from_config(layer.get_config()) for layer in layers[:1]]
-    whole = [type(layer).from_config(layer.get_config()) for layer in layers]
-    assert len({id(layer.generator) for layer in whole}) == 1
-    assert half[0].generator is not whole[0].generator
+@pytest.mark.parametrize("way", [keras.models.clone_model, keras_hyper.clone])
+def test_copies_of_two_models_that_share_stay_apart(way):
+    generator = TiledKernelGenerator((4, 4), embedding_dim=3)
+    models = [
+        keras.Sequential([keras.Input((6,)), HyperDense(n, generator=generator)]) for n in (6, 4)
+    ]
+    copies = [way(model) for model in models]
+    assert generators(copies[0])[0] is not generators(copies[1])[0]
+
+
+def test_a_copy_of_one_layer_stays_out_of_the_next_model():
+    model = network(3)
+    alone = HyperDense.from_config(model.layers[1].get_config())
+    again = keras.models.model_from_json(model.to_json())
+    assert again.count_params() == model.count_params()
+    assert alone.generator not in generators(again)
+
+
+def test_a_model_that_was_loaded_is_not_kept_alive():
+    import gc
+    import weakref
+
+    model = type(network(2)).from_config(network(2).get_config())
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    gc.collect()
+    assert reference() is None
+    gc.collect()
+    # Nothing is left behind.
+    assert not [f for f in gc.callbacks if "keras_hyper" in getattr(f, "__module__", "")]
 
 
 def test_copies_that_meet_again_stay_apart():

@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from keras_hyper.graph import pairs, walk
+from keras_hyper.sharing import one_load
 
 
 def rebuild(model: keras.Model) -> keras.Model:
@@ -24,7 +25,7 @@ def rebuild(model: keras.Model) -> keras.Model:
     ]
     classes = {type(layer).__name__: type(layer) for layer in layers}
     custom = {name: cls for name, cls in classes.items() if not cls.__module__.startswith("keras.")}
-    with keras.saving.custom_object_scope(custom), warnings.catch_warnings():
+    with one_load(), keras.saving.custom_object_scope(custom), warnings.catch_warnings():
         # Keras only warns when it could not build, and would go on half built.
         warnings.filterwarnings("error", message=".*cannot be built automatically")
         copy = type(model).from_config(model.get_config())
