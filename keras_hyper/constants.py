@@ -1,4 +1,4 @@
-"""A warning of layers that are left out of a functional model."""
+"""Warn about layers that a functional model leaves out."""
 
 import functools
 import warnings
@@ -7,12 +7,12 @@ from typing import Any
 
 import keras
 
-# By the id of a tensor: the tensor, and the layer that returned it.
-_made: dict[int, tuple[Any, str]] = {}
+# By the id of a tensor: a weak reference to it, and the layer that returned it.
+_made: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
 def remember(layer: keras.layers.Layer, outputs: Any) -> Any:
-    """Remembers which layer returned outputs that are no symbolic tensors.
+    """Records which layer returned concrete (not symbolic) tensors.
 
     Args:
         layer: The layer. A frozen one may well be left out of a model.

@@ -4,6 +4,7 @@ import importlib.util
 
 import keras
 import numpy as np
+import pytest
 
 # SavedModels are written with TensorFlow, from JAX too.
 CAN_EXPORT = keras.backend.backend() != "torch" and bool(importlib.util.find_spec("tensorflow"))
@@ -14,6 +15,12 @@ JIT = keras.backend.backend() != "torch"  # Keras compiles PyTorch only on reque
 # built from it: there, float64 is as exact as float32 with a few roundings.
 TRUE_FLOAT64 = keras.backend.backend() != "torch"
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-12} if TRUE_FLOAT64 else {"rtol": 2e-6, "atol": 2e-6}
+
+
+def long_on_tensorflow(*values):
+    """Returns a case that runs in `tox run -e tests-long` where TensorFlow traces every graph."""
+    long = keras.backend.backend() == "tensorflow"
+    return pytest.param(*values, marks=[pytest.mark.long] if long else [])
 
 
 def to_numpy(tree):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-import keras_hyper.quantization
+import keras_hyper.sublayers
 from helpers import to_numpy
 from keras_hyper import (
     ChunkedGenerator,
@@ -123,6 +123,6 @@ def test_a_scheme_with_a_configuration_comes_back(rng, tmp_path):
 
 def test_what_cannot_be_restored_is_not_written(tmp_path, monkeypatch):
     model = quantized(shared(LinearGenerator(4)), "int8")
-    monkeypatch.setattr(keras_hyper.quantization, "_MODES", ("int4",))
+    monkeypatch.setattr(keras_hyper.sublayers, "_MODES", ("int4",))
     with pytest.raises(ValueError, match="Layer 'head' of .*LinearGenerator.*with mode 'int8'"):
         model.save(tmp_path / "model.keras")

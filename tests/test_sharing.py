@@ -267,6 +267,37 @@ def test_what_is_frozen_stays_frozen(way, where, tmp_path):
     assert not any(v.trainable for v in other.layers[0].generator.variables)
 
 
+def conditioned_by_two_kinds(generator):
+    target = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+    return keras_hyper.Hypernetwork(target, {"*kernel": generator}, include="*kernel")
+
+
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        (network, lambda model: model.layers[0].kernel_weight),
+        (lambda: conditioned_by_two_kinds(LinearGenerator(3)), lambda model: model.slots[0]),
+        (
+            lambda: conditioned_by_two_kinds(MLPGenerator((4,))),
+            lambda model: model.slots[0].generator.hidden[0],
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((6,)), HyperDense(6, generate_bias=True)]),
+            lambda model: model.layers[0].bias_weight,
+        ),
+    ],
+    ids=["kernel", "slot", "hidden layer of a copy", "bias"],
+)
+def test_a_frozen_part_of_a_layer_stays_frozen(make, part, tmp_path):
+    model = make()
+    model(X)
+    part(model).trainable = False
+    again = through_file(model, tmp_path)
+    assert not part(again).trainable
+    assert [v.trainable for v in again.weights] == [v.trainable for v in model.weights]
+    assert len(model.trainable_weights) < len(model.weights)
+
+
 def test_a_layer_constructed_frozen_is_frozen():
     layer = HyperDense(60, trainable=False, generate_bias=True)
     model = keras.Sequential([keras.Input((60,)), layer])

@@ -77,8 +77,9 @@ class TaskEmbedding(keras.layers.Layer):
         ids = ops.cast(ids, "int64" if wide else "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
         if keras.backend.backend() == "tensorflow":
-            _assert_known(known, ids, self)
-        places = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
+            ids = _asserted(known, ids, self)
+        # Not `zeros_like`: TensorFlow may fold it to zeros of another shape.
+        places = ops.cast(ops.where(known, ids, 0), "int32")
         rows = ops.cast(ops.take(self.embeddings, places, axis=0), self.compute_dtype)
         # 1, or the NaN of a negative root. Converters to other formats write `where` as a sum of
         # products, in which a NaN reaches every row.
@@ -96,7 +97,7 @@ class TaskEmbedding(keras.layers.Layer):
         return (*lead, self.dim)
 
     def check(self, ids: Any) -> None:
-        """Raises if the ids are of a shape or type, or have a value, that is none of an id.
+        """Raises if `ids` has an invalid shape, dtype or value.
 
         Args:
             ids: Tensor.
@@ -125,7 +126,7 @@ class TaskEmbedding(keras.layers.Layer):
         if wrong.size:
             raise ValueError(
                 f"`ids` must be in [0, {self.num_tasks - 1}], the tasks of TaskEmbedding "
-                f"'{self.name}'. Received: {wrong.size} others, ids={wrong[:5].tolist()}"
+                f"'{self.name}'. Received: {wrong.size} invalid ids, ids={wrong[:5].tolist()}"
             )
 
     def get_config(self) -> dict[str, Any]:
@@ -139,10 +140,11 @@ def _of_stand_ins() -> bool:
         return scope.original_scope is not None
 
 
-def _assert_known(known: Any, ids: Any, layer: TaskEmbedding) -> None:
-    """Raises when a graph of TensorFlow's is run, where a NaN may get lost.
+def _asserted(known: Any, ids: Any, layer: TaskEmbedding) -> Any:
+    """Returns ids that a TensorFlow graph looks up only if all are known.
 
-    Its fused kernels make zeros of NaN in a ReLU. XLA leaves the assertion out.
+    A NaN could get lost, since fused kernels make zeros of NaN in a ReLU. In training it
+    would reach the weights before the step raises. XLA leaves the assertion out.
     """
     import tensorflow as tf
 
@@ -150,4 +152,8 @@ def _assert_known(known: Any, ids: Any, layer: TaskEmbedding) -> None:
         f"`ids` must be in [0, {layer.num_tasks - 1}], the tasks of TaskEmbedding '{layer.name}'. "
         "Smallest and largest of the ids:"
     )
-    tf.debugging.Assert(tf.reduce_all(known), [message, tf.reduce_min(ids), tf.reduce_max(ids)])
+    ends = [tf.reduce_min(ids), tf.reduce_max(ids)]
+    check = tf.debugging.Assert(tf.reduce_all(known), [message, *ends])
+    # There is no operation in eager calls.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(ids)

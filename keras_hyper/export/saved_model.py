@@ -19,7 +19,10 @@ _PARTS = (
 
 
 # How the names of files end, which a folder must not have.
-_FILES = (".keras", ".h5", ".hdf5", ".npz", ".onnx", ".tflite", ".pb", ".pt", ".pth", ".zip")
+_FILES = (
+    *(".keras", ".h5", ".hdf5", ".npz", ".onnx", ".tflite", ".pb", ".pt", ".pth", ".bin"),
+    *(".json", ".yaml", ".txt", ".zip", ".tar", ".gz", ".tgz", ".data"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

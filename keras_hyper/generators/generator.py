@@ -12,8 +12,8 @@ from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.precision import PolicyLayer
-from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.scopes import baking
+from keras_hyper.sublayers import restore_sublayers, with_sublayers
 
 NORMALIZATIONS = ("layer", "rms", "weight", "batch")
 # Above this many numbers between embeddings and weight, a generator whose layers
@@ -302,7 +302,7 @@ class Generator(PolicyLayer):
         if not self.built:
             return None
         native = self._native and keras.initializers.serialize(self._native)
-        return with_quantization({"weight_shape": self._weight_shape, "native": native}, self)
+        return with_sublayers({"weight_shape": self._weight_shape, "native": native}, self)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Creates the variables as they were when the generator was saved."""
@@ -311,7 +311,7 @@ class Generator(PolicyLayer):
             None if shape is None else tuple(shape),
             None if native is None else keras.initializers.get(native),
         )
-        quantize_again(config, self)
+        restore_sublayers(config, self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this generator again."""

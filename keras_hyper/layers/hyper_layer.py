@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, name_of, positive_int
+from keras_hyper.checks import floating, name_of, numeric, positive_int
 from keras_hyper.constants import remember, warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import same_batch, with_known_rank
 from keras_hyper.precision import PolicyLayer, product_dtype, save_as_arrays
-from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.scopes import baking
+from keras_hyper.sublayers import restore_sublayers, with_sublayers
 from keras_hyper.weights import (
     GeneratedWeight,
     as_composition,
@@ -296,12 +296,12 @@ class HyperLayer(PolicyLayer):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what `build_from_config` needs to create the variables again."""
-        return with_quantization(super().get_build_config(), self)
+        return with_sublayers(super().get_build_config(), self)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Creates the variables as they were when the layer was saved."""
         super().build_from_config(config)
-        quantize_again(config, self)
+        restore_sublayers(config, self)
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.
@@ -322,6 +322,7 @@ class HyperLayer(PolicyLayer):
                 f"Layer '{self.name}' has no weights yet: call it on inputs, or build it, before "
                 "`generate`."
             )
+        condition = None if condition is None else numeric("condition", condition)
         weights = {self.weight_name: self.kernel_weight(condition).materialize()}
         if self.bias_weight is not None:
             weights["bias"] = self.bias_weight(condition).materialize()

@@ -49,6 +49,8 @@ class ConditionalModel(keras.Model):
         nested = keras.tree.is_nested(rest.get("inputs"))
         if set(rest) == {"inputs"} and (nested or not isinstance(structure, Mapping)):
             return rest["inputs"], condition
+        if structure is None and isinstance(self.get_target(), keras.Sequential):
+            raise ValueError(self._wrong_keys(inputs, structure))
         if structure is None or (isinstance(structure, Mapping) and set(rest) == set(structure)):
             return rest, condition
         flat = named(structure, "inputs")

@@ -23,9 +23,9 @@ from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
 from keras_hyper.ops import same_batch
-from keras_hyper.quantization import quantize_again, with_quantization
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
+from keras_hyper.sublayers import restore_sublayers, with_sublayers
 from keras_hyper.weights import GeneratedWeight, as_composition
 
 
@@ -233,7 +233,7 @@ class Hypernetwork(ConditionalModel):
             self.kept.build(width, [slot.weight_shape for slot in self.slots])
         if self._record is not None:
             self.target.freeze(self._record["frozen_now"])
-            quantize_again(self._record, self)
+            restore_sublayers(self._record, self)
         freeze_what_is_new(self)
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
@@ -557,7 +557,7 @@ class Hypernetwork(ConditionalModel):
                 "generated": list(self.weight_paths),
                 **self.target.frozen_paths(),
             }
-            config["record"] = with_quantization(config["record"], self)
+            config["record"] = with_sublayers(config["record"], self)
         return {**keras.layers.Layer.get_config(self), **config}
 
     @classmethod

@@ -85,6 +85,8 @@ def divide(
         ValueError: If a pattern or a layer type matches nothing, or if `record` is of
             another model.
     """
+    if not model.weights:
+        raise ValueError(f"The target '{model.name}' has no weights that could be generated.")
     thawed = _thawed(model)
     named = named_weights(model)
     if record is None:

@@ -32,17 +32,21 @@ def build_target(model: keras.Model, shapes: Any, dtypes: Any) -> None:
 
 def stand_ins(shapes: Any, dtypes: Any) -> Any:
     """Returns symbolic inputs of any batch size, of shapes and dtypes in one structure."""
+    if shapes is None:
+        return None  # An optional input that was not given.
     if isinstance(shapes, dict):
         return {k: stand_ins(v, (dtypes or {}).get(k)) for k, v in shapes.items()}
-    if shapes and isinstance(shapes[0], list | tuple):
+    if any(isinstance(s, list | tuple | dict) for s in shapes):
         dtypes = dtypes or [None] * len(shapes)
         return [stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
     # Built for the batch size of its first call, a model would take no other.
     return keras.KerasTensor((None, *shapes[1:]), dtype=dtypes or keras.config.floatx())
 
 
-def dtype_of(x: Any) -> str:
-    """Returns the dtype of a tensor, an array or a number."""
+def dtype_of(x: Any) -> str | None:
+    """Returns the dtype of a tensor, an array or a number, None for none of them."""
+    if x is None:
+        return None
     return keras.backend.standardize_dtype(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
 
 

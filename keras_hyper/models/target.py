@@ -300,7 +300,13 @@ class Target(keras.layers.Layer):
             rows = keras.tree.pack_sequence_as(
                 inputs, [None if x is None else next(row) for x in flat]
             )
-            outputs, changed, losses = self._run(rows, [*shared, *weights], state, seeds, training)
+            try:
+                outputs, changed, losses = self._run(
+                    rows, [*shared, *weights], state, seeds, training
+                )
+            except (TypeError, ValueError) as error:
+                # TensorFlow would put the code of the map around it.
+                raise _refused(str(error)) from error
             self._check_unchanged(changed)
             return {
                 "outputs": keras.tree.map_structure(_only_row, self.no_mask(outputs)),

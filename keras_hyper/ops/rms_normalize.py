@@ -37,7 +37,7 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     # A constant: the result does not depend on it.
     largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0))
     large = ops.logical_and(largest > _LARGE, largest < float("inf"))
-    scale = ops.where(large, largest, ops.ones_like(largest))
+    scale = ops.where(large, largest, 1.0)
     wide = wide / scale
     mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) / count
     return ops.cast(wide * ops.rsqrt(mean + _EPSILON / scale / scale), inputs.dtype)

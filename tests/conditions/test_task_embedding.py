@@ -139,7 +139,7 @@ def test_ids_of_any_integer_dtype(dtype):
 
 @pytest.mark.parametrize("ids", [np.array([2**32 - 1], "uint32"), np.array([2**40]), 2**31 - 1])
 def test_huge_ids_do_not_wrap_around(ids):
-    with pytest.raises(ValueError, match=r"`ids` must be in \[0, 4\].*Received: 1 others"):
+    with pytest.raises(ValueError, match=r"`ids` must be in \[0, 4\].*Received: 1 invalid ids"):
         TaskEmbedding(5, 3)(ids)
 
 

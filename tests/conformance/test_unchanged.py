@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from export.models import CASES
-from helpers import CAN_EXPORT, to_numpy
+from helpers import CAN_EXPORT, long_on_tensorflow, to_numpy
 from keras_hyper import (
     HyperDense,
     HyperLSTM,
@@ -279,7 +279,12 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = ("computed condition", "nested", "part of a larger graph", "frozen", "at a task")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else long_on_tensorflow(kind) for kind in KINDS]
+)
 def test_operations_leave_a_model_as_it_was(kind, tmp_path):
     make, inputs = KINDS[kind]
     model = make()

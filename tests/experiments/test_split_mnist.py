@@ -8,6 +8,7 @@ import pytest
 
 from experiments import split_mnist
 from experiments.data.mnist import load as load_mnist
+from helpers import long_on_tensorflow
 
 # Files of our own are not those of its authors.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is not the published file")
@@ -50,7 +51,7 @@ class KilledError(Exception):
     """Stands for the end of a process."""
 
 
-@pytest.mark.parametrize("model", split_mnist.MODELS)
+@pytest.mark.parametrize("model", map(long_on_tensorflow, split_mnist.MODELS))
 def test_a_run_that_was_killed_ends_as_one_that_was_not(model, tmp_path, monkeypatch):
     learner = split_mnist.Ours
     if model == "hypnettorch":

@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 from export.models import CASES, outputs_of, small_target, static
-from helpers import CAN_EXPORT, to_numpy
+from helpers import CAN_EXPORT, long_on_tensorflow, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     HyperDense,
@@ -64,6 +64,10 @@ def alone(calls, folder):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+# In one process, where the exports are made once.
+with_all_exports = pytest.mark.xdist_group("served")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Exports every case, and calls it alone: results by case, endpoint, batch and length."""
@@ -98,6 +102,7 @@ def served(tmp_path_factory):
     return dict(zip(keys, alone(calls, folder), strict=True)), folder
 
 
+@with_all_exports
 @pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla"])
 @pytest.mark.parametrize("case", CASES)
 def test_an_export_without_this_package_equals_the_model(case, endpoint, served):
@@ -105,6 +110,7 @@ def test_an_export_without_this_package_equals_the_model(case, endpoint, served)
         assert served[0][case, endpoint, batch]["gap"] < CLOSE, batch
 
 
+@with_all_exports
 @pytest.mark.parametrize("case", CASES)
 def test_a_wrong_rank_is_refused_and_the_process_lives_on(case, served):
     refused = {key[2]: r for key, r in served[0].items() if key[:2] == (case, "wrong rank")}
@@ -114,6 +120,7 @@ def test_a_wrong_rank_is_refused_and_the_process_lives_on(case, served):
     assert served[0][case, "after", 0]["gap"] < CLOSE
 
 
+@with_all_exports
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla"])
 @pytest.mark.parametrize("case", [case for case in CASES if case != "text"])
@@ -146,6 +153,7 @@ def compiled_functions(path):
     return [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
 
 
+@with_all_exports
 @pytest.mark.parametrize("case", ["static", "recurrent", "by task"])
 def test_the_compiled_endpoint_is_marked_in_the_file(case, served):
     path = served[1] / case.replace(" ", "_")
@@ -167,7 +175,7 @@ def signatures(model, path, **kwargs):
     return exported, call
 
 
-@pytest.mark.parametrize("case", ["recurrent", "text", "recurrent target"])
+@pytest.mark.parametrize("case", [long_on_tensorflow("recurrent"), "text", "recurrent target"])
 def test_steps_give_what_the_whole_sequence_gives(case, rng, tmp_path):
     model = CASES[case].make()
     _, call = signatures(model, tmp_path / "saved", streaming=True)

@@ -6,7 +6,13 @@ import pytest
 from keras import layers
 
 from helpers import JIT, to_numpy
-from keras_hyper import ChunkedGenerator, Hypernetwork, NoiseCondition, TaskEmbedding
+from keras_hyper import (
+    ChunkedGenerator,
+    HyperDense,
+    Hypernetwork,
+    NoiseCondition,
+    TaskEmbedding,
+)
 from keras_hyper.export.interface import interface_of
 from models.targets import Residual, make_dense, make_several
 
@@ -238,3 +244,65 @@ def test_losses_of_the_user_see_the_same_keys(monkeypatch):
     own.fit({"inputs": X, "condition": IDS}, Y, sample_weight=np.ones(4), verbose=0)
     assert seen
     assert all(keys == {"inputs", "condition"} for keys in seen)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("kind", ["hypernetwork", "functional"])
+def test_a_step_with_a_bad_id_leaves_the_weights_alone(kind):
+    import tensorflow as tf
+
+    if kind == "hypernetwork":
+        model = hyper_of()
+        data = {"inputs": X, "condition": IDS + 2}
+    else:
+        inputs, ids = keras.Input((5,)), keras.Input((), dtype="int32")
+        tasks = TaskEmbedding(3, 2)
+        model = keras.Model([inputs, ids], HyperDense(3)(inputs, condition=tasks(ids)))
+        data = (X, IDS + 2)
+    # XLA leaves assertions out.
+    model.compile("sgd", "mse", jit_compile=False)
+    before = model.get_weights()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be in"):
+        model.fit(tf.data.Dataset.from_tensors((data, Y)), shuffle=False, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_ids_are_not_repeated_for_a_batch_of_known_size(count):
+    import tensorflow as tf
+
+    tasks, layer = TaskEmbedding(3, 2), HyperDense(3)
+    layer(X, condition=tasks(IDS))
+    specs = [tf.TensorSpec((4, 5)), tf.TensorSpec((None,), tf.int32)]
+    program = tf.function(lambda x, ids: layer(x, condition=tasks(ids)), input_signature=specs)
+    np.testing.assert_allclose(program(X, IDS), layer(X, condition=tasks(IDS)), rtol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        program(X, np.ones(count, "int32"))
+
+
+def test_wrong_keys_leave_a_hypernetwork_as_it_was():
+    hyper = hyper_of(layers.Dense(3), 2)
+    with pytest.raises(ValueError, match=r"with the keys \['condition', 'x'\]. Expected: the keys"):
+        hyper.fit({"x": X, "condition": CONTEXT}, Y, verbose=0)
+    hyper.fit({"inputs": X, "condition": CONTEXT}, Y, verbose=0)
+    assert hyper.weight_paths == ["dense/kernel", "dense/bias"]
+
+
+class Optional(keras.Model):
+    """A target whose second input may be None."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        y = self.dense(inputs["a"])
+        return y if inputs.get("b") is None else y + inputs["b"]
+
+
+def test_none_at_the_first_call_of_a_subclassed_target():
+    hyper = Hypernetwork(Optional())
+    outputs = to_numpy(hyper({"a": X, "b": None}))
+    np.testing.assert_allclose(to_numpy(hyper({"a": X, "b": Y})), outputs + 1, rtol=1e-5, atol=1e-6)

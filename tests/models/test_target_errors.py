@@ -100,3 +100,14 @@ def test_an_error_of_a_layer_of_the_target_stays_its_own(condition):
     with pytest.raises(ValueError, match="The layer's own message") as raised_:
         model(X, **arguments)
     assert "Failing.call()" in str(raised_.value)
+
+
+@pytest.mark.parametrize("how", ["call", "fit"])
+def test_inputs_that_do_not_fit_each_sample_s_target(how):
+    model = hypernetwork([layers.Dense(2)], condition=3)
+    data = {"inputs": np.ones((2, X.shape[1] + 1), "float32"), "condition": C}
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="Input.*incompatible|Incompatible shapes") as raised_:
+        model(**data) if how == "call" else model.fit(data, np.ones((2, 2)), verbose=0)
+    assert "weights={" not in str(raised_.value)
+    assert "in user code" not in str(raised_.value).partition("Arguments received")[0]

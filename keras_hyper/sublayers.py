@@ -1,0 +1,85 @@
+"""Sublayers that our layers construct: what is quantized or frozen, in configurations."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from keras_hyper.graph import children
+
+_MODES = ("int8", "int4", "float8")
+
+
+def with_sublayers(config: dict[str, Any] | None, owner: keras.layers.Layer) -> Any:
+    """Returns the configuration of a layer with what is quantized and frozen below it.
+
+    Keras keeps this in the configuration of each stock layer. The configurations of our
+    layers do not have those of the layers that they construct.
+
+    Args:
+        config: The configuration, None if there is none.
+        owner: The layer.
+
+    Raises:
+        ValueError: If a layer is quantized in a way that cannot be restored.
+    """
+    if config is None:
+        return None
+    below = dict(_below(owner, ()))
+    quantized = {
+        path: {
+            "mode": _checked_mode(layer, owner),
+            "config": keras.saving.serialize_keras_object(
+                getattr(layer, "quantization_config", None)
+            ),
+        }
+        for path, layer in below.items()
+        if _mode_of(layer) is not None
+    }
+    # A frozen owner freezes all of them.
+    frozen = [path for path, layer in below.items() if owner.trainable and not layer.trainable]
+    found = {"quantized": quantized, "frozen_layers": frozen}
+    return {**config, **{key: value for key, value in found.items() if value}}
+
+
+def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> None:
+    """Quantizes and freezes what was so below a layer, before its weights are loaded.
+
+    Args:
+        config: What `with_sublayers` returned.
+        owner: The layer, built.
+    """
+    layers = dict(_below(owner, ()))
+    for path, how in config.get("quantized", {}).items():
+        layer = layers[path]
+        # A shared generator may have been restored by another layer.
+        if _mode_of(layer) is None:
+            scheme = keras.saving.deserialize_keras_object(how["config"])
+            layer.quantize(how["mode"], **({} if scheme is None else {"config": scheme}))
+    for path in config.get("frozen_layers", ()):
+        layers[path].trainable = False
+
+
+def _mode_of(layer: keras.layers.Layer) -> str | None:
+    mode: str | None = getattr(layer.dtype_policy, "quantization_mode", None)
+    return mode
+
+
+def _checked_mode(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
+    mode = _mode_of(layer)
+    if mode not in _MODES:
+        raise ValueError(
+            f"Layer '{layer.name}' of '{owner.name}' ({type(owner).__name__}) is quantized with "
+            f"mode '{mode}', and could not be loaded again. Use one of {list(_MODES)}, or export "
+            "the model."
+        )
+    return mode
+
+
+def _below(
+    layer: keras.layers.Layer, place: tuple[Any, ...]
+) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yields the layers below a layer, by the attributes that hold them."""
+    for name, child in children(layer).items():
+        yield "/".join(map(str, (*place, *name))), child
+        yield from _below(child, (*place, *name))
