@@ -89,6 +89,14 @@ def test_weight_std_is_read_from_the_configuration(initializer, shape):
     assert std == pytest.approx(draw.std(), rel=0.03)
 
 
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+@pytest.mark.parametrize("shape", [(2000,), (1,), ()])
+def test_the_fans_of_vectors_and_numbers_are_those_of_keras(mode, shape):
+    initializer = keras.initializers.VarianceScaling(2.0, mode, "untruncated_normal")
+    draws = [to_numpy(fresh(initializer)(shape)) for _ in range(2000 if shape != (2000,) else 10)]
+    assert weight_std(initializer, shape) == pytest.approx(rms(draws), rel=0.1)
+
+
 def test_weight_std_knows_axes():
     try:
         initializer = keras.initializers.GlorotUniform(input_axes=[0, 1], output_axes=[2])

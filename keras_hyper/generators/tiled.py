@@ -203,7 +203,7 @@ class TiledKernelGenerator(Generator):
 def kernel_rank(
     tile: Sequence[int], embedding_dim: int, hidden_dim: int, weight_shape: Sequence[int]
 ) -> int:
-    """Returns the highest rank of a kernel of tiles, as input channels by the rest.
+    """Returns a bound on the rank of a kernel of tiles, as input channels by the rest.
 
     Args:
         tile: Shape of a tile.
@@ -216,6 +216,11 @@ def kernel_rank(
     down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
     # The tiles above one another are `[A_1; A_2; ...] W_out` and a shared bias;
     # those beside one another have their columns in the span of the `W_i`.
-    by_columns = across * min(math.prod(spatial) * columns, hidden_dim) + 1
+    flat = math.prod(spatial) * columns
+    by_columns = across * min(flat, hidden_dim) + 1
     by_rows = down * min(rows, (embedding_dim + 1) * hidden_dim + 1)
-    return min(by_columns, by_rows, fan_in, math.prod(weight_shape) // fan_in)
+    # A kernel is `ones x T_0 + E_1 x T_1 + ...` (Kronecker products): `E_k` is the grid of
+    # the k-th numbers of the embeddings, `T_k` a tile.
+    grids = embedding_dim * min(down, across)
+    by_grids = min(rows, flat, hidden_dim + 1) + grids * min(rows, flat, hidden_dim)
+    return min(by_columns, by_rows, by_grids, fan_in, math.prod(weight_shape) // fan_in)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_hyper
-from helpers import gradients, to_numpy
+from helpers import gradients, outputs_and_gradients, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     GeneratedWeight,
@@ -75,22 +75,23 @@ def test_nothing_is_said_of_what_can_be_filled_or_was_not_chosen(generator):
     assert generator is None or not layer.kernel_weight.limits()
 
 
-@pytest.mark.parametrize("tile", [(4, 4), (8, 2), (2, 8), (3, 3, 4, 4), (3, 3, 8, 2)])
-@pytest.mark.parametrize(("width", "hidden"), [(1, 1), (2, 1), (2, 3), (8, 8)])
+@pytest.mark.parametrize("tile", [(4, 4), (8, 2), (8, 1), (2, 8), (3, 3, 4, 4), (3, 3, 8, 2)])
+@pytest.mark.parametrize(("width", "hidden"), [(1, 1), (2, 1), (2, 3), (1, 6), (8, 8)])
 def test_the_rank_of_tiled_kernels_is_bounded_and_the_bound_is_reached(tile, width, hidden, rng):
     keras.config.set_dtype_policy("float64")
     shape = (*tile[:-2], 8, 8)
     slot = GeneratedWeight(TiledKernelGenerator(tile, width, hidden), shape)
     slot.build(None)
-    for v in slot.weights:
-        v.assign(rng.normal(size=v.shape))
-    kernel = np.moveaxis(to_numpy(slot().materialize()), -2, 0).reshape(8, -1)
-    # Of what Keras rounds to float32 on PyTorch, nothing is left above this.
-    rank = np.linalg.matrix_rank(kernel, tol=1e-4 * np.linalg.norm(kernel, 2))
-    bound = kernel_rank(tile, width, hidden, shape)
-    assert rank <= bound
-    if bound == hidden * 8 // tile[-1] + 1:  # The bias makes no difference to the others.
-        assert rank >= bound - 1
+    ranks = []
+    for _ in range(5):
+        for v in slot.weights:
+            v.assign(rng.normal(size=v.shape))
+        kernel = np.moveaxis(to_numpy(slot().materialize()), -2, 0).reshape(8, -1)
+        # Rounding to float32, as Keras does on PyTorch, stays below this.
+        tolerance = 1e-4 * np.linalg.norm(kernel, 2)
+        ranks.append(np.linalg.matrix_rank(kernel, tol=tolerance))
+    # A draw may come close to a lower rank.
+    assert max(ranks) == kernel_rank(tile, width, hidden, shape)
 
 
 MANY = {
@@ -118,8 +119,14 @@ def test_working_in_groups_of_pieces_changes_nothing(make, shape, condition_dim,
     monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 40 * slot.generator.work)
     pieces = slot.generator.embedding_shape(shape)[0]
     assert pieces > 3 * 40
+    groups = []
+    call = slot.generator.call
+    monkeypatch.setattr(slot.generator, "call", lambda e: groups.append(tuple(e.shape)) or call(e))
     for one, other in zip(at_once, results(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    # Two samples have half as many pieces each in a group.
+    width = slot.generator.embedding_dim
+    assert max(groups) == ((40, width) if condition is None else (2, 20, width))
 
 
 def test_dropout_has_one_mask_forward_and_backward(monkeypatch):
@@ -127,24 +134,19 @@ def test_dropout_has_one_mask_forward_and_backward(monkeypatch):
     monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 2**8)
     slot = GeneratedWeight(ChunkedGenerator(10, (16,), dropout=0.5, seed=1), (8, 40))
     slot.build(None)
-    losses = []
 
     def loss():
         square = keras.ops.sum(keras.ops.square(slot(training=True).materialize())) / 2
-        losses.append(keras.ops.stop_gradient(square))
-        return square
+        return square, keras.ops.stop_gradient(square)
 
-    grads = gradients(loss, slot)
+    square, grads = outputs_and_gradients(loss, slot)
     names = [v.path for v in slot.trainable_variables]
     along = sum(
         np.sum(grad * v.numpy())
         for name, grad, v in zip(names, grads, slot.trainable_variables, strict=True)
         if "head" in name
     )
-    if keras.backend.backend() == "jax":  # What was traced has no value.
-        assert np.isfinite(along)
-    else:
-        assert along == pytest.approx(2 * float(losses[0]), rel=1e-5)
+    assert along == pytest.approx(2 * float(square), rel=1e-5)
 
 
 LARGE = {

@@ -69,11 +69,13 @@ def test_conditioned_weight_follows_the_equations(make, rng):
 @pytest.mark.parametrize("initializer", ["orthogonal", "identity", "random_normal"])
 def test_native_start_is_the_initializers_draw(make, initializer):
     initializer = keras.initializers.get(initializer)
-    slot = built(make(), shape=(6, 6), initializer=initializer)
-    draw = to_numpy(initializer((6, 6), dtype="float64"))
-    np.testing.assert_allclose(slot.generator.head.bias.numpy().reshape(6, 6), draw, atol=1e-7)
+    slot = built(make(), shape=(30, 30), initializer=initializer)
+    draw = to_numpy(initializer((30, 30), dtype="float64"))
+    np.testing.assert_allclose(slot.generator.head.bias.numpy().reshape(30, 30), draw, atol=1e-7)
     rest = to_numpy(slot().materialize()) - draw
-    assert 0 < np.sqrt(np.mean(rest**2)) < 0.03 * np.sqrt(np.mean(draw**2))
+    # The root mean square of 900 numbers scatters by 2.4%.
+    share = np.sqrt(np.mean(rest**2)) / np.sqrt(np.mean(draw**2))
+    assert share == pytest.approx(0.01, rel=0.1)
 
 
 def test_native_can_be_asked_for():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from helpers import JIT, to_numpy
+from helpers import JIT, shake, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -16,18 +16,18 @@ from keras_hyper import (
     bake,
     clone,
 )
+from keras_hyper.models.graph import named_weights
 from models.targets import Residual, make_dense, make_lstm, make_normalized
 
 
 def adapter(target, **kwargs):
-    return Hypernetwork(
-        target,
-        generator=LowRankGenerator(2, 3),
-        condition=TaskEmbedding(3, 4),
-        include="*kernel",
-        composition="add",
-        **kwargs,
-    )
+    arguments = {
+        "generator": LowRankGenerator(2, 3),
+        "condition": TaskEmbedding(3, 4),
+        "include": "*kernel",
+        "composition": "add",
+    }
+    return Hypernetwork(target, **{**arguments, **kwargs})
 
 
 @pytest.fixture
@@ -74,8 +74,22 @@ def test_an_adapter_over_a_model_from_a_file(pretrained, rng, tmp_path):
     assert not any(slot.base.trainable for slot in whole.slots)
 
 
-def test_an_adapter_takes_ordinary_weights_that_are_trained_along(pretrained, tmp_path):
-    hyper = adapter(pretrained[0])
+SHARED = ChunkedGenerator(5, hidden_units=(4,))
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"generator": SHARED},
+        {"generator": {"a/*": SHARED, "*": LowRankGenerator(2)}},
+        {"generator": SHARED, "base_trainable": False},
+    ],
+    ids=["own", "shared", "partly", "frozen"],
+)
+def test_an_adapter_holds_each_weight_once_that_is_no_frozen_base(kwargs, pretrained, tmp_path):
+    """A generator that several weights share is written once."""
+    hyper = adapter(pretrained[0], **kwargs)
     hyper.save_adapter(tmp_path / "small.npz")
     names = list(np.load(tmp_path / "small.npz"))
     frozen = sum(np.prod(slot.weight_shape) for slot in hyper.slots)
@@ -229,6 +243,41 @@ def test_names_that_keras_makes_up_do_not_matter(rng, tmp_path):
     np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-5, atol=1e-6)
     other = Hypernetwork(Unnamed(), generator=generator, include=["first/kernel", "rest/1"])
     other(x)
+    other.load_adapter(tmp_path / "small.npz")
+    np.testing.assert_allclose(to_numpy(other(x)), to_numpy(hyper(x)), rtol=1e-5, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("files")
+class Namesakes(keras.Model):
+    """Layers of one name, which Keras allows in a class of the user's."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.layer_list = [layers.Dense(6, name="same") for _ in range(3)]
+
+    def call(self, inputs):
+        for layer in self.layer_list:
+            inputs = keras.ops.tanh(layer(inputs))
+        return inputs
+
+
+def test_layers_of_one_name_keep_their_own_weights(rng, tmp_path):
+    x = rng.normal(size=(4, 6)).astype("float32")
+    target = Namesakes()
+    target(x)
+    named = named_weights(target)
+    assert {id(weight.variable) for weight in named} == {id(v) for v in target.weights}
+    assert len({weight.path for weight in named}) == len(target.weights) == 6
+    hyper = Hypernetwork(target, generator=ChunkedGenerator(8), composition="add")
+    np.testing.assert_allclose(to_numpy(hyper(x)), to_numpy(target(x)), rtol=1e-5, atol=1e-6)
+    assert [slot.weight_shape for slot in hyper.slots] == 3 * [(6, 6), (6,)]
+    shake(hyper, rng)
+    hyper.save_adapter(tmp_path / "small.npz")
+    twin = Namesakes()
+    twin(x)
+    twin.set_weights(target.get_weights())
+    other = Hypernetwork(twin, generator=ChunkedGenerator(8), composition="add")
+    assert np.abs(to_numpy(other(x)) - to_numpy(hyper(x))).max() > 1e-3
     other.load_adapter(tmp_path / "small.npz")
     np.testing.assert_allclose(to_numpy(other(x)), to_numpy(hyper(x)), rtol=1e-5, atol=1e-6)
 

@@ -52,7 +52,11 @@ def test_every_generator_composes_by_the_equations(make, composition, condition_
 
     slot.gate.assign(0.3)
     change = slot.generator.kernel(slot.embed(condition), slot.generated_shape).materialize()
-    change = slot.scale * to_numpy(change)
+    # A change of the weight is as large as the weight, a factor as large as 1. Templates
+    # are drawn that large, all others are scaled.
+    std = np.sqrt(2 / 5) if composition == "add" else 1.0
+    scale = 1.0 if isinstance(slot.generator, TemplateGenerator) else std
+    change = scale * to_numpy(change)
     assert change.shape[-2:] == ((1, 4) if composition == "scale" else (5, 4))
     expected = equations.compose(composition, base, change, 0.3)
     np.testing.assert_allclose(to_numpy(slot(condition).materialize()), expected, **FLOAT64)
@@ -65,6 +69,14 @@ def test_a_change_is_as_large_as_the_weight_and_a_factor_as_large_as_one(composi
     change = slot.generator.kernel(slot.embed(), slot.generated_shape).scaled(slot.scale)
     expected = 300**-0.5 if composition == "add" else 1.0
     assert np.sqrt(np.mean(to_numpy(change.materialize()) ** 2)) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("initializer", ["zeros", "ones", lambda shape, dtype: 0.5])
+def test_a_change_of_an_initializer_without_variance_is_that_of_the_inputs(initializer):
+    """Like `lecun_normal`: a layer keeps the variance of its inputs."""
+    slot = GeneratedWeight(ChunkedGenerator(100), (400, 50), initializer, None, "add")
+    slot.build(None)
+    assert slot.scale == pytest.approx(400**-0.5)
 
 
 @over_compositions
