@@ -185,6 +185,16 @@ def test_a_chunked_generator_serves_every_shape_and_counts_as_it_says():
     assert dense.kernel_weight.projection.kernel.shape == (5, 10)
 
 
+@over_generators
+def test_a_batch_of_embeddings_gives_what_each_gives_alone(make, rng):
+    slot = built(make, (5, 4), None, rng)
+    embeddings = rng.normal(size=(3, *slot.embedding.shape))
+    numbers = to_numpy(slot.generator(embeddings))
+    assert numbers.shape[:2] == embeddings.shape[:2]
+    alone = [to_numpy(slot.generator(embedding)) for embedding in embeddings]
+    np.testing.assert_allclose(numbers, np.stack(alone), **FLOAT64)
+
+
 def test_templates_start_as_different_draws_of_the_initializer():
     generator = TemplateGenerator(3)
     layer = HyperDense(40, generator=generator, kernel_initializer="orthogonal")

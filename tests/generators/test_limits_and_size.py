@@ -1,5 +1,6 @@
 """What a generator does not fit, and weights of very many numbers."""
 
+import re
 import warnings
 
 import keras
@@ -60,6 +61,33 @@ def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, ca
         f"first kernel, {generator.name} does not fit: {figures.weights[0].limits[0]}"
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "expected"),
+    [
+        (lambda: LowRankGenerator(19), (3, 3, 2, 40), {"unused": "rank 19 .* can have 18"}),
+        (lambda: LowRankGenerator(18), (3, 3, 2, 40), {}),
+        (lambda: LowRankGenerator(9), (3, 3, 2, 8), {"unused": "rank 9 .* can have 8"}),
+        (lambda: ChunkedGenerator(60), (5, 6), {}),
+        (lambda: ChunkedGenerator(61), (5, 6), {"unused": "of the 61 numbers .* uses 30"}),
+        (lambda: TiledKernelGenerator((3, 4, 4), 16), (3, 4, 2), {}),
+        (
+            lambda: TiledKernelGenerator((3, 4, 5), 16),
+            (3, 4, 2),
+            {"unused": "the 60 .* uses 24"},
+        ),
+        (lambda: TiledKernelGenerator((3, 4, 4), 3), (3, 4, 8), {}),
+        (lambda: TiledKernelGenerator((3, 8, 8), 3), (3, 8, 8), {"rank": "at most 4, of 8"}),
+        (lambda: TiledKernelGenerator((2, 2), 2), (4, 4), {}),
+        (lambda: TiledKernelGenerator((2, 2), 5), (4, 4), {"embeddings": "20 numbers.* 16"}),
+    ],
+)
+def test_limits_begin_where_they_should(make, shape, expected):
+    limits = make().limits(shape)
+    assert limits.keys() == expected.keys()
+    for kind, sentence in expected.items():
+        assert re.search(sentence, limits[kind])
 
 
 @pytest.mark.parametrize(

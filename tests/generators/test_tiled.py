@@ -1,5 +1,7 @@
 """The paper's kernel generator: its equations, its counts, its tiling."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -190,7 +192,9 @@ def test_bad_arguments(kwargs, error, message):
 def test_a_tile_that_cannot_make_the_shape(shape):
     generator = TiledKernelGenerator(tile=(3, 3, 4, 4))
     slot = GeneratedWeight(generator, shape)
-    with pytest.raises(ValueError, match=r"tile=\(3, 3, 4, 4\) makes kernels.*Received: weight_s"):
+    message = r"tile=\(3, 3, 4, 4\) makes kernels of shape \(3, 3, 'any', 'any'\)\. Received: "
+    advice = re.escape(f"{shape}. Use a generator with tile={(*shape[:-2], 'n_in', 'n_out')} ")
+    with pytest.raises(ValueError, match=f"{message}weight_shape={advice}"):
         slot.build(None)
 
 

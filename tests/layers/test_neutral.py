@@ -322,14 +322,15 @@ def test_large_images_are_split(case, rng, monkeypatch):
 
 @pytest.mark.parametrize("strides", [1, (2, 3)])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_images_of_unknown_size_have_kernels_of_their_own(strides, padding, rng):
-    layer = HyperConv2D(4, 3, strides=strides, padding=padding, generator=LinearGenerator())
+@pytest.mark.parametrize("size", [3, 1])
+def test_images_of_unknown_size_have_kernels_of_their_own(size, strides, padding, rng):
+    layer = HyperConv2D(4, size, strides=strides, padding=padding, generator=LinearGenerator())
     inputs, condition = keras.Input((None, None, 2)), keras.Input((3,))
     model = keras.Model([inputs, condition], layer(inputs, condition=condition))
     assert model.output.shape == (None, None, None, 4)
-    for height in (7, 8):
+    for height, width in ((7, 10), (8, 9)):
         data = [
-            rng.normal(size=(2, height, 10, 2)).astype("float32"),
+            rng.normal(size=(2, height, width, 2)).astype("float32"),
             rng.normal(size=(2, 3)).astype("float32"),
         ]
         kernels = to_numpy(layer.generate(data[1])["kernel"])
