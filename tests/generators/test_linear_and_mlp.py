@@ -159,6 +159,15 @@ def test_the_direct_generator_is_the_embedding():
     np.testing.assert_array_equal(to_numpy(slot().materialize()), expected)
 
 
+@pytest.mark.parametrize("initialization", ["variance", "native"])
+def test_the_direct_generator_depends_on_the_condition_from_the_start(initialization, rng):
+    """Unless it starts natively, where the draw is the start for every condition."""
+    slot = GeneratedWeight(DirectGenerator(initialization), (4, 5))
+    slot.build((None, 3))
+    a, b = to_numpy(slot(rng.normal(size=(2, 3)).astype("float32")).materialize())
+    assert (np.abs(a - b).max() > 0.01) is (initialization == "variance")
+
+
 @pytest.mark.parametrize("initializer", ["zeros", "ones", "identity", "orthogonal"])
 def test_the_native_direct_generator_starts_at_the_draw(initializer, rng):
     initializer = keras.initializers.get(initializer)
