@@ -16,7 +16,7 @@ from keras_hyper import (
     bake,
     clone,
 )
-from keras_hyper.models.graph import named_weights
+from keras_hyper.graph import named_weights
 from models.targets import Residual, make_dense, make_lstm, make_normalized
 
 
