@@ -200,9 +200,11 @@ class Loop:
         seconds, lines = json.loads(reach.read_text())
         tests = {item.nodeid: item for item in session.items}
         functions: dict[tuple[str, str, int], list[FunctionType]] = collections.defaultdict(list)
+        gc.unfreeze()  # The tests freeze what is imported, which hides it.
         for thing in gc.get_objects():
             if isinstance(thing, FunctionType):
                 functions[where(thing.__code__)].append(thing)
+        gc.freeze()
         for item in self.todo:
             pairs = swaps(item.mutations[0])
             names = quickest(item.mutations[0], seconds, lines)
@@ -214,6 +216,8 @@ class Loop:
                 return run_tests(session, [tests[name] for name in names])
 
             if pairs is not None:
+                if not all(functions[where(old)] for old, _ in pairs):
+                    raise LookupError(f"The functions that differ are not found: {pairs}")
                 test(self.session, item, run)
         return True
 
