@@ -86,8 +86,12 @@ def main() -> None:
         for item in loop.on_import():
             path = item.mutations[0].module_path
             source, mutant = mutated(item.mutations[0])
-            path.write_text(mutant)
-            test(session, item, lambda: pytest.main([*OPTIONS, *TESTS]))
+
+            def run(path: pathlib.Path = path, mutant: str = mutant) -> int:
+                path.write_text(mutant)
+                return pytest.main([*OPTIONS, *TESTS])
+
+            test(session, item, run)
             path.write_text(source)
         report(db)
 

@@ -214,13 +214,11 @@ def kernel_rank(
     *spatial, rows, columns = tile
     *_, fan_in, fan_out = weight_shape
     down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
-    # The tiles above one another are `[A_1; A_2; ...] W_out` and a shared bias;
-    # those beside one another have their columns in the span of the `W_i`.
+    # The tiles above one another are `[A_1; A_2; ...] W_out` and a shared bias.
     flat = math.prod(spatial) * columns
     by_columns = across * min(flat, hidden_dim) + 1
-    by_rows = down * min(rows, (embedding_dim + 1) * hidden_dim + 1)
     # A kernel is `ones x T_0 + E_1 x T_1 + ...` (Kronecker products): `E_k` is the grid of
     # the k-th numbers of the embeddings, `T_k` a tile.
     grids = embedding_dim * min(down, across)
     by_grids = min(rows, flat, hidden_dim + 1) + grids * min(rows, flat, hidden_dim)
-    return min(by_columns, by_rows, by_grids, fan_in, math.prod(weight_shape) // fan_in)
+    return min(by_columns, by_grids, fan_in, math.prod(weight_shape) // fan_in)

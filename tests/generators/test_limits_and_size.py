@@ -80,6 +80,8 @@ def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, ca
         (lambda: TiledKernelGenerator((3, 4, 4), 3), (3, 4, 8), {}),
         (lambda: TiledKernelGenerator((3, 8, 8), 3), (3, 8, 8), {"rank": "at most 4, of 8"}),
         (lambda: TiledKernelGenerator((2, 2), 2), (4, 4), {}),
+        (lambda: TiledKernelGenerator((8, 2), 8), (8, 2), {}),
+        (lambda: TiledKernelGenerator((512, 512), 512), (512, 512), {}),
         (lambda: TiledKernelGenerator((2, 2), 5), (4, 4), {"embeddings": "20 numbers.* 16"}),
     ],
 )

@@ -43,6 +43,7 @@ DENSE = {
     "mixture-few-wide": (mixture(4, 3, 5, bias=False), (3,), False),
     "mixture-square": (mixture(3, 4, 4), (4,), False),
     "mixture-many": (mixture(5, 5, 3), (5,), True),
+    "mixture-more": (mixture(6, 5, 3), (5,), True),
     "mixture-many-wide": (mixture(5, 3, 5), (3,), True),
     "mixture-positions": (mixture(2, 5, 3), (4, 5), True),
     "low-rank": (low_rank(2, 6, 3), (6,), False),

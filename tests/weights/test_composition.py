@@ -176,7 +176,7 @@ def test_a_frozen_base_stays_frozen_in_files_and_copies(tmp_path):
     assert isinstance(keras_hyper.bake(model).layers[0], keras.layers.Dense)
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((3, 4), (2,)), ((3, 4), ())])
+@pytest.mark.parametrize(("shape", "axes"), [((3, 4), (2,)), ((3, 4), (-3,)), ((3, 4), ())])
 def test_unit_axes_are_axes_of_the_weight(shape, axes):
     with pytest.raises(ValueError, match="`unit_axes` must name one or more of"):
         GeneratedWeight(LinearGenerator(), shape, composition="scale", unit_axes=axes)

@@ -171,3 +171,12 @@ def test_sums_over_large_weights_fit_into_half_precision(kind, rng):
     expected = 512**-0.5  # glorot_uniform
     assert np.sqrt(np.mean(weight**2)) == pytest.approx(expected, rel=0.02)
     assert bool(abs(weight.mean()) < 0.01 * expected) is (kind == "layer")
+
+
+def test_batch_normalization_stores_a_gain_and_no_shift():
+    """A shift would be a stored weight."""
+    generator = LinearGenerator(2, normalization="batch")
+    slot = GeneratedWeight(generator, (4, 5))
+    slot.build((None, 3))
+    shapes = {v.name: tuple(v.shape) for v in slot.normalizer.weights}
+    assert shapes == {"gain": (), "moving_mean": (20,), "moving_variance": (20,)}
