@@ -249,7 +249,7 @@ def _pure(run: Run, variables: Sequence[Any]) -> Callable[[Any, Tensors], Tensor
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within it, TensorFlow does not tell where it writes, which is no place for long."""
+    """Silences TensorFlow's log of temporary paths."""
     log = logging.getLogger("tensorflow")
     level = log.level
     log.setLevel(logging.WARNING)

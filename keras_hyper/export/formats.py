@@ -43,8 +43,8 @@ def export_file(
             replaced when all is written.
         endpoint: `"serving_default"`, `"step"`, `"generate"` or `"apply"`.
         batch_size: None for any. LiteRT needs a number where the model has a loop,
-            such as a recurrent layer over a whole sequence; `"step"` has none. It does not
-            look whether it then gets so many rows.
+            such as a recurrent layer over a whole sequence; `"step"` has none. The
+            batch size of requests is not checked.
         fold: Whether weights that depend on no input are stored.
         input_signature: As for `export_saved_model`.
 

@@ -87,7 +87,7 @@ def export_saved_model(
             compiles for each batch size. Needs the package
             `tensorflow-serving-api`.
         input_signature: What the model takes, as for `keras.Model.export`, for
-            subclassed models, which do not tell.
+            subclassed models, whose inputs are unknown.
 
     Returns:
         What was written, and what was left out and why.

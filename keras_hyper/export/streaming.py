@@ -127,7 +127,7 @@ class Stream:
 
     @contextlib.contextmanager
     def _replaced(self, tensors: Tensors) -> Iterator[dict[int, list[Any]]]:
-        """Within it, recurrent layers start from given states, and tell those after."""
+        """Runs recurrent layers from given states, and records the states after the step."""
         after: dict[int, list[Any]] = {}
 
         def replace(layer: Any) -> None:

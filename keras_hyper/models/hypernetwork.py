@@ -47,10 +47,10 @@ class Hypernetwork(ConditionalModel):
         generator: A `Generator`, or a dict from patterns of paths to generators.
             One that serves every shape (`ChunkedGenerator`,
             `TiledKernelGenerator`) is shared by all its weights; of any other,
-            each weight gets a copy of its own. None: a `ChunkedGenerator` of 16
-            hidden units or more that stores at most half of what it generates.
-            Where there is none, as for small targets, the smallest of these that
-            there is with a condition, and without one the weights as they are.
+            each weight gets a copy. None (default): a `ChunkedGenerator` that
+            stores at most half as many parameters as it generates. For small
+            targets where that is impossible, a minimal `ChunkedGenerator` if there
+            is a condition; otherwise the weights stay ordinary variables.
         condition: What the weights depend on. None: a learned embedding. An
             integer: a tensor of that width, passed with every call. A layer that
             makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
@@ -397,11 +397,12 @@ class Hypernetwork(ConditionalModel):
 
         Args:
             condition: One condition: a task id, or a tensor of shape `(dim,)`.
-                None without one, or with noise alone: one network of many.
+                None without one. If the only condition is noise, each call samples a
+                different network.
 
         Raises:
-            ValueError: If the condition has rows, which are as many models; or
-                if the target cannot be constructed again.
+            ValueError: If the condition has a batch dimension (it describes several
+                models), or if the target cannot be constructed again.
         """
         if condition is None and self.condition is not None and self.condition.takes_values:
             raise ValueError(
