@@ -11,5 +11,5 @@ from keras_hyper import GeneratedWeight, LinearGenerator
 def test_another_width_raises(width, lead):
     slot = GeneratedWeight(LinearGenerator(), (4, 5))
     slot.build((None, 3))
-    with pytest.raises(ValueError, match=f"{width}"):
+    with pytest.raises(ValueError, match="was built for a `condition` of width 3"):
         slot(np.ones((*lead, width), "float32"))
