@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_hyper.sublayers
-from helpers import to_numpy
+from helpers import long_on_tensorflow, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     HyperConv2D,
@@ -88,7 +88,15 @@ MODELS |= {"network as condition": with_a_network_as_condition}
     ("mode", "name"),
     [
         *(("int8", name) for name in MODELS),
-        *((mode, name) for mode in ("int4", "float8") for name in ("default", "hypernetwork")),
+        ("float8", "default"),
+        *(
+            long_on_tensorflow(mode, name)
+            for mode, name in (
+                ("int4", "default"),
+                ("int4", "hypernetwork"),
+                ("float8", "hypernetwork"),
+            )
+        ),
     ],
 )
 def test_quantized_models_come_back_from_files(name, mode, rng, tmp_path):

@@ -51,7 +51,7 @@ class KilledError(Exception):
     """Stands for the end of a process."""
 
 
-@pytest.mark.parametrize("model", map(long_on_tensorflow, split_mnist.MODELS))
+@pytest.mark.parametrize("model", [long_on_tensorflow(name) for name in split_mnist.MODELS])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(model, tmp_path, monkeypatch):
     learner = split_mnist.Ours
     if model == "hypnettorch":
