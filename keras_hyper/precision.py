@@ -1,10 +1,10 @@
 """The dtype of products, and dtype policies that reach all sublayers."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_hyper.graph import walk
 from keras_hyper.ops import to_numpy
 
 
@@ -38,8 +38,8 @@ class PolicyLayer(keras.layers.Layer):
     def dtype_policy(self, value: Any) -> None:
         keras.layers.Layer.dtype_policy.fset(self, value)
         if self.quantization_mode is None:
-            for layer in _below(self, {id(self)}):
-                if layer.quantization_mode is None:
+            for layer in walk(self):
+                if layer is not self and layer.quantization_mode is None:
                     layer.dtype_policy = value
 
     def save_own_variables(self, store: Any) -> None:
@@ -53,16 +53,3 @@ def save_as_arrays(layer: keras.layers.Layer, store: Any) -> None:
     keras.layers.Layer.save_own_variables(layer, variables)
     for name, variable in variables.items():
         store[name] = to_numpy(variable)
-
-
-def _below(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.Layer]:
-    """Yields all layers below a layer, each once."""
-    # PyTorch keeps sublayers apart from the other attributes.
-    attributes = [*vars(layer).values(), *vars(layer).get("_modules", {}).values()]
-    for value in attributes:
-        nested = isinstance(value, list | tuple | dict)
-        for child in keras.tree.flatten(value) if nested else [value]:
-            if isinstance(child, keras.layers.Layer) and id(child) not in seen:
-                seen.add(id(child))
-                yield child
-                yield from _below(child, seen)

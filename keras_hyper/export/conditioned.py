@@ -14,7 +14,6 @@ from keras_hyper.export.interface import (
     Specs,
     Tensors,
     alike,
-    clean,
     reason,
 )
 from keras_hyper.export.trials import Trial, Trials
@@ -23,6 +22,7 @@ from keras_hyper.kernels import Full
 from keras_hyper.layers import HyperLayer
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
+from keras_hyper.models.naming import clean
 from keras_hyper.scopes import weights_scope
 from keras_hyper.weights import GeneratedWeight
 

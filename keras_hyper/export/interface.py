@@ -13,7 +13,6 @@ from keras import ops
 from keras_hyper.graph import walk
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
-from keras_hyper.models.naming import clean as clean
 from keras_hyper.models.naming import inputs_of, named
 
 TRIED = 16  # The length of axes of any length, where a model is tried.

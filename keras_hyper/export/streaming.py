@@ -15,13 +15,13 @@ from keras_hyper.export.interface import (
     Tensors,
     alike,
     as_arrays,
-    clean,
     drawn,
     layers_of,
     reason,
     widened,
 )
 from keras_hyper.export.trials import Trial, Trials
+from keras_hyper.models.naming import clean
 from keras_hyper.rnn import (
     HyperGRUCell,
     HyperLSTMCell,

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_hyper.checks import check_model
 from keras_hyper.generators import Generator
 from keras_hyper.graph import pairs, walk
 from keras_hyper.layers import HyperLayer
@@ -50,8 +51,7 @@ def bake(model: keras.Model) -> keras.Model:
         >>> type(plain.layers[0]).__name__, plain.count_params()
         ('Dense', 136)
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+    check_model(model)
     if isinstance(model, Hypernetwork | HypernetworkAt):
         # The target may have hyper layers itself.
         return bake(model.bake())

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_hyper.checks import check_model
 from keras_hyper.models.rebuild import rebuild
 
 
@@ -37,6 +38,5 @@ def clone(model: keras.Model) -> keras.Model:
         >>> copy.layers[0].generator is kernels
         False
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+    check_model(model)
     return rebuild(model)
