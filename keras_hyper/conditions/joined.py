@@ -8,7 +8,6 @@ from keras import ops
 from keras_hyper.checks import floating, numeric, positive_int
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
-from keras_hyper.constants import remember
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
 
@@ -207,7 +206,7 @@ class JoinedCondition(keras.layers.Layer):
     def __call__(self, values: Any = None, **kwargs: Any) -> Any:
         """Joins the parts."""
         values = None if values is None else self.tensors(values)
-        return remember(self, super().__call__(values, **kwargs))
+        return super().__call__(values, **kwargs)
 
     def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
         """Returns the parts, side by side."""

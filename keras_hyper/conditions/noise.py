@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import positive_int
-from keras_hyper.constants import remember
 from keras_hyper.saving import serializable
 
 
@@ -56,10 +55,6 @@ class NoiseCondition(keras.layers.Layer):
 
     def build(self, inputs_shape: Any = None) -> None:
         """Creates nothing; the state of the random numbers exists already."""
-
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Draws the vectors."""
-        return remember(self, super().__call__(inputs, *args, **kwargs))
 
     def call(self, inputs: Any) -> Any:
         """Returns the vectors."""

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import numeric, positive_int
-from keras_hyper.constants import remember
 from keras_hyper.initializers import UnitRMS
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import serializable
@@ -64,7 +63,7 @@ class TaskEmbedding(keras.layers.Layer):
 
     def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Looks the ids up; takes plain integers and lists too."""
-        return remember(self, super().__call__(numeric("ids", ids), *args, **kwargs))
+        return super().__call__(numeric("ids", ids), *args, **kwargs)
 
     def call(self, ids: Any) -> Any:
         """Returns the vectors of the ids."""

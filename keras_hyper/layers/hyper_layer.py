@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import floating, name_of, numeric, positive_int
-from keras_hyper.constants import remember, warn_of_constants
+from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Kernel
@@ -343,7 +343,7 @@ class HyperLayer(PolicyLayer):
         warn_of_constants(self, inputs, condition)
         if condition is not None:
             kwargs["condition"] = self._with_rows(condition, inputs)
-        return remember(self, super().__call__(inputs, **kwargs))
+        return super().__call__(inputs, **kwargs)
 
     def _with_rows(self, condition: Any, inputs: Any) -> Any:
         """Returns the condition with a known rank, and with the batch size of the inputs."""

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyper.conditions import JoinedCondition
-from keras_hyper.constants import remember, warn_of_constants
+from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.graph import named_weights
 from keras_hyper.models.adapter import load_adapter, save_adapter
@@ -239,13 +239,13 @@ class Hypernetwork(ConditionalModel):
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the target with generated weights; builds what is not built yet."""
         inputs, condition = self.unpack(inputs, condition)
-        condition = self._as_tensors(inputs, condition)
         warn_of_constants(self, inputs, condition)
+        condition = self._as_tensors(inputs, condition)
         if not self.built:
             self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
         if condition is not None:
             kwargs["condition"] = condition
-        return remember(self, super().__call__(inputs, **kwargs))
+        return super().__call__(inputs, **kwargs)
 
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the outputs of the target."""

@@ -89,7 +89,8 @@ class RecurrentCell(PolicyLayer):
         if len(input_shape) != 2 or width is None:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' takes one time step of shape (batch, "
-                f"features), with `features` known. Received: inputs of shape {tuple(input_shape)}"
+                f"features), with `features` known, and no condition. Received: inputs of shape "
+                f"{tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: width})
         gates = self.gates * self.units
@@ -185,8 +186,8 @@ class RecurrentCell(PolicyLayer):
         return [ops.cast(state, dtype) for state in states]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the cell, or raises if it is given a condition."""
-        check_no_condition(self, kwargs)
+        """Calls the cell, or raises if it receives a condition or a list of inputs."""
+        check_call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
@@ -237,19 +238,27 @@ class RecurrentCell(PolicyLayer):
         return {**super().get_config(), **config}
 
 
-def check_no_condition(layer: Any, arguments: dict[str, Any]) -> None:
-    """Raises if a recurrent layer is called with a condition.
+def check_call(layer: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Raises if a recurrent layer is called with a condition or a list of inputs.
 
     Args:
         layer: A recurrent layer or cell.
-        arguments: The keyword arguments of the call.
+        args: The positional arguments of the call.
+        kwargs: The keyword arguments of the call.
     """
-    if "condition" in arguments:
-        raise TypeError(
-            f"{type(layer).__name__} '{layer.name}' takes no `condition`: the weights of recurrent "
-            "layers depend on the sequence alone. Concatenate the condition to the features of "
-            "every step, or generate the weights of a stock layer: "
-            "`keras_hyper.Hypernetwork(keras.layers.LSTM(units), condition=dim)`."
+    takes = f"{type(layer).__name__} '{layer.name}' takes"
+    no_condition = (
+        "no `condition`: the weights of recurrent layers depend on the sequence alone. "
+        "Concatenate the condition to the features of every step, or generate the weights of a "
+        "stock layer: `keras_hyper.Hypernetwork(keras.layers.LSTM(units), condition=dim)`."
+    )
+    if "condition" in kwargs:
+        raise TypeError(f"{takes} {no_condition}")
+    inputs = args[0] if args else kwargs.get("sequences", kwargs.get("inputs"))
+    if isinstance(inputs, list | tuple | dict):
+        raise ValueError(
+            f"{takes} one tensor as inputs, and {no_condition} Received: a "
+            f"{type(inputs).__name__} of {len(inputs)}. Pass states as the second argument."
         )
 
 

@@ -10,10 +10,11 @@ import keras
 from keras import ops
 
 from keras_hyper.checks import rate
+from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.ops import shared_dense
 from keras_hyper.precision import PolicyLayer, product_dtype
-from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_no_condition
+from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_call
 from keras_hyper.rnn.dropout import dropout_mask
 
 
@@ -78,8 +79,9 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the layer, or raises if it is given a condition."""
-        check_no_condition(self, kwargs)
+        """Calls the layer, or raises if it receives a condition or a list of inputs."""
+        check_call(self, args, kwargs)
+        warn_of_constants(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
