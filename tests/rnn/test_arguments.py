@@ -11,6 +11,7 @@ from keras_hyper import (
     HyperGRUCell,
     HyperLSTM,
     HyperLSTMCell,
+    Hypernetwork,
     HyperSimpleRNN,
     HyperSimpleRNNCell,
     LayerNormLSTM,
@@ -257,6 +258,36 @@ def test_a_recurrent_layer_takes_no_condition(cls):
         cls.cell_class(4)(X[:, 0], [condition], condition=condition)
     with pytest.raises(ValueError, match="take no condition"):
         cls(4)(X, condition)
+    with pytest.raises(ValueError, match="and no condition"):
+        keras.layers.RNN(cls.cell_class(4))([X, condition])
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_recurrent_layer_takes_one_tensor(cls):
+    condition = np.ones((2, 7), "float32")
+    states = cls.cell_class(4).get_initial_state(2)
+    inputs = [
+        ([X, condition], "a list of 2"),
+        ((X, *states), f"a tuple of {1 + len(states)}"),
+        ({"sequences": X, "condition": condition}, "a dict of 2"),
+        ([keras.Input((5, 3)), keras.Input((7,))], "a list of 2"),
+    ]
+    for values, received in inputs:
+        message = f"takes one tensor as inputs, and no `condition`.*{received}. Pass states as"
+        with pytest.raises(ValueError, match=message):
+            cls(4)(values)
+        with pytest.raises(ValueError, match=message):
+            cls(4)(sequences=values)
+    with pytest.raises(ValueError, match=r"one tensor as inputs.*a list of 2"):
+        cls.cell_class(4)([X[:, 0], condition], states)
+
+
+def test_what_the_message_advises_works():
+    condition = np.ones((2, 7), "float32")
+    each_step = np.repeat(condition[:, None], 5, axis=1)
+    assert HyperLSTM(4)(np.concatenate([X, each_step], axis=-1)).shape == (2, 4)
+    hyper = Hypernetwork(keras.layers.LSTM(4), condition=7)
+    assert hyper(X, condition=condition).shape == (2, 4)
 
 
 @pytest.mark.parametrize("cls", LAYERS)
