@@ -70,10 +70,10 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatch, m
     def make(config):
         task = tiny()(config)
 
-        def test():
+        def last():
             raise KilledError
 
-        return dataclasses.replace(task, test=test) if moment == "test" else task
+        return dataclasses.replace(task, test=last) if moment == "test" else task
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_save", dying)
@@ -126,10 +126,10 @@ def test_the_weights_of_the_test_are_the_best_ones(tmp_path):
             seen.append(to_numpy(task.model.trainable_variables[0]))
             return {"loss": next(figures)}
 
-        def test():
+        def last():
             return {"same": float((to_numpy(task.model.trainable_variables[0]) == seen[1]).all())}
 
-        return dataclasses.replace(task, validate=validate, test=test)
+        return dataclasses.replace(task, validate=validate, test=last)
 
     config = Config(steps=4, evaluate_every=1, batch_size=8, out=tmp_path, jit_compile=JAX)
     result = training.run("tiny", config, make)
@@ -154,10 +154,10 @@ def test_best_weights_that_no_checkpoint_knows_are_not_tested(tmp_path, monkeypa
                 seen.append(weights())
                 return {"loss": figures.pop(0)}
 
-            def test():
+            def last():
                 return {"same": float((weights() == seen[0]).all())}
 
-            return dataclasses.replace(task, validate=validate, test=test)
+            return dataclasses.replace(task, validate=validate, test=last)
 
         return made
 
