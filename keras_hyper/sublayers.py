@@ -10,22 +10,23 @@ from keras_hyper.graph import children
 _MODES = ("int8", "int4", "float8")
 
 
-def with_sublayers(config: dict[str, Any] | None, owner: keras.layers.Layer) -> Any:
+def with_sublayers(
+    config: dict[str, Any], owner: keras.layers.Layer, given: keras.layers.Layer | None = None
+) -> dict[str, Any]:
     """Returns the configuration of a layer with what is quantized and frozen below it.
 
     Keras keeps this in the configuration of each stock layer. The configurations of our
     layers do not have those of the layers that they construct.
 
     Args:
-        config: The configuration, None if there is none.
-        owner: The layer.
+        config: The configuration.
+        owner: The layer, built.
+        given: A layer below it that has a configuration itself, and is left out.
 
     Raises:
         ValueError: If a layer is quantized in a way that cannot be restored.
     """
-    if config is None:
-        return None
-    below = dict(_below(owner, ()))
+    below = dict(_below(owner, (), given))
     quantized = {
         path: {
             "mode": _checked_mode(layer, owner),
@@ -49,7 +50,7 @@ def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> N
         config: What `with_sublayers` returned.
         owner: The layer, built.
     """
-    layers = dict(_below(owner, ()))
+    layers = dict(_below(owner))
     for path, how in config.get("quantized", {}).items():
         layer = layers[path]
         # A shared generator may have been restored by another layer.
@@ -77,9 +78,12 @@ def _checked_mode(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
 
 
 def _below(
-    layer: keras.layers.Layer, place: tuple[Any, ...]
+    layer: keras.layers.Layer,
+    place: tuple[Any, ...] = (),
+    given: keras.layers.Layer | None = None,
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yields the layers below a layer, by the attributes that hold them."""
     for name, child in children(layer).items():
-        yield "/".join(map(str, (*place, *name))), child
-        yield from _below(child, (*place, *name))
+        if child is not given:
+            yield "/".join(map(str, (*place, *name))), child
+            yield from _below(child, (*place, *name), given)

@@ -1,5 +1,6 @@
 """Quantized generators and projections in files."""
 
+import pickle
 import warnings
 
 import keras
@@ -18,6 +19,7 @@ from keras_hyper import (
     MLPGenerator,
     TaskEmbedding,
     TiledKernelGenerator,
+    clone,
 )
 
 GENERATORS = {
@@ -52,6 +54,11 @@ def with_a_network_as_condition():
     return Hypernetwork(target, LowRankGenerator(2), condition=encoder)
 
 
+def wrapped():
+    inner = keras.Sequential([keras.Input((64,)), HyperDense(64, name="hyper")], name="inner")
+    return keras.Sequential([keras.Input((64,)), inner, keras.layers.Dense(4)])
+
+
 def quantized(model, mode):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have a `quantize` method")
@@ -70,6 +77,36 @@ def through_json(model, path):
     return again
 
 
+def through_hdf5(model, path):
+    model.save(path / "model.h5")
+    return keras.saving.load_model(path / "model.h5")
+
+
+def through_clone(model, path):
+    again = keras.models.clone_model(keras.models.clone_model(model))
+    again.set_weights(model.get_weights())
+    return again
+
+
+def through_our_clone(model, path):
+    again = clone(model)
+    again.set_weights(model.get_weights())
+    return again
+
+
+def through_pickle(model, path):
+    return pickle.loads(pickle.dumps(model))
+
+
+WAYS = {
+    "json": through_json,
+    "hdf5": through_hdf5,
+    "clone_model": through_clone,
+    "clone": through_our_clone,
+    "pickle": through_pickle,
+}
+
+
 def data(model, rng):
     shapes = [x.shape for x in model.inputs] if getattr(model, "inputs", None) else [(None, 16)]
     arrays = [rng.normal(size=(3, *shape[1:])).astype("float32") for shape in shapes]
@@ -81,7 +118,7 @@ def data(model, rng):
 
 MODELS = {name: lambda make=make: shared(make()) for name, make in GENERATORS.items()}
 MODELS |= {"conditioned": conditioned, "hypernetwork": hypernetwork}
-MODELS |= {"network as condition": with_a_network_as_condition}
+MODELS |= {"network as condition": with_a_network_as_condition, "in a layer": wrapped}
 
 
 @pytest.mark.parametrize(
@@ -110,12 +147,41 @@ def test_quantized_models_come_back_from_files(name, mode, rng, tmp_path):
     assert [str(v.dtype) for v in again.weights] == [str(v.dtype) for v in model.weights]
 
 
-@pytest.mark.parametrize("name", ["linear", "conditioned", "hypernetwork"])
-def test_quantized_models_come_back_from_json(name, rng, tmp_path):
-    model = quantized(MODELS[name](), "int8")
+@pytest.mark.parametrize(
+    ("mode", "name", "way"),
+    [
+        *(("int8", name, "json") for name in ("linear", "conditioned", "hypernetwork")),
+        *(("int8", name, "hdf5") for name in ("linear", "default", "in a layer", "hypernetwork")),
+        *(("int8", "default", way) for way in ("clone_model", "clone", "pickle")),
+        *(("int8", "conditioned", way) for way in ("hdf5", "clone_model")),
+        ("int8", "network as condition", "hdf5"),
+        ("int4", "default", "hdf5"),
+        ("float8", "default", "hdf5"),
+        *(
+            long_on_tensorflow(mode, name, way)
+            for mode, name, way in (
+                ("int4", "conditioned", "clone_model"),
+                ("float8", "default", "clone_model"),
+                ("int4", "network as condition", "json"),
+            )
+        ),
+    ],
+)
+def test_quantized_models_come_back(name, mode, way, rng, tmp_path):
+    model = quantized(MODELS[name](), mode)
     inputs = data(model, rng)
-    again = through_json(model, tmp_path)
+    again = WAYS[way](model, tmp_path)
     np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(model(*inputs)))
+    assert [str(v.dtype) for v in again.weights] == [str(v.dtype) for v in model.weights]
+
+
+def test_another_generator_is_not_quantized():
+    layer = shared(LinearGenerator(4)).layers[0]
+    layer.generator.head.quantize("int8")
+    config = {**layer.get_config(), "generator": LinearGenerator(3)}
+    other = HyperDense.from_config(config)
+    other.build((None, 64))
+    assert other.generator.head.quantization_mode is None
 
 
 def test_a_scheme_with_a_configuration_comes_back(rng, tmp_path):
@@ -129,8 +195,16 @@ def test_a_scheme_with_a_configuration_comes_back(rng, tmp_path):
     np.testing.assert_array_equal(to_numpy(again(*inputs)), to_numpy(model(*inputs)))
 
 
-def test_what_cannot_be_restored_is_not_written(tmp_path, monkeypatch):
-    model = quantized(shared(LinearGenerator(4)), "int8")
+@pytest.mark.parametrize("name", ["linear", "default", "hypernetwork"])
+def test_what_cannot_be_restored_is_not_written(name, tmp_path, monkeypatch):
+    model = quantized(MODELS[name](), "int8")
     monkeypatch.setattr(keras_hyper.sublayers, "_MODES", ("int4",))
-    with pytest.raises(ValueError, match="Layer 'head' of .*LinearGenerator.*with mode 'int8'"):
-        model.save(tmp_path / "model.keras")
+    writes = [
+        lambda: model.save(tmp_path / "model.keras"),
+        lambda: model.save(tmp_path / "model.h5"),
+        model.to_json,
+        lambda: pickle.dumps(model),
+    ]
+    for write in writes:
+        with pytest.raises(ValueError, match=r"Layer '.*' of .*with mode 'int8'"):
+            write()

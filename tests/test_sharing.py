@@ -31,6 +31,11 @@ def through_file(model, directory):
     return keras.models.load_model(directory / "m.keras")
 
 
+def through_hdf5(model, directory):
+    model.save(directory / "m.h5")
+    return keras.models.load_model(directory / "m.h5")
+
+
 @pytest.mark.parametrize("parents", [2, 3])
 @pytest.mark.parametrize(
     "make",
@@ -272,10 +277,24 @@ def conditioned_by_two_kinds(generator):
     return keras_hyper.Hypernetwork(target, {"*kernel": generator}, include="*kernel")
 
 
+def recurrent(cls):
+    return keras.Sequential([keras.Input((6,)), keras.layers.Reshape((2, 3)), cls(4)])
+
+
+@pytest.mark.parametrize("way", [through_file, through_hdf5], ids=["keras-file", "hdf5"])
 @pytest.mark.parametrize(
     ("make", "part"),
     [
         (network, lambda model: model.layers[0].kernel_weight),
+        (
+            lambda: keras.Sequential([keras.Input((6,)), HyperDense(64)]),
+            lambda model: model.layers[0].kernel_weight.generator,
+        ),
+        (lambda: recurrent(keras_hyper.HyperLSTM), lambda model: model.layers[-1].cell),
+        (
+            lambda: recurrent(keras_hyper.LayerNormLSTM),
+            lambda model: model.layers[-1].cell.gate_norm,
+        ),
         (lambda: conditioned_by_two_kinds(LinearGenerator(3)), lambda model: model.slots[0]),
         (
             lambda: conditioned_by_two_kinds(MLPGenerator((4,))),
@@ -286,13 +305,13 @@ def conditioned_by_two_kinds(generator):
             lambda model: model.layers[0].bias_weight,
         ),
     ],
-    ids=["kernel", "slot", "hidden layer of a copy", "bias"],
+    ids=["kernel", "own generator", "cell", "norm", "slot", "hidden layer of a copy", "bias"],
 )
-def test_a_frozen_part_of_a_layer_stays_frozen(make, part, tmp_path):
+def test_a_frozen_part_of_a_layer_stays_frozen(make, part, way, tmp_path):
     model = make()
     model(X)
     part(model).trainable = False
-    again = through_file(model, tmp_path)
+    again = way(model, tmp_path)
     assert not part(again).trainable
     assert [v.trainable for v in again.weights] == [v.trainable for v in model.weights]
     assert len(model.trainable_weights) < len(model.weights)

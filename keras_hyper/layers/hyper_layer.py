@@ -30,7 +30,7 @@ from keras_hyper.weights import (
 # Arguments of stock layers that are about a stored kernel.
 _NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config", "weights")
 # Our own arguments, which a stock layer does not have.
-_OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable")
+_OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable", "record")
 
 
 class HyperLayer(PolicyLayer):
@@ -120,6 +120,8 @@ class HyperLayer(PolicyLayer):
         base_trainable: bool = True,
         **kwargs: Any,
     ) -> None:
+        # From a configuration: which sublayers are quantized or frozen.
+        record = kwargs.pop("record", None)
         for name in _NOT_FOR_GENERATED:
             if kwargs.pop(name, None) is not None:
                 raise ValueError(
@@ -128,6 +130,7 @@ class HyperLayer(PolicyLayer):
                     f"or use {self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
+        self._record = record
         generator = deserialize_shared(generator, self)
         self.generator = None if generator is None else as_generator(generator)
         self.embedding_dim = embedding_dim
@@ -215,6 +218,7 @@ class HyperLayer(PolicyLayer):
             self.kernel_weight.warn_of_limits()
         if bias_shape is not None:
             self._build_bias(bias_shape, condition_shape)
+        restore_sublayers(self._record or {}, self)
         freeze_what_is_new(self)
 
     def _build_bias(self, bias_shape: Sequence[int], condition_shape: Any) -> None:
@@ -293,15 +297,6 @@ class HyperLayer(PolicyLayer):
                 shape[0] = ops.shape(outputs)[0]
             outputs = outputs + ops.cast(ops.reshape(bias, shape), outputs.dtype)
         return outputs if self.activation is None else self.activation(outputs)
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """Returns what `build_from_config` needs to create the variables again."""
-        return with_sublayers(super().get_build_config(), self)
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Creates the variables as they were when the layer was saved."""
-        super().build_from_config(config)
-        restore_sublayers(config, self)
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.
@@ -419,7 +414,11 @@ class HyperLayer(PolicyLayer):
             "composition": self.composition,
             "base_trainable": self.base_trainable,
         }
-        return {**config, **ours}
+        record = self._record
+        if self.kernel_weight is not None:
+            # HDF5 files and `clone_model` use no build configurations.
+            record = with_sublayers({}, self, given=self.generator)
+        return {**config, **ours, **({"record": record} if record else {})}
 
 
 def _with_stock_name(method: Callable[..., Any]) -> Callable[..., Any]:

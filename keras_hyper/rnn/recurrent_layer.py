@@ -16,6 +16,7 @@ from keras_hyper.ops import shared_dense
 from keras_hyper.precision import PolicyLayer, product_dtype
 from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_call
 from keras_hyper.rnn.dropout import dropout_mask
+from keras_hyper.sublayers import restore_sublayers, with_sublayers
 
 
 class RecurrentLayer(PolicyLayer, keras.layers.RNN):
@@ -48,10 +49,13 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
                 f"or False. Received: use_cudnn={use_cudnn!r}"
             )
         kwargs.pop("implementation", None)
+        # From a configuration: which sublayers are frozen.
+        record = kwargs.pop("record", None)
         names = _arguments(self.cell_class)
         of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
         cell = self.cell_class(units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
         super().__init__(cell, **kwargs)
+        self._record = record
         self.dropout = rate("dropout", dropout)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -75,6 +79,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
                 f"`features` known. Received: sequences of shape {tuple(sequences_shape)}"
             )
         super().build(sequences_shape, initial_state_shape)
+        restore_sublayers(self._record or {}, self)
         freeze_what_is_new(self)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
@@ -218,7 +223,8 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         for name in ("name", "trainable", "dtype"):
             del of_cell[name]
         ours = {"dropout": self.dropout, "seed": self.seed, "use_cudnn": self.use_cudnn}
-        return {**config, **of_cell, **ours}
+        record = with_sublayers({}, self) if self.built else self._record
+        return {**config, **of_cell, **ours, **({"record": record} if record else {})}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
