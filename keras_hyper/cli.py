@@ -12,6 +12,7 @@ import numpy as np
 import keras_hyper
 from keras_hyper.export.formats import FORMATS, export_file
 from keras_hyper.export.saved_model import check_folder
+from keras_hyper.files import check_ending
 from keras_hyper.saving import save_model
 
 
@@ -118,6 +119,7 @@ def _summary(arguments: argparse.Namespace) -> None:
 
 
 def _bake(arguments: argparse.Namespace) -> None:
+    check_ending(arguments.plain, ".keras")
     model, given = _load(arguments.model), arguments.condition
     hyper = isinstance(model, keras_hyper.Hypernetwork)
     condition = model.condition if hyper else None
@@ -163,13 +165,12 @@ def _export(arguments: argparse.Namespace) -> None:
         raise ValueError("--streaming and --no-xla are for --format saved_model.")
     if not other and (arguments.endpoint != "serving_default" or arguments.batch_size):
         raise ValueError("--endpoint and --batch-size are for other formats than saved_model.")
-    if not other:
+    if other:
+        check_ending(arguments.path, FORMATS[arguments.format])
+    else:
         check_folder(arguments.path)
     model = _load(arguments.model)
     if other:
-        if arguments.path.suffix != FORMATS[arguments.format]:
-            ending = FORMATS[arguments.format] or "no ending, for a folder"
-            raise ValueError(f"PATH of --format {arguments.format} must have: {ending}.")
         inputs = export_file(
             model,
             arguments.path,

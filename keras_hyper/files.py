@@ -14,6 +14,25 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of Linux.
 _HERE = -100  # AT_FDCWD: paths as they are.
 
 
+def check_ending(path: Any, *endings: str) -> pathlib.Path:
+    """Returns a path, or raises if it has another ending.
+
+    The case counts, as in Keras, which reads `.keras` and not `.KERAS`.
+
+    Args:
+        path: The path.
+        *endings: What it may end in. The empty string stands for a path without an ending.
+
+    Raises:
+        ValueError: If the path has another ending.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in endings:
+        allowed = " or ".join(f"in {ending!r}" if ending else "without '.'" for ending in endings)
+        raise ValueError(f"`path` must end {allowed}. Received: path={str(path)!r}")
+    return path
+
+
 @contextlib.contextmanager
 def replacing(
     path: Any, folder: bool = False, may_have: Collection[str] = ()

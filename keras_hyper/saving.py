@@ -1,13 +1,12 @@
 """Registration of classes, configurations of shared layers, and writing files."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import keras
 
 from keras_hyper.checks import check_model
-from keras_hyper.files import replacing
+from keras_hyper.files import check_ending, replacing
 from keras_hyper.scopes import baking
 from keras_hyper.sharing import copy_for, fill, hold_shared, mark_of
 
@@ -111,9 +110,7 @@ def save_model(model: keras.Model, path: Any) -> None:
         ...     again = keras.saving.load_model(pathlib.Path(folder) / "model.keras")
     """
     check_model(model)
-    path = pathlib.Path(path)
-    if path.suffix != ".keras":
-        raise ValueError(f"`path` must end in '.keras'. Received: path={str(path)!r}")
+    path = check_ending(path, ".keras")
     with replacing(path) as temporary:
         model.save(temporary)
 

@@ -15,7 +15,7 @@ from keras_hyper.export.builder import Builder, quiet
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.interface import reason
-from keras_hyper.files import replacing
+from keras_hyper.files import check_ending, replacing
 
 # How paths end. OpenVINO's are folders, for its models are two files.
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
@@ -65,12 +65,7 @@ def export_file(
         ...     export_file(model, pathlib.Path(folder) / "model.tflite")
         ['inputs']
     """
-    path = pathlib.Path(path)
-    if path.suffix not in FORMATS.values():
-        raise ValueError(
-            "`path` must end in '.onnx' or '.tflite', or have no ending, for a folder with an "
-            f"OpenVINO model. Received: path={str(path)!r}"
-        )
+    path = check_ending(path, *FORMATS.values())
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "Only models of the TensorFlow backend can be converted. Received: KERAS_BACKEND="

@@ -1,12 +1,11 @@
 """The small part of a hypernetwork in a file of its own."""
 
-import pathlib
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_hyper.files import replacing
+from keras_hyper.files import check_ending, replacing
 from keras_hyper.graph import variable_name
 from keras_hyper.models.target import finish_loading
 from keras_hyper.ops import as_array
@@ -19,7 +18,7 @@ def save_adapter(model: keras.Model, path: Any) -> None:
         model: A built `Hypernetwork`.
         path: Where to, with the ending `.npz`.
     """
-    path = _checked(path)
+    path = check_ending(path, ".npz")
     arrays: dict[str, Any] = {name: as_array(v) for name, v in _small_part(model).items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
@@ -32,7 +31,7 @@ def load_adapter(model: keras.Model, path: Any) -> None:
         model: A built `Hypernetwork`.
         path: Where from.
     """
-    places, path = _small_part(model), _checked(path)
+    places, path = _small_part(model), check_ending(path, ".npz")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -53,6 +52,10 @@ def load_adapter(model: keras.Model, path: Any) -> None:
             f"{sorted(stored.keys() - shapes.keys())}. Of another shape: "
             f"{[(n, stored[n], shapes[n]) for n in differing]}"
         )
+    # All are checked before the first is assigned.
+    texts = sorted(name for name, array in arrays.items() if array.dtype.kind not in "biuf")
+    if texts:
+        raise ValueError(f"'{path}' has arrays that are not real numbers: {texts}")
     for name, place in places.items():
         place.assign(arrays[name])
     finish_loading(model.get_target())
@@ -76,10 +79,3 @@ def _small_part(model: Any) -> dict[str, Any]:
                 small[f"{name}/{i}/{variable_name(variable)}"] = variable
                 left_out.add(id(variable))  # A shared generator is written once.
     return small
-
-
-def _checked(path: Any) -> pathlib.Path:
-    path = pathlib.Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"`path` must end in '.npz'. Received: path={str(path)!r}")
-    return path

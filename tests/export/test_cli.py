@@ -118,7 +118,7 @@ def test_export_to_another_format(saved, tmp_path, capsys):
     (details,) = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_input_details()
     assert list(details["shape"]) == [2, 5]
     assert main(["export", path, str(tmp_path / "model"), "--format", "onnx"]) == 1
-    assert "must have: .onnx" in capsys.readouterr().err
+    assert "must end in '.onnx'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,11 @@ def test_export_to_another_format(saved, tmp_path, capsys):
         ),
         (static, ["bake", "model.keras", "plain.keras", "--condition", "1"], "is a Sequential"),
         (static, ["bake", "model.keras", "plain.h5"], "must end in '.keras'"),
+        (static, ["bake", "model.keras", "plain.KERAS"], "must end in '.keras'"),
+        (static, ["export", "model.keras", "a.ONNX"], "is named like a file"),
+        (static, ["export", "model.keras", "a.ONNX", "--format", "onnx"], "must end in '.onnx'"),
+        (static, ["export", "model.keras", "a.Tflite", "--format", "litert"], "in '.tflite'"),
+        (static, ["export", "model.keras", "a.XML", "--format", "openvino"], "end without '.'"),
         ("broken", ["summary", "model.keras"], "could not be read as a Keras model"),
     ],
 )

@@ -9,6 +9,7 @@ import keras
 import pytest
 
 from keras_hyper import ChunkedGenerator, HyperDense, Hypernetwork, export_saved_model
+from keras_hyper.export import export_file
 from keras_hyper.files import replacing
 from keras_hyper.saving import save_model
 
@@ -172,6 +173,24 @@ def test_refused(tmp_path):
     (tmp_path / "b.keras").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         save_model(model, tmp_path / "b.keras")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (save_model, "a.KERAS"),
+        (export_file, "a.ONNX"),
+        (export_file, "a.TfLite"),
+        (Hypernetwork.save_adapter, "a.NPZ"),
+        (Hypernetwork.load_adapter, "a.Npz"),
+    ],
+)
+def test_the_case_of_an_ending_counts(write, name, tmp_path):
+    """Keras reads no `.KERAS` either, so that one rule holds for all."""
+    model = Hypernetwork(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    with pytest.raises(ValueError, match=f"`path` must end in.*Received: path=.*{name}"):
+        write(model, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):

@@ -601,7 +601,7 @@ def test_refused(case, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["zz.keras", "model.onnx", "weights.H5", "a.b.tflite"])
+@pytest.mark.parametrize("name", ["zz.keras", "model.onnx", "weights.H5", "a.b.tflite", "A.ONNX"])
 def test_a_folder_named_like_a_file_is_not_written(name, tmp_path):
     with pytest.raises(ValueError, match=r"SavedModel is a folder.*Received: path="):
         export_saved_model(small_target(), tmp_path / name)

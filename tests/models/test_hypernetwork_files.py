@@ -145,6 +145,21 @@ def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["small.npz"]
 
 
+def test_an_adapter_of_texts_changes_nothing(tmp_path):
+    hyper = adapter(make_dense())
+    hyper.save_adapter(tmp_path / "small.npz")
+    with np.load(tmp_path / "small.npz") as file:
+        arrays = {name: file[name] + 1 for name in file.files}
+    last = list(arrays)[-1]
+    arrays[last] = arrays[last].astype(str)
+    np.savez(tmp_path / "small.npz", **arrays)
+    before = [to_numpy(v.value).copy() for v in hyper.variables]
+    with pytest.raises(ValueError, match="not real numbers"):
+        hyper.load_adapter(tmp_path / "small.npz")
+    for v, old in zip(hyper.variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(v.value), old)
+
+
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "options",
