@@ -8,7 +8,7 @@ import keras
 from keras_hyper.checks import check_model
 from keras_hyper.files import check_ending, replacing
 from keras_hyper.scopes import baking
-from keras_hyper.sharing import copy_for, fill, hold_shared, mark_of
+from keras_hyper.sharing import copy_for, fill, hold_shared, mark_of, without_graph_mark
 
 T = TypeVar("T", bound=type)
 
@@ -62,7 +62,7 @@ def serialize_shared(
     # object, but not the first, so that loading would make two objects of it.
     # Serializing twice makes every occurrence a marked one.
     keras.saving.serialize_keras_object(layer)
-    config: dict[str, Any] = keras.saving.serialize_keras_object(layer)
+    config = without_graph_mark(keras.saving.serialize_keras_object(layer))
     mark = mark_of(layer, owner, name)
     # Outside such a scope, as for JSON, HDF5 and clones, there is a mark of ours.
     if mark is not None and "shared_object_id" not in config:

@@ -6,15 +6,18 @@ import inspect
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import keras
 
 Mark = dict[str, Any]
+T = TypeVar("T", bound=keras.layers.Layer)
+# The place in a functional model, which holds a layer without an argument.
+_IN_GRAPH = "shared_in_graph"
 
 
 class _Places:
@@ -32,6 +35,9 @@ class _Places:
         if name not in names:
             names[name] = next(self._numbers)
         return names[name]
+
+    def has(self, owner: Any, name: str) -> bool:
+        return name in self._owners.get(owner, ())
 
     def __len__(self) -> int:
         return sum(map(len, self._owners.values()))
@@ -87,8 +93,15 @@ _scope: ContextVar[_Scope | None] = ContextVar("keras_hyper_one_load", default=N
 
 
 @contextlib.contextmanager
-def one_load() -> Iterator[None]:
-    """Within it, all configurations are of one model."""
+def one_load(join: bool = False) -> Iterator[None]:
+    """Within it, all configurations are of one model.
+
+    Args:
+        join: Whether to belong to the load that is in progress, if there is one.
+    """
+    if join and (_scope.get() or _outermost_call_of_keras()):
+        yield
+        return
     scope = _Scope()
     token = _scope.set(scope)
     try:
@@ -128,6 +141,52 @@ def hold_shared(layer: keras.layers.Layer, owner: Any, name: str) -> None:
         name: The argument of `owner` by which it does.
     """
     _places.setdefault(layer, _Places()).number(owner, name)
+
+
+def hold_in_graph(layer: keras.layers.Layer, *inputs: Any) -> None:
+    """Notes that a functional model holds a layer, if the layer is called on its tensors.
+
+    Args:
+        layer: The layer, for which `graph_mark` and `copy_in_graph` are used.
+        *inputs: Its arguments.
+    """
+    if any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)):
+        hold_shared(layer, layer, _IN_GRAPH)
+
+
+def graph_mark(layer: keras.layers.Layer) -> dict[str, Mark]:
+    """Returns what `get_config` adds for the place of a layer in a functional model.
+
+    Args:
+        layer: The layer.
+    """
+    places = _places.get(layer)
+    if places is None or not places.has(layer, _IN_GRAPH):
+        return {}
+    mark = mark_of(layer, layer, _IN_GRAPH)
+    return {} if mark is None else {_IN_GRAPH: mark}
+
+
+def without_graph_mark(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the configuration of a layer for another place than a functional model."""
+    inner = {key: value for key, value in config["config"].items() if key != _IN_GRAPH}
+    return {**config, "config": inner}
+
+
+def copy_in_graph(config: dict[str, Any], make: Callable[..., T]) -> T:
+    """Returns the layer for a configuration with what `graph_mark` added.
+
+    Args:
+        config: The configuration.
+        make: Function of its arguments that constructs the layer.
+    """
+    config = dict(config)
+    mark = config.pop(_IN_GRAPH, None)
+    layer: Any = None if mark is None else copy_for(mark)
+    layer = make(**config) if layer is None else layer
+    if mark is not None:
+        fill(mark, layer)
+    return layer
 
 
 def mark_of(layer: keras.layers.Layer, owner: Any, name: str) -> Mark | None:

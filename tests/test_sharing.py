@@ -325,6 +325,97 @@ def test_a_layer_constructed_frozen_is_frozen():
     assert len(model.trainable_variables) == 6
 
 
+def task_hypernetwork(tasks):
+    target = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+    return keras_hyper.Hypernetwork(target, keras_hyper.ChunkedGenerator(5), condition=tasks)
+
+
+def tasks_in_a_graph(first):
+    """A `TaskEmbedding` that a hypernetwork holds, and a functional model calls."""
+    tasks, x, ids = (
+        keras_hyper.TaskEmbedding(3, 4),
+        keras.Input((6,)),
+        keras.Input((), dtype="int32"),
+    )
+    hyper, layer = task_hypernetwork(tasks), HyperDense(6)
+    if first:
+        return keras.Model([x, ids], hyper(layer(x, condition=tasks(ids)), condition=ids))
+    return keras.Model([x, ids], layer(hyper(x, condition=ids), condition=tasks(ids)))
+
+
+def at_and_whole(nested):
+    """A hypernetwork that a functional model calls, at a task as well."""
+    hyper = task_hypernetwork(keras_hyper.TaskEmbedding(3, 4))
+    x, ids = keras.Input((6,)), keras.Input((), dtype="int32")
+    if not nested:
+        return keras.Model([x, ids], hyper(hyper.at(0)(x), condition=ids))
+    inner = keras.Model([x, ids], hyper(x, condition=ids))
+    y, tasks = keras.Input((6,)), keras.Input((), dtype="int32")
+    return keras.Model([y, tasks], inner([hyper.at(1)(y), tasks]))
+
+
+def three_levels():
+    generator = TiledKernelGenerator((3, 3), 2)
+    x, ids = keras.Input((6,)), keras.Input((), dtype="int32")
+    model = keras.Sequential([keras.Input((6,)), HyperDense(6, generator=generator)])
+    for _ in range(2):
+        model = keras.Sequential([keras.Input((6,)), model, HyperDense(6, generator=generator)])
+    context = keras_hyper.TaskEmbedding(3, 4)(ids)
+    conditioned = HyperDense(6, generator=generator)(model(x), condition=context)
+    return keras.Model([x, ids], HyperDense(6, generator=generator)(conditioned))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        keras.models.clone_model,
+        lambda model: keras.models.clone_model(keras.models.clone_model(model)),
+        lambda model: keras.models.clone_model(
+            model, clone_function=lambda layer: type(layer).from_config(layer.get_config())
+        ),
+        lambda model: keras.models.clone_model(
+            model, input_tensors=[keras.Input(x.shape[1:], dtype=x.dtype) for x in model.inputs]
+        ),
+        lambda model: keras.models.model_from_json(model.to_json()),
+        lambda model: pickle.loads(pickle.dumps(model)),
+        through_file,
+        through_hdf5,
+    ],
+    ids=["clone", "twice", "function", "inputs", "json", "pickle", "keras-file", "hdf5"],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tasks_in_a_graph(True),
+        lambda: tasks_in_a_graph(False),
+        lambda: at_and_whole(False),
+        lambda: at_and_whole(True),
+        three_levels,
+    ],
+    ids=["tasks first", "tasks last", "at and whole", "at and nested", "three levels"],
+)
+def test_layers_of_a_graph_stay_shared_with_those_inside(make, way, tmp_path):
+    model, data = make(), [X, np.array([2, 1])]
+    for v in model.trainable_variables:
+        v.assign(v + 0.1)
+    again = way(model, tmp_path) if way in (through_file, through_hdf5) else way(model)
+    assert again.count_params() == model.count_params()
+    assert not {id(v) for v in again.variables} & {id(v) for v in model.variables}
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(to_numpy(again(data)), to_numpy(model(data)), rtol=1e-5)
+
+
+def test_a_hypernetwork_over_hyper_layers_shares_their_generator():
+    generator = keras_hyper.ChunkedGenerator(6)
+    target = [keras.Input((6,)), HyperDense(6, generator=generator), keras.layers.Dense(6)]
+    model = keras_hyper.Hypernetwork(keras.Sequential(target), generator, include="dense*")
+    again = type(model).from_config(model.get_config())
+    assert again.count_params() == model.count_params()
+    again = type(model).from_config(again.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(to_numpy(again(X)), to_numpy(model(X)))
+
+
 def test_in_and_between_models():
     """One generator for a convolution and, in another model, for a second one."""
     generator = TiledKernelGenerator((3, 3, 2, 2), embedding_dim=2)

@@ -9,6 +9,7 @@ from keras_hyper.checks import numeric, positive_int
 from keras_hyper.initializers import UnitRMS
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import serializable
+from keras_hyper.sharing import copy_in_graph, graph_mark, hold_in_graph
 
 
 @serializable
@@ -63,6 +64,7 @@ class TaskEmbedding(keras.layers.Layer):
 
     def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Looks the ids up; takes plain integers and lists too."""
+        hold_in_graph(self, ids)
         return super().__call__(numeric("ids", ids), *args, **kwargs)
 
     def call(self, ids: Any) -> Any:
@@ -130,7 +132,13 @@ class TaskEmbedding(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this layer again."""
-        return {**super().get_config(), "num_tasks": self.num_tasks, "dim": self.dim}
+        config = {"num_tasks": self.num_tasks, "dim": self.dim}
+        return {**super().get_config(), **config, **graph_mark(self)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TaskEmbedding":
+        """Returns the layer of a configuration, which others may share."""
+        return copy_in_graph(config, cls)
 
 
 def _of_stand_ins() -> bool:

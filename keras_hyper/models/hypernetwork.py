@@ -1,5 +1,6 @@
 """A hypernetwork over any Keras model."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from keras_hyper.models.target import Opaque, Target, finish_loading
 from keras_hyper.ops import same_batch
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
+from keras_hyper.sharing import copy_in_graph, graph_mark, hold_in_graph, one_load
 from keras_hyper.sublayers import restore_sublayers, with_sublayers
 from keras_hyper.weights import GeneratedWeight, as_composition
 
@@ -239,6 +241,7 @@ class Hypernetwork(ConditionalModel):
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the target with generated weights; builds what is not built yet."""
         inputs, condition = self.unpack(inputs, condition)
+        hold_in_graph(self, inputs, condition)
         warn_of_constants(self, inputs, condition)
         condition = self._as_tensors(inputs, condition)
         if not self.built:
@@ -559,16 +562,16 @@ class Hypernetwork(ConditionalModel):
                 **self.target.frozen_paths(),
             }
             config["record"] = with_sublayers(config["record"], self)
-        return {**keras.layers.Layer.get_config(self), **config}
+        return {**keras.layers.Layer.get_config(self), **config, **graph_mark(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Hypernetwork":
         """Returns a model from the arguments that `get_config` returned."""
-        # A scope of its own would hide one that is open.
-        if not custom_objects:
-            return cls(**config)
-        with keras.saving.custom_object_scope(custom_objects):
-            return cls(**config)
+        with contextlib.ExitStack() as scopes:
+            scopes.enter_context(one_load(join=True))
+            if custom_objects:  # An empty scope would hide one that is open.
+                scopes.enter_context(keras.saving.custom_object_scope(custom_objects))
+            return copy_in_graph(config, cls)
 
 
 def _batched(inputs: Any) -> list[Any]:
