@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_hyper.models.specs import stand_ins
-from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
+from keras_hyper.sharing import hold_shared
 
 
 @serializable
@@ -44,7 +45,9 @@ class HypernetworkAt(keras.Model):
 
     def __init__(self, hypernetwork: Any, condition: Any, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.hypernetwork = deserialize_shared(hypernetwork, self, "hypernetwork")
+        if is_config(hypernetwork):
+            hypernetwork = deserialize_shared(hypernetwork, self, "hypernetwork")
+        self.hypernetwork = hypernetwork
         self.supports_masking = True
         joined = self.hypernetwork.condition
         if joined is None or not joined.takes_values:
@@ -82,6 +85,12 @@ class HypernetworkAt(keras.Model):
             return ops.convert_to_tensor(self.condition, dtype=self._dtypes)
         pairs = zip(self.condition, self._dtypes, strict=True)
         return [ops.convert_to_tensor(value, dtype=dtype) for value, dtype in pairs]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model."""
+        # Not before: `hyper.at` changes no configuration of a model that has `hyper` in it.
+        hold_shared(self.hypernetwork, self, "hypernetwork")
+        return super().__call__(*args, **kwargs)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Returns the outputs of the target."""

@@ -122,6 +122,19 @@ def trained():
     return model
 
 
+def quantized():
+    """A model with quantized layers and half precision, that was trained."""
+    x, c = keras.Input((5,), name="x"), keras.Input((3,), name="c")
+    half = layers.Dense(4, dtype="mixed_bfloat16")(x)
+    model = keras.Model([x, c], layers.Dense(2)(HyperDense(3)(half, condition=c)))
+    model.layers[-1].quantize("int8")
+    model.layers[-2].kernel_weight.generator.head.quantize("int8")
+    model.layers[-1].trainable = False
+    model.compile(keras.optimizers.Adam(use_ema=True), "mse", metrics=["mae"])
+    model.fit([two(5), two(3)], np.ones((2, 2)), verbose=0)
+    return model
+
+
 def noisy():
     target = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
     return Hypernetwork(target, condition=[TaskEmbedding(4, 3), NoiseCondition(2, seed=1)])
@@ -156,6 +169,7 @@ KINDS = {
     "subclassed": (subclassed, two(5)),
     "over a subclassed model": (over_subclassed, {"inputs": two(5), "condition": two(3)}),
     "trained": (trained, two(4, 3)),
+    "quantized": (quantized, PAIR),
     "noise": (noisy, {"inputs": two(5), "condition": np.array([1, 2], "int32")}),
 }
 
@@ -242,6 +256,21 @@ if keras.backend.backend() == "tensorflow":
     }
 
 
+def training_state(model):
+    """Returns what `compile` and `fit` leave behind."""
+    trained = getattr(model, "optimizer", None)
+    measured = [v for metric in model.metrics for v in metric.variables]
+    return {
+        "optimizer": trained and (id(trained), [to_numpy(v).tolist() for v in trained.variables]),
+        "metrics": [(id(metric), metric.name) for metric in model.metrics],
+        "values of metrics": [to_numpy(v).tolist() for v in measured],
+        "compiled": model.compiled,
+        "functions": [id(model.train_function), id(model.test_function)],
+        "history": id(getattr(model, "history", None)),
+        "policy of Keras": keras.config.dtype_policy().name,
+    }
+
+
 def snapshot(model):
     """Returns all that an operation must leave as it was."""
     every = [*walk(model)]
@@ -262,6 +291,10 @@ def snapshot(model):
         "variables": [v.path for v in model.variables],
         "trainable variables": [v.trainable for x in every for v in x.variables],
         "losses": len(model.losses),
+        "dtype policies": [x.dtype_policy.get_config() for x in every],
+        "dtypes": [str(v.dtype) for v in model.variables],
+        "built": [x.built for x in every],
+        "training": training_state(model),
     }
 
 
