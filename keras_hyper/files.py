@@ -28,8 +28,10 @@ def check_ending(path: Any, *endings: str) -> pathlib.Path:
     """
     path = pathlib.Path(path)
     if path.suffix not in endings:
-        allowed = " or ".join(f"in {ending!r}" if ending else "without '.'" for ending in endings)
-        raise ValueError(f"`path` must end {allowed}. Received: path={str(path)!r}")
+        named = " or ".join(repr(ending) for ending in endings if ending)
+        rules = [f"end in {named}"] if named else []
+        rules += ["have no ending, for a folder"] if "" in endings else []
+        raise ValueError(f"`path` must {', or '.join(rules)}. Received: path={str(path)!r}")
     return path
 
 

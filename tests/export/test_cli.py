@@ -148,7 +148,7 @@ def test_export_to_another_format(saved, tmp_path, capsys):
         (static, ["export", "model.keras", "a.ONNX"], "is named like a file"),
         (static, ["export", "model.keras", "a.ONNX", "--format", "onnx"], "must end in '.onnx'"),
         (static, ["export", "model.keras", "a.Tflite", "--format", "litert"], "in '.tflite'"),
-        (static, ["export", "model.keras", "a.XML", "--format", "openvino"], "end without '.'"),
+        (static, ["export", "model.keras", "a.XML", "--format", "openvino"], "must have no ending"),
         ("broken", ["summary", "model.keras"], "could not be read as a Keras model"),
     ],
 )
