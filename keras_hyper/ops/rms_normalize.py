@@ -37,7 +37,10 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     # A constant: the result does not depend on it.
     largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0))
     large = ops.logical_and(largest > _LARGE, largest < float("inf"))
-    scale = ops.where(large, largest, 1.0)
-    wide = wide / scale
+    # In two steps: XLA multiplies by the reciprocal, which is zero for the largest numbers.
+    one = ops.ones_like(largest)
+    first, second = ops.where(large, one / _LARGE, one), ops.where(large, largest / _LARGE, one)
+    wide = wide * first / second
     mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) / count
-    return ops.cast(wide * ops.rsqrt(mean + _EPSILON / scale / scale), inputs.dtype)
+    epsilon = _EPSILON * ops.square(first / second)
+    return ops.cast(wide * ops.rsqrt(mean + epsilon), inputs.dtype)

@@ -9,6 +9,19 @@ from keras_hyper import HyperDense, Hypernetwork, MLPGenerator
 from keras_hyper.ops import rms_normalize
 
 
+def run_compiled(function, x, compiled):
+    """Returns what a function makes of a tensor, as a compiled function if there is a compiler."""
+    if compiled and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        function = tf.function(function, jit_compile=True)
+    elif compiled and keras.backend.backend() == "jax":
+        import jax
+
+        function = jax.jit(function)
+    return function(x)
+
+
 def reference(x):
     x = x.astype("float64")
     return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-7)
@@ -28,6 +41,25 @@ def test_it_follows_its_equation_at_every_magnitude(power, dtype, rng):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=1e-37)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("largest", "dtype"),
+    [
+        (1e38, "float32"),
+        (3.4e38, "float32"),
+        (3e38, "bfloat16"),
+        (1e200, "float64"),
+        (1.7e308, "float64"),
+    ],
+)
+def test_it_follows_its_equation_up_to_the_largest_numbers(largest, dtype, compiled):
+    x = np.array([[1.0, -0.5, 0.1], [1e-3, 0.0, 1.0], [0.0, 0.0, -1.0]]) * largest
+    y = run_compiled(rms_normalize, keras.ops.cast(x, dtype), compiled)
+    actual = to_numpy(keras.ops.cast(y, "float64"))
+    tolerance = {"bfloat16": 1e-2, "float32": 2e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(actual, reference(x / largest * 1e20), rtol=tolerance)
+
+
 def test_rows_of_different_magnitudes_do_not_meet(rng):
     x = rng.normal(size=(3, 5)) * np.array([[1e-30], [1.0], [1e30]])
     y = to_numpy(rms_normalize(x.astype("float32")))
@@ -42,7 +74,7 @@ def test_what_is_not_finite_stays_so_in_its_row(bad):
     np.testing.assert_allclose(y[1], reference(x[1:])[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e22, 1e35])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e22, 1e35, 1e36])
 def test_gradients_are_finite_and_those_of_the_equation(scale, rng):
     x = (rng.normal(size=5) * scale).astype("float32")
     v = rng.normal(size=5).astype("float32")
@@ -67,7 +99,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("scale", [1e-22, 1e22])
+@pytest.mark.parametrize("scale", [1e-22, 1e22, 1e37])
 def test_a_condition_of_any_magnitude_makes_weights_of_the_same(make, scale, rng):
     layer = make()
     layer.build((None, 6), (None, 3))
