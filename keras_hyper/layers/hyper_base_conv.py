@@ -74,29 +74,29 @@ class HyperBaseConv(HyperLayer):
         self._check_size(inputs_shape)
         self.build_weights(kernel_shape, bias_shape, condition_shape)
 
-    def _check_size(self, inputs_shape: Any) -> None:
+    def _check_size(self, inputs_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape of the outputs, or raises if there is none."""
         # JAX exports with names for sizes that are not known.
         known = [length if isinstance(length, int) else None for length in inputs_shape]
         outputs_shape = self.compute_output_shape(tuple(known))
-        if any(length is not None and length <= 0 for length in outputs_shape[1:]):
+        if any(length is not None and length < 0 for length in outputs_shape):
             raise ValueError(
                 f"Nothing is left of the inputs of layer '{self.name}' with "
                 f"kernel_size={self.kernel_size} and padding='{self.padding}'. Received: `inputs` "
                 f"of shape {tuple(inputs_shape)}"
             )
+        return outputs_shape
 
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the activations."""
         self.check_call(inputs, condition)
-        self._check_size(inputs.shape)
+        shape = self._check_size(inputs.shape)
         inputs = self.promoted(inputs)
         kernel, bias = self.weights_for(condition, inputs)
-        if inputs.shape[0] == 0:
-            # TensorFlow gives an empty batch of images another size, and no error.
-            shape = self.compute_output_shape(inputs.shape)
-            outputs = ops.sum(inputs) * ops.sum(kernel.materialize()) + ops.zeros(
-                shape, inputs.dtype
-            )
+        if 0 in (*inputs.shape, *shape) and None not in shape[1:]:
+            # TensorFlow gives empty batches another size, and PyTorch takes no empty images.
+            zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
+            outputs = ops.sum(inputs) * ops.sum(kernel.materialize()) + zeros
         else:
             outputs = self.convolve(kernel, inputs)
         return self.finish(outputs, bias, self.channel_axis)

@@ -147,6 +147,52 @@ def test_empty_batches(row):
         assert np.isfinite([float(to_numpy(loss)) for loss in tried.losses]).all()
 
 
+# Arguments of layers, and inputs that Keras gives outputs without positions.
+NO_POSITIONS = [
+    (HyperConv2DTranspose, {"filters": 4, "kernel_size": 2, "strides": 2}, (1, 5, 3), 0),
+    (HyperConv2DTranspose, {"filters": 4, "kernel_size": 2, "strides": 2}, (1, 1, 3), 0),
+    (HyperConv2DTranspose, {"filters": 4, "kernel_size": 1}, (0, 4, 3), None),
+    (HyperConv2D, {"filters": 4, "kernel_size": 3}, (0, 4, 3), None),
+    (HyperConv1D, {"filters": 4, "kernel_size": 3, "strides": 2}, (0, 3), None),
+    (HyperDepthwiseConv2D, {"kernel_size": 3}, (4, 0, 3), None),
+]
+
+
+@over_conditions
+@pytest.mark.parametrize(("cls", "arguments", "shape", "padding"), NO_POSITIONS)
+def test_outputs_without_positions(cls, arguments, shape, padding, condition):
+    arguments = {**arguments, "padding": "same"}
+    if padding is not None:
+        arguments["output_padding"] = padding
+    x = np.ones((2, *shape), "float32")
+    layer = cls(**arguments)
+    expected = tuple(cls.stock(**arguments).compute_output_shape(x.shape))
+    outputs = call(layer, x, condition)
+    assert tuple(outputs.shape) == expected
+    if 0 not in shape:  # PyTorch's own layer takes none without positions.
+        assert tuple(cls.stock(**arguments)(x).shape) == expected
+    image, context = keras.Input(shape), keras.Input((3,))
+    conditioned = condition is not None and condition.ndim == 2
+    symbolic = layer(image, condition=context) if conditioned else call(layer, image, condition)
+    model = keras.Model([image, context], symbolic)
+    model.compile("sgd", "mse")
+    assert model.predict([x, C], verbose=0).shape == expected
+
+
+@over_conditions
+def test_a_transposed_convolution_of_nothing_is_its_bias(condition):
+    layer = HyperConv2DTranspose(4, 3, bias_initializer="ones")
+    outputs = to_numpy(call(layer, np.ones((2, 0, 4, 3), "float32"), condition))
+    np.testing.assert_array_equal(outputs, np.ones((2, 2, 6, 4)))
+
+
+@pytest.mark.parametrize("cls", [HyperConv2D, HyperConv1D, HyperDepthwiseConv2D])
+def test_inputs_smaller_than_the_kernel_raise(cls):
+    args, shape = LAYERS[cls]
+    with pytest.raises(ValueError, match="output size would be zero or negative"):
+        cls(*args)(np.ones((2, *(1,) * (len(shape) - 1), shape[-1]), "float32"))
+
+
 def test_a_hypernetwork_takes_empty_batches_for_each_sample():
     images = keras.Sequential(
         [keras.Input((5, 5, 2)), layers.Conv2D(6, 3), layers.Flatten(), layers.Dense(2)]
