@@ -68,6 +68,8 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 def numeric(name: str, value: Any) -> Any:
     """Returns a list of numbers as a tensor, and tensors and arrays of numbers as they are."""
+    if not hasattr(value, "dtype") and hasattr(value, "__array__"):
+        value = np.asarray(value)  # A data frame.
     if not all(map(_is_numeric, keras.tree.flatten(value))):
         raise TypeError(
             f"`{name}` must be an array of numbers. Received: {name}={value!r} (of type "

@@ -74,6 +74,17 @@ def test_numbers(value):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(numeric("x", value)), value)
 
 
+class Frame:
+    """A table of numbers without a dtype, as a data frame is."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([[1, 2]], dtype)
+
+
+def test_tables_of_numbers():
+    np.testing.assert_array_equal(numeric("x", Frame()), [[1, 2]])
+
+
 @pytest.mark.parametrize("value", ["a", None, [1, "a"], 1j, keras.layers.Dense, np.array("a")])
 def test_what_is_no_number(value):
     with pytest.raises(TypeError, match="`x` must be an array of numbers. Received: x="):

@@ -1,8 +1,10 @@
 """One condition out of several parts: tensors, task ids, noise."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyper.checks import floating, numeric, positive_int
@@ -10,6 +12,9 @@ from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
+
+# The key of one value that is repeated for every sample.
+_REPEATED = "repeated"
 
 
 @serializable
@@ -188,15 +193,20 @@ class JoinedCondition(keras.layers.Layer):
             elif isinstance(part, TaskEmbedding):
                 part.check(value)
 
-    def check_ids(self, values: Any) -> None:
-        """Raises if there is no task of an id.
+    def with_rows(self, values: Any, count: int) -> Any:
+        """Returns values of which Keras can take batches.
 
         Args:
-            values: Arrays or tensors, as in a call, of any number of samples.
+            values: As `tensors` returns them. One for all samples is repeated, in a dict that
+                tells it from values with a row for each sample (see `without_rows`).
+            count: Integer, number of samples.
         """
-        for part, value in self._pairs(values):
-            if isinstance(part, TaskEmbedding) and hasattr(value, "dtype"):
-                part.check(value)
+        given = []
+        for i, (_, value) in enumerate(self._pairs(values)):
+            if value is not None and self._is_one(i, value):
+                value = {_REPEATED: np.repeat(ops.convert_to_numpy(value)[None], count, axis=0)}
+            given += [] if value is None else [value]
+        return given[0] if len(given) == 1 else given
 
     def describe(self) -> str:
         """Returns what is to be passed, in words."""
@@ -272,6 +282,13 @@ class JoinedCondition(keras.layers.Layer):
             for i, part in enumerate(self.parts)
         ]
         return {**super().get_config(), "parts": parts}
+
+
+def without_rows(values: Any) -> Any:
+    """Returns values of a batch as they were before `JoinedCondition.with_rows`."""
+    if isinstance(values, list | tuple):
+        return [without_rows(value) for value in values]
+    return values[_REPEATED][0] if isinstance(values, Mapping) and _REPEATED in values else values
 
 
 def _part(part: Any) -> Any:

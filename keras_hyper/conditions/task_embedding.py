@@ -37,7 +37,8 @@ class TaskEmbedding(keras.layers.Layer):
             model they come through `keras.Input((), dtype="int32")`.
         ValueError: If an id is negative or too large. Inside compiled code the
             values are not known. There TensorFlow raises an
-            `InvalidArgumentError`; XLA, JAX and PyTorch give a row of NaN.
+            `InvalidArgumentError`; XLA, JAX and PyTorch give a row of NaN, and
+            training with it makes the weights NaN.
 
     Examples:
         >>> import keras

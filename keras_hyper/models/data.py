@@ -1,12 +1,33 @@
 """Inputs and condition of a hypernetwork in one dict, as `fit` and the like pass them."""
 
+import functools
+import inspect
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
+from keras_hyper.conditions.joined import without_rows
 from keras_hyper.models.naming import inputs_of, named
+
+
+def _with_checks(name: str) -> Callable[..., Any]:
+    """Returns a method of `keras.Model`, after checks of inputs and condition in arrays."""
+    stock = getattr(keras.Model, name)
+    signature = inspect.signature(stock)
+
+    @functools.wraps(stock)
+    def method(self: "ConditionalModel", *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
+        given = bound.arguments
+        given["x"] = self.prepared(given.get("x"), rows=not name.endswith("_on_batch"))
+        validation = given.get("validation_data")
+        if isinstance(validation, list | tuple) and validation:
+            given["validation_data"] = (self.prepared(validation[0]), *validation[1:])
+        return getattr(super(ConditionalModel, self), name)(*bound.args[1:], **bound.kwargs)
+
+    return method
 
 
 class ConditionalModel(keras.Model):
@@ -40,7 +61,7 @@ class ConditionalModel(keras.Model):
             return inputs, condition
         rest, names = dict(inputs), self.condition.value_names()
         if "condition" in rest:
-            condition = rest.pop("condition")
+            condition = without_rows(rest.pop("condition"))
         elif names[0] in rest and set(names) <= set(rest):
             condition = [rest.pop(name) for name in names]
         structure = inputs_of(self.get_target(), self.get_build_config())
@@ -88,39 +109,34 @@ class ConditionalModel(keras.Model):
         x = OrderedDict(inputs=inputs, condition=condition)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
-    def _check_ids(self, data: Any) -> None:
-        """Raises for a wrong task id in arrays: compiled code may not raise for it."""
-        if isinstance(data, Mapping):
-            _, condition = self.unpack(data, None)
-            if condition is not None:
-                self.condition.check_ids(condition)
+    def check_condition(self, inputs: Any, condition: Any) -> Any:
+        """Returns the condition as tensors, or raises if it does not fit."""
+        raise NotImplementedError
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains the model, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().fit(x, *args, **kwargs)
+    def prepared(self, x: Any, rows: bool = True) -> Any:
+        """Returns inputs and condition as Keras can divide them into batches.
 
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates the model, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().evaluate(x, *args, **kwargs)
+        Compiled code cannot raise for a task id that does not exist, so that all are checked here.
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns predictions, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().predict(x, *args, **kwargs)
+        Args:
+            x: What `fit` and the like take. Only a dict with a condition is changed.
+            rows: Whether one condition for all samples is repeated for each of them.
+        """
+        if not isinstance(x, Mapping):
+            return x
+        inputs, condition = self.unpack(x, None)
+        given = [value for value in keras.tree.flatten(inputs) if value is not None]
+        if condition is None or not given or not all(hasattr(v, "shape") for v in given):
+            return x
+        condition = self.check_condition(inputs, condition)
+        counts = [value.shape[0] for value in given if len(value.shape)]
+        if rows and counts:
+            condition = self.condition.with_rows(condition, counts[0])
+        return {"inputs": inputs, "condition": condition}
 
-    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Trains the model on a batch, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().train_on_batch(x, *args, **kwargs)
-
-    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates a batch, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().test_on_batch(x, *args, **kwargs)
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Returns predictions for a batch, after a check of task ids in `x`."""
-        self._check_ids(x)
-        return super().predict_on_batch(x)
+    fit = _with_checks("fit")
+    evaluate = _with_checks("evaluate")
+    predict = _with_checks("predict")
+    train_on_batch = _with_checks("train_on_batch")
+    test_on_batch = _with_checks("test_on_batch")
+    predict_on_batch = _with_checks("predict_on_batch")

@@ -243,7 +243,7 @@ class Hypernetwork(ConditionalModel):
         inputs, condition = self.unpack(inputs, condition)
         hold_in_graph(self, inputs, condition)
         warn_of_constants(self, inputs, condition)
-        condition = self._as_tensors(inputs, condition)
+        condition = self.check_condition(inputs, condition)
         if not self.built:
             self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
         if condition is not None:
@@ -254,7 +254,7 @@ class Hypernetwork(ConditionalModel):
         """Returns the outputs of the target."""
         # JAX trains with `call` itself.
         inputs, condition = self.unpack(inputs, condition)
-        condition = self._as_tensors(inputs, condition)
+        condition = self.check_condition(inputs, condition)
         vector = None
         if self.condition is not None and given(self) is None:
             vector = self.condition(condition, inputs=inputs, training=training)
@@ -282,7 +282,7 @@ class Hypernetwork(ConditionalModel):
         """Returns None: the target's own layers put masks on the outputs."""
         return
 
-    def _as_tensors(self, inputs: Any, condition: Any) -> Any:
+    def check_condition(self, inputs: Any, condition: Any) -> Any:
         """Returns the condition as tensors, or raises if it does not fit."""
         if self.condition is not None and condition is not None:
             condition = self.condition.tensors(condition, inputs)
@@ -335,7 +335,7 @@ class Hypernetwork(ConditionalModel):
             ValueError: If the model is not built, or the condition does not fit.
         """
         self._check_built("generate")
-        condition = self._as_tensors((), condition)
+        condition = self.check_condition((), condition)
         if self.condition is None:
             return self._weights(None)
         return self._weights(self.condition(condition))

@@ -169,11 +169,76 @@ def test_wrong_ids_in_arrays_raise_on_every_backend(method):
             run(hyper_of(condition=[TaskEmbedding(3, 2), 2]), method, data)
 
 
-@pytest.mark.parametrize("method", METHODS[3:])
+@pytest.mark.parametrize("method", METHODS)
 def test_one_row_of_a_condition_is_not_for_all_samples(method):
-    for condition, value in ((2, CONTEXT[:1]), (TaskEmbedding(3, 2), IDS[:1])):
+    for condition, value in (
+        (2, CONTEXT[:1]),
+        (TaskEmbedding(3, 2), [1]),
+        (TaskEmbedding(3, 2), IDS[:1, None]),
+    ):
         with pytest.raises(ValueError, match="conditions for 1 samples"):
             run(hyper_of(condition=condition), method, {"inputs": X, "condition": value})
+
+
+def tasks_and_two():
+    return [TaskEmbedding(3, 2), 2]
+
+
+# What a call takes, and what it means.
+CONDITIONS = {
+    "id": (lambda: TaskEmbedding(3, 2), 2),
+    "array of one id": (lambda: TaskEmbedding(3, 2), np.array(2)),
+    "tensor of one id": (lambda: TaskEmbedding(3, 2), keras.ops.convert_to_tensor(2)),
+    "list of ids": (lambda: TaskEmbedding(3, 2), IDS.tolist()),
+    "list of rows of ids": (lambda: TaskEmbedding(3, 2), IDS[:, None].tolist()),
+    "tensor": (lambda: 2, CONTEXT[0]),
+    "list of numbers": (lambda: 2, CONTEXT[0].tolist()),
+    "list of rows": (lambda: 2, CONTEXT.tolist()),
+    "one for all of each": (tasks_and_two, (1, CONTEXT[0])),
+    "one for all and rows": (tasks_and_two, [1, CONTEXT]),
+    "rows and one for all": (tasks_and_two, [IDS.tolist(), CONTEXT[0]]),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "eager"), [*((case, True) for case in CONDITIONS), ("rows and one for all", False)]
+)
+def test_arrays_take_the_conditions_of_calls(case, eager):
+    condition, value = CONDITIONS[case]
+    hyper = hyper_of(condition=condition())
+    hyper.compile("sgd", "mse", run_eagerly=eager)
+    data = {"inputs": X, "condition": value}
+    expected = to_numpy(hyper(X, condition=value))
+    actual = hyper.predict(data, batch_size=3, verbose=0)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    loss = np.mean((expected - Y) ** 2)
+    assert hyper.evaluate(data, Y, batch_size=3, verbose=0) == pytest.approx(loss, rel=1e-4)
+    seen = hyper.fit(data, Y, batch_size=4, epochs=2, validation_data=(data, Y), verbose=0).history
+    assert seen["loss"][0] == pytest.approx(loss, rel=1e-4)
+    assert seen["loss"][1] == pytest.approx(seen["val_loss"][0], rel=1e-4)
+    assert seen["loss"][1] < loss
+
+
+def test_wrong_ids_in_validation_data_raise():
+    data = {"inputs": X, "condition": IDS}
+    for wrong in ({**data, "condition": IDS + 1}, {**data, "condition": 3}):
+        with pytest.raises(ValueError, match=r"in \[0, 2\], the tasks"):
+            hyper_of().fit(data, Y, validation_data=(wrong, Y), verbose=0)
+
+
+def test_one_id_in_arrays_makes_one_set_of_weights():
+    target = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(3)]
+    )
+    hyper = Hypernetwork(
+        target, condition=TaskEmbedding(3, 2), include="*kernel", state_per_task=True
+    )
+    hyper.compile("sgd", "mse", jit_compile=False)
+    # Weights for each sample raise with moving averages.
+    hyper.fit({"inputs": X, "condition": 1}, Y, batch_size=2, verbose=0)
+    (moving,) = (v for v in hyper.weights if "moving_mean" in v.name)
+    moved = np.abs(to_numpy(moving.value)).max(axis=1) > 0
+    np.testing.assert_array_equal(moved, [False, True, False])
 
 
 @pytest.mark.parametrize("value", [np.array(2), CONTEXT[0]], ids=["id", "tensor"])
