@@ -122,7 +122,7 @@ class JoinedCondition(keras.layers.Layer):
             values: As in a call. They may be plain integers and lists of ids, too.
             inputs: Optional inputs of the target, see `with_known_rank`.
         """
-        rows = [x for x in keras.tree.flatten(inputs) if x is not None and len(x.shape)]
+        rows = [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ()))]
         given = []
         for i, (_, value) in enumerate(self._pairs(values)):
             if value is not None:

@@ -21,7 +21,7 @@ from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import as_include, divide
 from keras_hyper.models.slots import generate, make_slots
-from keras_hyper.models.specs import as_tuples, build_target, dtype_of, input_shapes
+from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
 from keras_hyper.models.target import Opaque, Target, finish_loading
 from keras_hyper.ops import same_batch
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
@@ -169,6 +169,11 @@ class Hypernetwork(ConditionalModel):
         """
         return self._given.generator
 
+    @property
+    def input_spec(self) -> Any:
+        """What the target takes. Keras checks inputs with it before a call."""
+        return self.get_target().input_spec
+
     def get_target(self) -> keras.Model:
         """Returns the target. A property would be saved as a part of this model."""
         return self._given.model
@@ -290,6 +295,7 @@ class Hypernetwork(ConditionalModel):
         return condition
 
     def _check_condition(self, inputs: Any, condition: Any) -> None:
+        check_inputs(self.get_target(), inputs)
         if self.condition is None:
             if condition is not None:
                 raise ValueError(
@@ -576,4 +582,4 @@ class Hypernetwork(ConditionalModel):
 
 def _batched(inputs: Any) -> list[Any]:
     """Returns the tensors of a structure that have a batch axis."""
-    return [x for x in keras.tree.flatten(inputs) if x is not None and len(x.shape)]
+    return [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ()))]

@@ -1,5 +1,6 @@
 """Shapes and types of the inputs of a model, and building it from them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -28,6 +29,42 @@ def build_target(model: keras.Model, shapes: Any, dtypes: Any) -> None:
             f"The target '{model.name}' ({type(model).__name__}) cannot be built for inputs of "
             f"shape {shapes}: {type(error).__name__}: {error}"
         ) from error
+
+
+def check_inputs(model: keras.Model, inputs: Any) -> None:
+    """Raises if a functional or Sequential model cannot take inputs of these ranks.
+
+    The model raises itself, but only after its weights were generated.
+    """
+    if input_shapes(model) is None:
+        return
+    one = isinstance(model, keras.Sequential)
+    structure = model.inputs[0] if one else model.input
+    if isinstance(inputs, Mapping) is not isinstance(structure, Mapping):
+        return  # Keras looks the inputs up by name.
+    if isinstance(structure, Mapping):
+        pairs = [
+            (inputs.get(name), spec) for name, spec in structure.items() if hasattr(spec, "shape")
+        ]
+    else:
+        pairs = list(zip(keras.tree.flatten(inputs), model.inputs, strict=False))
+    axes = (getattr(model.layers[0].input_spec, "axes", None) if one else None) or {}
+    for x, spec in pairs:
+        if not hasattr(x, "shape") or getattr(x.shape, "rank", 0) is None:
+            continue
+        shape, expected = tuple(x.shape), tuple(spec.shape)
+        # Keras adds or removes a last axis of length 1.
+        if len(shape) == len(expected):
+            fits = all(shape[axis] in (size, None) for axis, size in axes.items() if size)
+        elif abs(len(shape) - len(expected)) == 1:
+            fits = max(shape, expected, key=len)[-1] == 1
+        else:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"Input '{spec.name}' is incompatible with the target '{model.name}'. Expected: a "
+                f"tensor of shape {expected}. Received: a tensor of shape {shape}"
+            )
 
 
 def stand_ins(shapes: Any, dtypes: Any) -> Any:

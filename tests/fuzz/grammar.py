@@ -222,11 +222,18 @@ def hyper(condition):
     return Hypernetwork(target(), ChunkedGenerator(8, hidden_units=(4,)), part)
 
 
+@functools.cache
+def functional():
+    inputs = keras.Input((2, 2, 4), name="image")
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 2)(inputs))
+    return Hypernetwork(model, ChunkedGenerator(8, hidden_units=(4,)), 2)
+
+
 def build_all():
     """Builds what is called, so that building it is no part of a call."""
     for condition in (None, 2):
         dense(condition), conv(condition), hyper(condition)
-    embedding(), lstm(), target(), hyper("tasks")
+    embedding(), lstm(), target(), functional(), hyper("tasks")
 
 
 def ones(*shape, dtype="float32"):
@@ -320,7 +327,14 @@ CALLS = {
     ),
     "hypernetwork inputs": (
         lambda value: hyper(None)(value),
-        NO_TENSOR,  # What shapes fit, the target says, with its weights.
+        NO_TENSOR | arrays([1, 2, 3], [3, 5]) | arrays([3, 4], [4]),
+    ),
+    "hypernetwork functional inputs": (
+        lambda value: functional()(value, ones(2)),
+        NO_TENSOR
+        | arrays([2, 3, 5], [4])
+        | arrays([4], [3, 5])
+        | st.builds(lambda x: [x, x], arrays([4], [4])),
     ),
     "hypernetwork condition": (
         lambda value: hyper(2)(ones(2, 4), value),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_hyper import Hypernetwork
+from keras_hyper import Generator, Hypernetwork
 
 X, C = np.ones((2, 4), "float32"), np.ones((2, 3), "float32")
 
@@ -111,3 +111,72 @@ def test_inputs_that_do_not_fit_each_sample_s_target(how):
         model(**data) if how == "call" else model.fit(data, np.ones((2, 2)), verbose=0)
     assert "weights={" not in str(raised_.value)
     assert "in user code" not in str(raised_.value).partition("Arguments received")[0]
+
+
+def of_one_input():
+    image = keras.Input((4, 4, 2), name="image")
+    return keras.Model(image, layers.Conv2D(3, 2)(image))
+
+
+def of_named_inputs():
+    inputs = {"b": keras.Input((4,), name="b"), "a": keras.Input((2, 4), name="a")}
+    return keras.Model(inputs, layers.Dense(3)(inputs["b"]) + layers.Dense(3)(inputs["a"])[:, 0])
+
+
+def of_two_inputs():
+    inputs = [keras.Input((4,), name="b"), keras.Input((2, 4), name="a")]
+    return keras.Model(inputs, layers.Dense(3)(inputs[0]) + layers.Dense(3)(inputs[1])[:, 0])
+
+
+def in_order():
+    return keras.Sequential([keras.Input((4, 4, 2), name="image"), layers.Conv2D(3, 2)])
+
+
+def ones(*shape):
+    return np.ones(shape, "float32")
+
+
+# Inputs, and a part of the message: that of Keras itself where it checks shapes before a call.
+WRONG_INPUTS = [
+    (of_one_input, ones(2, 4, 4), r"'image'.*\(None, 4, 4, 2\).*\(2, 4, 4\)"),
+    (of_one_input, ones(2, 1, 4, 4, 2), r"'image'"),
+    (of_one_input, ones(2, 4, 4, 3), r"'image'.*\(2, 4, 4, 3\)"),
+    (of_one_input, ones(2, 5, 4, 2), r"'image'.*\(2, 5, 4, 2\)"),
+    (of_one_input, [ones(2, 4, 4, 2)] * 2, "expects 1.*2 input"),
+    (in_order, ones(2, 4, 4), r"'image'.*\(None, 4, 4, 2\).*\(2, 4, 4\)"),
+    (in_order, ones(2, 4, 4, 3), r"'image'.*\(None, 4, 4, 2\).*\(2, 4, 4, 3\)"),
+    (of_named_inputs, {"a": ones(2, 2, 4), "b": ones(2, 2, 4)}, "'b'"),
+    (of_named_inputs, {"a": ones(2, 4), "b": ones(2, 4)}, "'a'"),
+    (of_named_inputs, {"a": ones(2, 2, 4)}, 'Missing data for input "b"'),
+    (of_two_inputs, [ones(2, 2, 4), ones(2, 4)], "'b'"),
+    (of_two_inputs, [ones(2, 4), ones(2, 2, 3)], "'a'"),
+]
+
+
+@pytest.mark.parametrize("condition", [None, 2])
+@pytest.mark.parametrize(("make", "inputs", "message"), WRONG_INPUTS)
+def test_wrong_inputs_raise_before_weights_are_generated(
+    make, inputs, message, condition, monkeypatch
+):
+    hyper = Hypernetwork(make(), condition=condition)
+    given = {} if condition is None else {"condition": ones(2, 2)}
+    monkeypatch.setattr(Generator, "__call__", lambda *args, **kwargs: pytest.fail("generated"))
+    with pytest.raises(ValueError, match=message):
+        hyper(inputs, **given)
+
+
+RIGHT_INPUTS = [
+    (in_order, ones(2, 7, 5, 2)),
+    (of_two_inputs, [ones(2, 4, 1), ones(2, 2, 4)]),
+    (of_two_inputs, {"a": ones(2, 2, 4), "b": ones(2, 4)}),
+    (of_named_inputs, {"a": ones(2, 2, 4), "b": ones(2, 4)}),
+    (lambda: keras.Sequential([keras.Input((4, 1)), layers.Dense(3)]), ones(2, 4)),
+]
+
+
+@pytest.mark.parametrize(("make", "inputs"), RIGHT_INPUTS)
+def test_inputs_that_a_target_adapts_to_are_right(make, inputs):
+    target = make()
+    hyper = Hypernetwork(target, condition=2)
+    assert hyper(inputs, condition=ones(2)).shape == target(inputs).shape
+    assert hyper(inputs, condition=ones(2, 2)).shape == target(inputs).shape
