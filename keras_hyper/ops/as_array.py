@@ -18,6 +18,9 @@ def to_numpy(value: Any) -> Any:
     # NumPy warns of copies where Keras hands it a variable itself.
     if isinstance(value, keras.Variable):
         value = ops.stop_gradient(value)
+    if not len(value.shape):
+        # TensorFlow's scalars of bfloat16 cannot be converted.
+        return ops.convert_to_numpy(ops.reshape(value, (1,)))[0, ...]
     return ops.convert_to_numpy(value)
 
 
