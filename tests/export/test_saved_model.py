@@ -1,10 +1,14 @@
 """SavedModels: their endpoints, run where there is neither Keras nor this package."""
 
+import dataclasses
+import functools
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +16,7 @@ import pytest
 from keras import layers
 
 from export.models import CASES, outputs_of, small_target, static
-from helpers import CAN_EXPORT, long_on_tensorflow, to_numpy
+from helpers import CAN_EXPORT, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     HyperDense,
@@ -22,6 +26,7 @@ from keras_hyper import (
     TaskEmbedding,
     export_saved_model,
 )
+from keras_hyper.export import Exported
 
 if not CAN_EXPORT:
     pytest.skip("needs TensorFlow, and a backend that exports", allow_module_level=True)
@@ -64,28 +69,65 @@ def alone(calls, folder):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+def opened(path):
+    """Returns a SavedModel, and a function that calls its endpoints with arrays."""
+    loaded = tf.saved_model.load(str(path))
+    loaded.signatures.keep = loaded  # Signatures do not keep their variables alive.
+
+    def call(endpoint, **inputs):
+        outputs = loaded.signatures[endpoint](**{k: tf.constant(v) for k, v in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return loaded, call
+
+
+def signatures(model, path, **kwargs):
+    return export_saved_model(model, path, **kwargs), opened(path)[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A model, and its SavedModel in a folder and loaded."""
+
+    model: keras.Model
+    exported: Exported
+    path: pathlib.Path
+    loaded: Any
+    call: Callable[..., dict]
+
+
 # In one process, where the exports are made once.
 with_all_exports = pytest.mark.xdist_group("served")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """Exports every case, and calls it alone: results by case, endpoint, batch and length."""
+def exports(tmp_path_factory):
+    """Returns a function that exports a case once for all tests."""
     folder = tmp_path_factory.mktemp("exports")
+
+    @functools.cache
+    def export(case):
+        model, path = CASES[case].make(), folder / case.replace(" ", "_")
+        return Export(model, export_saved_model(model, path), path, *opened(path))
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def served(exports, tmp_path_factory):
+    """Calls every export alone: results by case, endpoint, batch and length."""
     calls, keys = [], []
     for name, case in CASES.items():
-        model, rng = case.make(), np.random.default_rng(1)
-        path = folder / name.replace(" ", "_")
-        exported = export_saved_model(model, path)
-        assert set(exported.inputs) == set(case.endpoints), exported
+        export, rng = exports(name), np.random.default_rng(1)
+        path = export.path
+        assert set(export.exported.inputs) == set(case.endpoints), export.exported
         for batch, length in ((1, 4), (7, 6), (2, 1)):
             inputs = case.inputs(rng, batch, length)
-            expected = outputs_of(model, inputs)
+            expected = outputs_of(export.model, inputs)
             for endpoint in ("serving_default", "serve_xla"):
                 calls.append((path, endpoint, inputs, expected))
                 keys.append((name, endpoint, batch))
-        loaded = tf.saved_model.load(str(path))
-        for endpoint, function in loaded.signatures.items():
+        for endpoint, function in export.loaded.signatures.items():
             specs = function.structured_input_signature[1]
             zeros = {
                 n: np.zeros([2 if d is None else d for d in spec.shape], spec.dtype.as_numpy_dtype)
@@ -99,7 +141,7 @@ def served(tmp_path_factory):
         # Still alive.
         calls.append((path, "serving_default", inputs, expected))
         keys.append((name, "after", 0))
-    return dict(zip(keys, alone(calls, folder), strict=True)), folder
+    return dict(zip(keys, alone(calls, tmp_path_factory.mktemp("calls")), strict=True))
 
 
 @with_all_exports
@@ -107,37 +149,30 @@ def served(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_an_export_without_this_package_equals_the_model(case, endpoint, served):
     for batch in (1, 7, 2):
-        assert served[0][case, endpoint, batch]["gap"] < CLOSE, batch
+        assert served[case, endpoint, batch]["gap"] < CLOSE, batch
 
 
 @with_all_exports
 @pytest.mark.parametrize("case", CASES)
 def test_a_wrong_rank_is_refused_and_the_process_lives_on(case, served):
-    refused = {key[2]: r for key, r in served[0].items() if key[:2] == (case, "wrong rank")}
+    refused = {key[2]: r for key, r in served.items() if key[:2] == (case, "wrong rank")}
     assert {endpoint for endpoint, *_ in refused} == set(CASES[case].endpoints)
     for call, result in refused.items():
         assert result["error"] == "InvalidArgumentError", (call, result)
-    assert served[0][case, "after", 0]["gap"] < CLOSE
+    assert served[case, "after", 0]["gap"] < CLOSE
 
 
 @with_all_exports
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla"])
 @pytest.mark.parametrize("case", [case for case in CASES if case != "text"])
-def test_a_bad_row_harms_no_other(case, endpoint, bad, served, rng):
-    loaded = tf.saved_model.load(str(served[1] / case.replace(" ", "_")))
-    function = loaded.signatures[endpoint]
-    inputs = CASES[case].inputs(rng, 3, 4)
-
-    def called(inputs):
-        outputs = function(**{name: tf.constant(x) for name, x in inputs.items()})
-        return {name: x.numpy() for name, x in outputs.items()}
-
-    good = called(inputs)
+def test_a_bad_row_harms_no_other(case, endpoint, bad, exports, rng):
+    call, inputs = exports(case).call, CASES[case].inputs(rng, 3, 4)
+    good = call(endpoint, **inputs)
     for name, x in inputs.items():
         if x.dtype == np.float32:
             rows = np.where(np.arange(3).reshape(-1, *(1 for _ in x.shape[1:])) == 1, bad, x)
-            outputs = called({**inputs, name: rows.astype("float32")})
+            outputs = call(endpoint, **{**inputs, name: rows.astype("float32")})
             for key, value in outputs.items():
                 np.testing.assert_allclose(value[[0, 2]], good[key][[0, 2]], atol=CLOSE)
             assert any(not np.allclose(v[1], good[key][1]) for key, v in outputs.items()), name
@@ -153,32 +188,25 @@ def compiled_functions(path):
     return [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
 
 
+@pytest.fixture(scope="module")
+def without_xla(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "saved"
+    export_saved_model(CASES["static"].make(), path, xla=False)
+    return path
+
+
 @with_all_exports
 @pytest.mark.parametrize("case", ["static", "recurrent", "by task"])
-def test_the_compiled_endpoint_is_marked_in_the_file(case, served):
-    path = served[1] / case.replace(" ", "_")
-    assert compiled_functions(path)
+def test_the_compiled_endpoint_is_marked_in_the_file(case, exports, without_xla):
+    assert compiled_functions(exports(case).path)
     # The negative control: nothing else of the SavedModel is.
-    export_saved_model(CASES["static"].make(), served[1] / "plain", xla=False)
-    assert not compiled_functions(served[1] / "plain")
+    assert not compiled_functions(without_xla)
 
 
-def signatures(model, path, **kwargs):
-    exported = export_saved_model(model, path, **kwargs)
-    loaded = tf.saved_model.load(str(path))
-    loaded.signatures.keep = loaded  # Signatures do not keep their variables alive.
-
-    def call(endpoint, **inputs):
-        outputs = loaded.signatures[endpoint](**{k: tf.constant(v) for k, v in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
-
-    return exported, call
-
-
-@pytest.mark.parametrize("case", [long_on_tensorflow("recurrent"), "text", "recurrent target"])
-def test_steps_give_what_the_whole_sequence_gives(case, rng, tmp_path):
-    model = CASES[case].make()
-    _, call = signatures(model, tmp_path / "saved", streaming=True)
+@with_all_exports
+@pytest.mark.parametrize("case", ["recurrent", "text", "recurrent target"])
+def test_steps_give_what_the_whole_sequence_gives(case, exports, rng):
+    model, call = exports(case).model, exports(case).call
     inputs = CASES[case].inputs(rng, 3, 8)
     (name, sequences), expected = next(iter(inputs.items())), outputs_of(model, inputs)
     states = call("initial_state", batch_size=3)
@@ -202,12 +230,12 @@ def test_steps_give_what_the_whole_sequence_gives(case, rng, tmp_path):
         np.testing.assert_allclose(value, plain[key][order], atol=CLOSE)
 
 
+@with_all_exports
 @pytest.mark.parametrize("case", ["by task", "several inputs"])
-def test_weights_are_generated_by_one_call_and_used_by_another(case, rng, tmp_path):
-    model = CASES[case].make()
-    exported, call = signatures(model, tmp_path / "saved")
+def test_weights_are_generated_by_one_call_and_used_by_another(case, exports, rng):
+    model, call = exports(case).model, exports(case).call
     inputs = CASES[case].inputs(rng, 6, 0)
-    conditions = {k: inputs[k] for k in exported.inputs["generate"]}
+    conditions = {k: inputs[k] for k in exports(case).exported.inputs["generate"]}
     others = {k: v for k, v in inputs.items() if k not in conditions}
     assert conditions
     assert others
@@ -224,9 +252,9 @@ def test_weights_are_generated_by_one_call_and_used_by_another(case, rng, tmp_pa
         np.testing.assert_allclose(outputs[key], value, atol=CLOSE)
 
 
-def test_one_condition_serves_a_whole_batch(rng, tmp_path):
-    model = CASES["by task"].make()
-    _, call = signatures(model, tmp_path / "saved")
+@with_all_exports
+def test_one_condition_serves_a_whole_batch(exports, rng):
+    model, call = exports("by task").model, exports("by task").call
     inputs = CASES["by task"].inputs(rng, 6, 0)
     one = {k: v[2:3] if k.startswith("condition") else v for k, v in inputs.items()}
     same = {k: np.repeat(v, 6, axis=0) if len(v) == 1 else v for k, v in one.items()}
@@ -265,22 +293,34 @@ def test_folded_weights_are_stored_and_nothing_generates_them(rng, tmp_path):
     assert np.abs(next(iter(call("serving_default", image=x).values())) - changed).max() > 1e-3
 
 
+@pytest.fixture(scope="module")
+def looked_up(tmp_path_factory):
+    """Exports models with both kinds of text layers, and calls them alone: results by kind."""
+    words, folder = ["red", "green", "blue", "[end]"], tmp_path_factory.mktemp("text")
+    kinds = {
+        "tokens": (
+            layers.StringLookup(vocabulary=words),
+            np.array([["blue", "red", "?"], ["green", "[end]", "red"]]),
+        ),
+        "sentences": (
+            layers.TextVectorization(vocabulary=words[:3]),
+            np.array(["blue red ?", "green red blue"]),
+        ),
+    }
+    calls = []
+    for kind, (lookup, text) in kinds.items():
+        model = CASES["text"].make()
+        exported = export_saved_model(model, folder / kind, text=lookup)
+        assert exported.inputs["serve_text"] == ["text"]
+        expected = {"outputs": to_numpy(model(to_numpy(lookup(tf.constant(text)))))}
+        calls.append((folder / kind, "serve_text", {"text": text}, expected))
+    return dict(zip(kinds, alone(calls, folder), strict=True))
+
+
 @ON_TENSORFLOW
 @pytest.mark.parametrize("kind", ["tokens", "sentences"])
-def test_text_is_looked_up_in_the_graph(kind, rng, tmp_path):
-    model, words = CASES["text"].make(), ["red", "green", "blue", "[end]"]
-    if kind == "tokens":
-        lookup = layers.StringLookup(vocabulary=words)
-        text = np.array([["blue", "red", "?"], ["green", "[end]", "red"]])
-    else:
-        lookup = layers.TextVectorization(vocabulary=words[:3])
-        text = np.array(["blue red ?", "green red blue"])
-    exported = export_saved_model(model, tmp_path / "saved", text=lookup)
-    assert exported.inputs["serve_text"] == ["text"]
-    ids = to_numpy(lookup(tf.constant(text)))
-    expected = {"outputs": to_numpy(model(ids))}
-    (result,) = alone([(tmp_path / "saved", "serve_text", {"text": text}, expected)], tmp_path)
-    assert result["gap"] < CLOSE
+def test_text_is_looked_up_in_the_graph(kind, looked_up):
+    assert looked_up[kind]["gap"] < CLOSE
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
@@ -495,10 +535,10 @@ def test_a_condition_that_is_a_feature_too_cannot_be_left_out(tmp_path):
         assert "in another way than through generated" in exported.left_out["apply"]
 
 
+@with_all_exports
 @pytest.mark.parametrize("endpoint", ["serving_default", "serve_xla", "apply"])
-def test_rows_that_do_not_match_are_refused(endpoint, rng, tmp_path):
-    model = CASES["by task"].make()
-    _, call = signatures(model, tmp_path / "saved")
+def test_rows_that_do_not_match_are_refused(endpoint, exports, rng):
+    call = exports("by task").call
     inputs = CASES["by task"].inputs(rng, 7, 0)
     if endpoint == "apply":
         weights = call("generate", **{k: v for k, v in inputs.items() if k != "inputs"})
