@@ -63,9 +63,10 @@ def rms(values):
     ],
 )
 def test_std_is_the_stock_initializers(initializer, generator, layer, conditioned, rng):
+    """Kernels scatter by at most 2%, those of few hidden units by 6%: the means by 1.3%."""
     cls, arguments, inputs, tile, stock = LAYERS[layer]
     generated = []
-    for _ in range(20):
+    for _ in range(20 if generator == "tiled-wide" else 5):
         hyper = cls(
             30,
             *arguments,
@@ -93,7 +94,7 @@ def test_weight_std_is_read_from_the_configuration(initializer, shape):
 @pytest.mark.parametrize("shape", [(2000,), (1,), ()])
 def test_the_fans_of_vectors_and_numbers_are_those_of_keras(mode, shape):
     initializer = keras.initializers.VarianceScaling(2.0, mode, "untruncated_normal")
-    draws = [to_numpy(fresh(initializer)(shape)) for _ in range(2000 if shape != (2000,) else 10)]
+    draws = [to_numpy(fresh(initializer)(shape)) for _ in range(600 if shape != (2000,) else 10)]
     assert weight_std(initializer, shape) == pytest.approx(rms(draws), rel=0.1)
 
 
