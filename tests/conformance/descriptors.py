@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from helpers import JIT
 from keras_hyper import (
     ChunkedGenerator,
     HyperConv1D,
@@ -351,10 +352,16 @@ AT = Row("hypernetwork-at", lambda: hypernetwork().at([0.5, -1, 2]), (5,))
 MODELS = [HYPERNETWORK, AT]
 
 
-def over(rows):
+def over(rows, long_variants=False):
     """Runs a test once for each row, all tests of a row in one process.
 
     There, JAX has already compiled every operation for the shapes of the row.
+    With `long_variants`, variants run with the long cases where Keras compiles.
     """
-    groups = [pytest.param(row, marks=pytest.mark.xdist_group(row.name)) for row in rows]
+
+    def marks(row):
+        long = long_variants and row.variant and JIT
+        return [pytest.mark.xdist_group(row.name), *([pytest.mark.long] if long else [])]
+
+    groups = [pytest.param(row, marks=marks(row)) for row in rows]
     return pytest.mark.parametrize("row", groups, ids=[row.name for row in rows])

@@ -20,14 +20,14 @@ ROWS = [*CLASSES, ENCODING, TASK_IDS, NOISE, HYPERNETWORK, *CELLS]
 
 
 def functions(row, policy="float32"):
-    """Returns a layer's functions of inputs in serving and in training, and some inputs."""
+    """Returns compiled functions of a layer, in serving and in training, and some inputs."""
     import tensorflow as tf
 
     keras.config.set_dtype_policy(policy)
     layer = row.make()
     layer(**row.data(2))
     leave_start(layer)
-    data = list(row.data(4).values())
+    data = [tf.constant(x) for x in row.data(4).values()]
 
     def call(tensors, training):
         first, *condition = tensors
@@ -48,13 +48,10 @@ def functions(row, policy="float32"):
         variables = [v.value for v in layer.trainable_variables]
         return tape.gradient(loss, variables) if variables else loss
 
-    return serve, train, data
+    compiled = [tf.function(f, autograph=False, jit_compile=True) for f in (serve, train)]
+    return *compiled, data
 
 
 def program(function, data):
     """Returns the program that XLA gets, before it optimises."""
-    import tensorflow as tf
-
-    compiled = tf.function(function, autograph=False, jit_compile=True)
-    tensors = [tf.constant(x) for x in data]
-    return compiled.experimental_get_compiler_ir(*tensors)(stage="stablehlo")
+    return function.experimental_get_compiler_ir(*data)(stage="stablehlo")

@@ -150,7 +150,7 @@ def check_fit(row, jit):
         assert np.abs(variable.numpy() - old).max() > 0, variable.path
 
 
-@over([*LAYERS, *MODELS])
+@over([*LAYERS, *MODELS], long_variants=True)
 def test_fit_trains_every_variable(row):
     """Compiled, on the backends that Keras compiles."""
     check_fit(row, jit=JIT)
@@ -176,7 +176,7 @@ def check_predictions(row, jit):
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
-@over([*LAYERS, *MODELS])
+@over([*LAYERS, *MODELS], long_variants=True)
 def test_predictions_agree_at_any_batch_size(row):
     """Compiled, on the backends that Keras compiles."""
     check_predictions(row, jit=JIT)
