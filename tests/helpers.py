@@ -17,6 +17,11 @@ TRUE_FLOAT64 = keras.backend.backend() != "torch"
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-12} if TRUE_FLOAT64 else {"rtol": 2e-6, "atol": 2e-6}
 
 
+def long_where_compiled(*values):
+    """Returns a case that runs in `tox run -e tests-long`, and on PyTorch in the suite."""
+    return pytest.param(*values, marks=[pytest.mark.long] if JIT else [])
+
+
 def long_on_tensorflow(*values):
     """Returns a case that runs in `tox run -e tests-long` where TensorFlow traces every graph."""
     long = keras.backend.backend() == "tensorflow"

@@ -9,6 +9,8 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
+from helpers import long_where_compiled
+
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
 
@@ -19,8 +21,15 @@ def load(name):
     return module
 
 
-@pytest.mark.parametrize("target", [layers.BatchNormalization, layers.LayerNormalization])
-@pytest.mark.parametrize("normalization", ["layer", "weight"])
+@pytest.mark.parametrize(
+    ("normalization", "target"),
+    [
+        ("layer", layers.BatchNormalization),
+        ("weight", layers.LayerNormalization),
+        long_where_compiled("layer", layers.LayerNormalization),
+        long_where_compiled("weight", layers.BatchNormalization),
+    ],
+)
 def test_a_perceptron_out_of_one_embedding(normalization, target):
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)

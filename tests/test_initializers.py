@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import long_on_tensorflow, to_numpy
+from helpers import long_where_compiled, to_numpy
 from keras_hyper import (
     GeneratedWeight,
     HyperConv2D,
@@ -134,7 +134,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize(
-    "conditioned", [False, long_on_tensorflow(True)], ids=["static", "conditioned"]
+    "conditioned", [False, long_where_compiled(True)], ids=["static", "conditioned"]
 )
 @pytest.mark.parametrize("generator", DEEP)
 def test_activations_keep_their_variance_through_ten_layers(generator, conditioned, rng):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_hyper.sublayers
-from helpers import long_on_tensorflow, to_numpy
+from helpers import long_where_compiled, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     HyperConv2D,
@@ -127,7 +127,7 @@ MODELS |= {"network as condition": with_a_network_as_condition, "in a layer": wr
         *(("int8", name) for name in MODELS),
         ("float8", "default"),
         *(
-            long_on_tensorflow(mode, name)
+            long_where_compiled(mode, name)
             for mode, name in (
                 ("int4", "default"),
                 ("int4", "hypernetwork"),

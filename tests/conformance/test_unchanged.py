@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from export.models import CASES
-from helpers import CAN_EXPORT, long_on_tensorflow, to_numpy
+from helpers import CAN_EXPORT, long_where_compiled, to_numpy
 from keras_hyper import (
     HyperDense,
     HyperLSTM,
@@ -316,7 +316,7 @@ QUICK = ("computed condition", "nested", "part of a larger graph", "frozen", "at
 
 
 @pytest.mark.parametrize(
-    "kind", [kind if kind in QUICK else long_on_tensorflow(kind) for kind in KINDS]
+    "kind", [kind if kind in QUICK else long_where_compiled(kind) for kind in KINDS]
 )
 def test_operations_leave_a_model_as_it_was(kind, tmp_path):
     make, inputs = KINDS[kind]

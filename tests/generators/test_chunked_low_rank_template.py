@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import FLOAT64, long_on_tensorflow, to_numpy
+from helpers import FLOAT64, long_where_compiled, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     GeneratedWeight,
@@ -129,7 +129,7 @@ def drawn_std(initializer, shape):
 @pytest.mark.parametrize("make", START.values(), ids=START)
 @pytest.mark.parametrize(
     "initializer",
-    [n if i < 2 else long_on_tensorflow(n) for i, n in enumerate(INITIALIZERS)],
+    [n if i < 2 else long_where_compiled(n) for i, n in enumerate(INITIALIZERS)],
 )
 def test_std_is_the_stock_initializers(initializer, make, shape, conditioned, rng):
     generated = []
