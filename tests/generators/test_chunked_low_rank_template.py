@@ -126,15 +126,16 @@ def drawn_std(initializer, shape):
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["static", "conditioned"])
 @pytest.mark.parametrize("shape", [(40, 30), (3, 3, 12, 30)], ids=["dense", "conv"])
-@pytest.mark.parametrize("make", START.values(), ids=START)
+@pytest.mark.parametrize("name", START)
 @pytest.mark.parametrize(
     "initializer",
     [n if i < 2 else long_where_compiled(n) for i, n in enumerate(INITIALIZERS)],
 )
-def test_std_is_the_stock_initializers(initializer, make, shape, conditioned, rng):
+def test_std_is_the_stock_initializers(initializer, name, shape, conditioned, rng):
     generated = []
-    for seed in range(20):
-        slot = GeneratedWeight(make(), shape, seeded(initializer, seed))
+    # The mean squares of these scatter by at most 4%, those of the others by 10 to 50%.
+    for seed in range(5 if name in ("chunked", "chunked-tanh", "templates") else 20):
+        slot = GeneratedWeight(START[name](), shape, seeded(initializer, seed))
         slot.build((None, 6) if conditioned else None)
         condition = rng.normal(size=6).astype("float32") if conditioned else None
         generated.append(np.mean(to_numpy(slot(condition).materialize()) ** 2))
