@@ -158,7 +158,7 @@ def test_quantized_models_come_back_from_files(name, mode, rng, tmp_path):
         ("int4", "default", "hdf5"),
         ("float8", "default", "hdf5"),
         *(
-            long_on_tensorflow(mode, name, way)
+            long_where_compiled(mode, name, way)
             for mode, name, way in (
                 ("int4", "conditioned", "clone_model"),
                 ("float8", "default", "clone_model"),
