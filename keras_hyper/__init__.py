@@ -3,6 +3,7 @@
 import importlib
 import typing
 
+from keras_hyper.application import register_application as register_application
 from keras_hyper.conditions import MagnitudeInvariantEncoding as MagnitudeInvariantEncoding
 from keras_hyper.conditions import NoiseCondition as NoiseCondition
 from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
@@ -77,6 +78,7 @@ __all__ = [
     "export_saved_model",
     "plan",
     "record_weights",
+    "register_application",
     "summary",
 ]
 

@@ -174,6 +174,20 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
     return list(found.values())
 
 
+def own_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """Returns the weights that a layer holds itself, by name.
+
+    Args:
+        layer: A built layer.
+    """
+    inner = {id(v) for child in children(layer).values() for v in child.weights}
+    own: dict[str, keras.Variable] = {}
+    for variable in layer.weights:
+        if id(variable) not in inner:
+            own[_free(variable_name(variable), own)] = variable
+    return own
+
+
 def variable_name(variable: keras.Variable) -> str:
     """Returns the name of a variable, without the number of one that Keras made up."""
     return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name

@@ -59,7 +59,7 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
             stack.enter_context(_watched(slot, "call", see))
         for hyper in over:
             see = functools.partial(_keep_weights, made)
-            stack.enter_context(_watched(hyper, "_weights", see))
+            stack.enter_context(_watched(hyper, "_kernels", see))
         for layer in recurrent:
             see = functools.partial(_keep_input, sequences, layer.name)
             stack.enter_context(_watched(layer, "call", see))
@@ -105,7 +105,7 @@ def _keep_weight(made: dict[str, Any], name: str, args: Any, kernel: Any) -> Non
 
 
 def _keep_weights(made: dict[str, Any], args: Any, weights: dict[str, Any]) -> None:
-    made.update(weights)
+    made.update({path: kernel.materialize() for path, kernel in weights.items()})
 
 
 def _keep_input(sequences: dict[str, Any], name: str, args: Any, outputs: Any) -> None:

@@ -1,6 +1,6 @@
 """Sublayers that our layers construct: what is quantized or frozen, in configurations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -39,7 +39,8 @@ def with_sublayers(
     }
     # A frozen owner freezes all of them.
     frozen = [path for path, layer in below.items() if owner.trainable and not layer.trainable]
-    found = {"quantized": quantized, "frozen_layers": frozen}
+    trained = [path for path, layer in below.items() if layer.trainable and _is_below(path, frozen)]
+    found = {"quantized": quantized, "frozen_layers": frozen, "trained_layers": trained}
     return {**config, **{key: value for key, value in found.items() if value}}
 
 
@@ -59,6 +60,32 @@ def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> N
             layer.quantize(how["mode"], **({} if scheme is None else {"config": scheme}))
     for path in config.get("frozen_layers", ()):
         layers[path].trainable = False
+    for path in config.get("trained_layers", ()):
+        layers[path].trainable = True
+
+
+def unquantized(config: Any) -> Any:
+    """Returns a configuration with the policies that its layers had before quantization.
+
+    Args:
+        config: A serialized layer, or a part of it.
+    """
+    if isinstance(config, list | tuple):
+        return [unquantized(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    inside = config.get("config")
+    if isinstance(inside, dict) and "source_name" in inside:
+        policy = {"name": inside["source_name"]}
+        return {**config, "class_name": "DTypePolicy", "config": policy}
+    rest = {key: unquantized(value) for key, value in config.items()}
+    if rest.get("quantization_config") is not None:
+        rest["quantization_config"] = None
+    return rest
+
+
+def _is_below(path: str, parents: Sequence[str]) -> bool:
+    return any(path.startswith(f"{parent}/") for parent in parents)
 
 
 def _mode_of(layer: keras.layers.Layer) -> str | None:

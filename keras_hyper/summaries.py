@@ -160,7 +160,7 @@ def slots_of(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]
         if isinstance(layer, Hypernetwork):
             for path, slot in zip(layer.weight_paths, layer.slots, strict=True):
                 owner, _, name = path.rpartition("/")
-                slots[id(slot)] = (owner or layer.get_target().name, name, slot)
+                slots[id(slot)] = (owner or layer.target.name, name, slot)
         elif isinstance(layer, HyperLayer):
             for slot in (layer.kernel_weight, layer.bias_weight):
                 if slot is not None:

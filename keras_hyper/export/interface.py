@@ -189,7 +189,7 @@ def spread_of(array: np.ndarray) -> float:
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns all layers of a model, with those of the targets of hypernetworks."""
     layers = list(walk(model))
-    targets = [layer.get_target() for layer in layers if isinstance(layer, Hypernetwork)]
+    targets = [layer.target for layer in layers if isinstance(layer, Hypernetwork)]
     return [*layers, *(inner for target in targets for inner in walk(target))]
 
 
@@ -207,7 +207,7 @@ def _structure(model: keras.Model, input_signature: Any) -> Any:
         return keras.tree.map_structure(_symbolic, input_signature)
     built = model.hypernetwork if isinstance(model, HypernetworkAt) else model
     if isinstance(built, Hypernetwork):
-        model = built.get_target()
+        model = built.target
         inputs = inputs_of(model, built.get_build_config())
     else:
         inputs = inputs_of(model)

@@ -58,6 +58,7 @@ class Generator(PolicyLayer):
         initializations: The allowed values of `initialization`.
         projects_pieces: True if a condition is projected onto each piece of an
             embedding, False if all pieces get the same shift.
+        factors: True if it makes the factors of a matrix of inputs by units.
         work: How many numbers lie between the embedding of one piece and the
             piece, where they are more than the piece has and `call` is no random
             function; else 0. Weights of many pieces are then made in groups.
@@ -96,6 +97,7 @@ class Generator(PolicyLayer):
 
     shape_free: bool = False
     projects_pieces: bool = True
+    factors: bool = False
     work: int = 0
     initializations: tuple[str, ...] = ("variance",)
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_hyper.checks import positive_int
 from keras_hyper.generators.linear import LinearGenerator
-from keras_hyper.kernels import Full, Kernel, LowRank
+from keras_hyper.kernels import Kernel, LowRank
 from keras_hyper.saving import serializable
 
 
@@ -57,6 +57,7 @@ class LowRankGenerator(LinearGenerator):
     """
 
     initializations = ("variance",)
+    factors = True
 
     def __init__(
         self,
@@ -78,16 +79,14 @@ class LowRankGenerator(LinearGenerator):
         return super().embedding_shape(weight_shape)
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
-        """Returns the weight; for a batch of embeddings, as its two factors."""
+        """Returns the weight as its two factors."""
         fan_in, fan_out = math.prod(weight_shape[:-1]), weight_shape[-1]
         factors = self(embedding)
         lead = ops.shape(factors)[:-2]
         split = fan_in * self.rank
         left = ops.reshape(factors[..., :split], (*lead, fan_in, self.rank))
         right = ops.reshape(factors[..., split:], (*lead, self.rank, fan_out)) * self.rank**-0.5
-        if len(embedding.shape) == 3:
-            return LowRank(left, right, tuple(weight_shape))
-        return Full(ops.reshape(left @ right, weight_shape), batched=False)
+        return LowRank(left, right, tuple(weight_shape))
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
         """Returns why the generator does not fit a weight, by kind, with figures."""

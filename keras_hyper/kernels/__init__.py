@@ -4,5 +4,6 @@ from keras_hyper.kernels.composed import Scaled as Scaled
 from keras_hyper.kernels.composed import Sum as Sum
 from keras_hyper.kernels.kernel import Full as Full
 from keras_hyper.kernels.kernel import Kernel as Kernel
+from keras_hyper.kernels.kernel import as_shape as as_shape
 from keras_hyper.kernels.low_rank import LowRank as LowRank
 from keras_hyper.kernels.mixture import Mixture as Mixture

@@ -5,12 +5,12 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel, Full, Kernel
+from keras_hyper.kernels.kernel import Full, Kernel, as_matrix, known
 from keras_hyper.ops import conv_groups, shared_dense
 
 
-class Sum(BatchedKernel):
-    r"""One weight for each sample: `W_b = W_0 + D_b` with a shared `W_0`.
+class Sum(Kernel):
+    r"""A stored weight plus a generated one: `W_0 + D`, or `W_0 + D_b` for each sample.
 
     A product with inputs of rank 2, a lookup, and every product with a thin
     `D_b`, add the two results, so that a `D_b` in factored form stays so.
@@ -18,7 +18,7 @@ class Sum(BatchedKernel):
 
     Args:
         base: Tensor of shape `shape`.
-        delta: Batched `Kernel` of the same shape.
+        delta: `Kernel` of the same shape, batched or thin.
 
     Examples:
         >>> import keras
@@ -37,8 +37,18 @@ class Sum(BatchedKernel):
         """The shape of one weight, without the batch axis."""
         return self._delta.shape
 
+    @property
+    def batched(self) -> bool:
+        """Whether there is one weight for each sample."""
+        return self._delta.batched
+
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        return self._delta.rows
+
     def materialize(self) -> Any:
-        """Returns the weights as one tensor `(batch, *shape)`."""
+        """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base + self._delta.materialize()
 
     def scaled(self, factor: Any) -> "Sum":
@@ -66,19 +76,23 @@ class Sum(BatchedKernel):
         """Returns rows of a weight of two axes."""
         return ops.take(self._base, ids, axis=0) + self._delta.lookup(ids)
 
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Sum":
+        """Returns the weight as a kernel of two axes."""
+        return Sum(as_matrix(self._base, rows, columns), self._delta.matrix(rows, columns))
 
-class Scaled(BatchedKernel):
-    r"""One weight for each sample: a shared `W_0` with every unit scaled, `W_0 d_b`.
 
-    Whatever the product, its outputs with `W_0` are multiplied by `d_b`: no
+class Scaled(Kernel):
+    r"""A stored weight with every unit scaled: `W_0 d`, or `W_0 d_b` for each sample.
+
+    Whatever the product, its outputs with `W_0` are multiplied by `d`: no
     weight is written out. It is the weight-scaling vector of Ha, Dai & Le
     ("HyperNetworks", ICLR 2017, equation 11), whose matrices have their units
     in rows.
 
     Args:
         base: Tensor of shape `shape`.
-        factors: Tensor of shape `(batch, *ones)`, with 1 for every axis of the
-            weight but those of the units.
+        factors: Tensor of shape `(batch, *ones)` or `ones`, with 1 for every axis of
+            the weight but those of the units.
         unit_axes: The axes of the weight that number its units.
 
     Examples:
@@ -99,8 +113,18 @@ class Scaled(BatchedKernel):
         """The shape of one weight, without the batch axis."""
         return tuple(self._base.shape)
 
+    @property
+    def batched(self) -> bool:
+        """Whether there is one weight for each sample."""
+        return len(self._factors.shape) > len(self._base.shape)
+
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        return known(self._factors.shape[0])
+
     def materialize(self) -> Any:
-        """Returns the weights as one tensor `(batch, *shape)`."""
+        """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base * self._factors
 
     def scaled(self, factor: Any) -> "Scaled":
@@ -119,7 +143,17 @@ class Scaled(BatchedKernel):
         units = 1
         for axis in self._unit_axes:
             units *= self.shape[axis]
-        # With the batch size of the inputs, so that no batch of one is broadcast.
         shape: list[Any] = [1] * len(outputs.shape)
-        shape[0], shape[channel_axis] = ops.shape(inputs)[0], units
+        shape[channel_axis] = units
+        if self.batched:
+            # With the batch size of the inputs, so that no batch of one is broadcast.
+            shape[0] = ops.shape(inputs)[0]
         return outputs * ops.reshape(self._factors, shape)
+
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> Kernel:
+        """Returns the weight as a kernel of two axes, scaled if its columns are the units."""
+        rank = len(self.shape)
+        if {axis % rank for axis in self._unit_axes} != set(columns):
+            return super().matrix(rows, columns)
+        factors = as_matrix(self._factors, rows, columns, self.batched)
+        return Scaled(as_matrix(self._base, rows, columns), factors)

@@ -1,8 +1,10 @@
 """What a generated weight is: a plain value with the products that use it."""
 
 import abc
+import copy
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from keras import ops
@@ -31,6 +33,11 @@ class Kernel(abc.ABC):
         """Whether there is one weight for each sample."""
 
     @property
+    def whole(self) -> bool:
+        """Whether it is one weight for the batch, held as one tensor of its shape."""
+        return False
+
+    @property
     def thin(self) -> bool:
         """Whether every product takes fewer multiplications than one written out."""
         return False
@@ -46,6 +53,35 @@ class Kernel(abc.ABC):
     @abc.abstractmethod
     def cast(self, dtype: str) -> "Kernel":
         """Returns the weight in another floating point type."""
+
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `rows`.")
+
+    def tensors(self) -> list[Any]:
+        """Returns the tensors that hold the weight, for `with_tensors`."""
+        found = []
+        for value in vars(self).values():
+            if isinstance(value, Kernel):
+                found.extend(value.tensors())
+            elif ops.is_tensor(value):
+                found.append(value)
+        return found
+
+    def with_tensors(self, tensors: Iterator[Any]) -> "Kernel":
+        """Returns a weight of the same form that other tensors hold.
+
+        Args:
+            tensors: Iterator over tensors in the order of `tensors()`.
+        """
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Kernel):
+                setattr(other, name, value.with_tensors(tensors))
+            elif ops.is_tensor(value):
+                setattr(other, name, next(tensors))
+        return other
 
     def times(self, base: Any) -> "Kernel":
         """Returns the weight times a tensor of its shape, number by number."""
@@ -116,6 +152,76 @@ class Kernel(abc.ABC):
         """
         return self.apply(_lookup, ids)
 
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Kernel":
+        """Returns the weight as a kernel of two axes, thin if the weight is thin that way.
+
+        Args:
+            rows: The axes of the weight that become the rows.
+            columns: The other axes.
+        """
+        return Full(as_matrix(self.materialize(), rows, columns, self.batched), self.batched)
+
+    def from_matrix(
+        self, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+    ) -> "Kernel":
+        """Returns the weight of which this kernel of two axes is the `matrix`.
+
+        Args:
+            shape: Shape of the weight.
+            rows: Its axes that are the rows here.
+            columns: The other axes.
+        """
+        return Full(from_matrix(self.materialize(), shape, rows, columns), self.batched)
+
+
+def known(length: Any) -> int | None:
+    """Returns the length of an axis, None if it is not known: JAX has symbols for it."""
+    return length if isinstance(length, int) else None
+
+
+def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> tuple[int, int]:
+    """Returns the shape of the matrix of some axes of a weight by the others."""
+    return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
+
+
+def as_matrix(
+    weight: Any, rows: Sequence[int], columns: Sequence[int], batched: bool = False
+) -> Any:
+    """Returns a weight, or a batch of weights, as matrices.
+
+    Args:
+        weight: Tensor of shape `shape`, or `(batch, *shape)`.
+        rows: The axes of `shape` that become the rows.
+        columns: The other axes.
+        batched: Whether there is a batch axis.
+    """
+    lead = int(batched)
+    order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
+    height, width = as_shape(weight.shape[lead:], rows, columns)
+    if order != sorted(order):
+        weight = ops.transpose(weight, order)
+    return ops.reshape(weight, (*ops.shape(weight)[:lead], height, width))
+
+
+def from_matrix(
+    matrix: Any, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+) -> Any:
+    """Returns the weights of which `as_matrix` makes `matrix`.
+
+    Args:
+        matrix: Tensor of shape `(..., height, width)`.
+        shape: Shape of one weight.
+        rows: The axes of `shape` that are the rows.
+        columns: The other axes.
+    """
+    lead = ops.shape(matrix)[:-2]
+    axes = [*rows, *columns]
+    weight = ops.reshape(matrix, (*lead, *(shape[axis] for axis in axes)))
+    if axes == sorted(axes):
+        return weight
+    back = [axes.index(axis) + len(lead) for axis in range(len(axes))]
+    return ops.transpose(weight, [*range(len(lead)), *back])
+
 
 def _dense(inputs: Any, weight: Any, batched: bool) -> Any:
     return (per_sample_dense if batched else shared_dense)(inputs, weight)
@@ -158,6 +264,16 @@ class Full(Kernel):
         """Whether there is one weight for each sample."""
         return self._batched
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is one weight for the batch, held as one tensor of its shape."""
+        return not self._batched
+
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        return known(self._value.shape[0])
+
     def materialize(self) -> Any:
         """Returns the weight as one tensor."""
         return self._value
@@ -172,7 +288,7 @@ class Full(Kernel):
 
 
 class BatchedKernel(Kernel):
-    """Base of the weights of each sample's own that are held in another form."""
+    """Base of per-sample weights that are held in another form."""
 
     @property
     def batched(self) -> bool:

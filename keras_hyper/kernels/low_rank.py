@@ -1,32 +1,34 @@
-"""A weight for each sample as a product of two thin matrices."""
+"""A weight as a product of two thin matrices."""
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel, Full
+from keras_hyper.kernels.kernel import Full, Kernel, from_matrix, known
 from keras_hyper.ops import (
     channels_last,
     channels_to,
     conv_groups,
     per_sample_dense,
     per_sample_take,
+    shared_dense,
 )
 
 
-class LowRank(BatchedKernel):
-    r"""One weight for each sample: `W_b = U_b V_b`, with `rank` columns in `U_b`.
+class LowRank(Kernel):
+    r"""A weight in two factors, `W = U V`, with `rank` columns in `U`; or one for each sample.
 
-    A product with inputs of rank 2 is `(x_b U_b) V_b`, two thin products, and a
-    lookup takes rows of `U_b` first. With many positions in a sample, and in
-    convolutions, this is faster only where the kernel is `thin`: with a `rank`
-    below `m n / (m + n)` for a kernel of `m` times `n`.
+    A product with per-sample weights and inputs of rank 2 is `(x_b U_b) V_b`, two thin
+    products, and a lookup takes rows of `U_b` first. With many positions in a sample, in
+    convolutions, and with one weight for the batch, this is faster only where the kernel is
+    `thin`: with a `rank` below `m n / (m + n)` for a kernel of `m` times `n`.
 
     Args:
-        left: Tensor of shape `(batch, prod(shape[:-1]), rank)`.
-        right: Tensor of shape `(batch, rank, shape[-1])`.
+        left: Tensor of shape `(batch, rows, rank)`, or `(rows, rank)`.
+        right: Tensor of shape `(batch, rank, columns)`, or `(rank, columns)`.
         shape: Tuple of integers, the shape of one weight.
+        rows: The axes of the weight that are the rows of `left`. None: all but the last.
 
     Examples:
         >>> import keras
@@ -36,10 +38,13 @@ class LowRank(BatchedKernel):
         (4, 3)
     """
 
-    def __init__(self, left: Any, right: Any, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, left: Any, right: Any, shape: tuple[int, ...], rows: Sequence[int] | None = None
+    ) -> None:
         self._left = left
         self._right = right
         self._shape = tuple(shape)
+        self._rows = tuple(range(len(shape) - 1)) if rows is None else tuple(rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,22 +52,37 @@ class LowRank(BatchedKernel):
         return self._shape
 
     @property
+    def batched(self) -> bool:
+        """Whether there is one weight for each sample."""
+        return len(self._left.shape) == 3
+
+    @property
+    def _columns(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self._shape)) if axis not in self._rows)
+
+    @property
     def thin(self) -> bool:
         """Whether both factors together are smaller than the weight."""
-        rows, units = math.prod(self._shape[:-1]), self._shape[-1]
-        return self._right.shape[1] * (rows + units) < rows * units
+        rows, columns = self._left.shape[-2], self._right.shape[-1]
+        return self._right.shape[-2] * (rows + columns) < rows * columns
+
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        return known(self._left.shape[0])
 
     def materialize(self) -> Any:
-        """Returns the weights as one tensor `(batch, *shape)`."""
-        return ops.reshape(self._left @ self._right, (ops.shape(self._left)[0], *self._shape))
+        """Returns the weight as one tensor, `(batch, *shape)` if batched."""
+        return from_matrix(self._left @ self._right, self._shape, self._rows, self._columns)
 
     def scaled(self, factor: Any) -> "LowRank":
         """Returns the weight times a number."""
-        return LowRank(self._left, self._right * factor, self._shape)
+        return LowRank(self._left, self._right * factor, self._shape, self._rows)
 
     def cast(self, dtype: str) -> "LowRank":
         """Returns the weight in another floating point type."""
-        return LowRank(ops.cast(self._left, dtype), ops.cast(self._right, dtype), self._shape)
+        left, right = ops.cast(self._left, dtype), ops.cast(self._right, dtype)
+        return LowRank(left, right, self._shape, self._rows)
 
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs.
@@ -70,20 +90,44 @@ class LowRank(BatchedKernel):
         Args:
             inputs: Tensor of shape `(batch, ..., in)`.
         """
-        if len(inputs.shape) != 2 and not self.thin:
+        if not self.thin and (len(inputs.shape) != 2 or not self.batched):
             return super().dense(inputs)
-        return per_sample_dense(per_sample_dense(inputs, self._left), self._right)
+        return self._times_right(self._times_left(inputs))
+
+    def _times_left(self, inputs: Any) -> Any:
+        return (per_sample_dense if self.batched else shared_dense)(inputs, self._left)
+
+    def _times_right(self, inputs: Any) -> Any:
+        return (per_sample_dense if self.batched else shared_dense)(inputs, self._right)
 
     def conv(self, inputs: Any, **options: Any) -> Any:
         """Returns the convolution: `rank` channels first, and all filters from them."""
         data_format = options["data_format"]
         if not self.thin or conv_groups(inputs, self._shape, data_format) > 1:
             return super().conv(inputs, **options)
-        shape = (ops.shape(self._left)[0], *self._shape[:-1], self._right.shape[1])
-        left = Full(ops.reshape(self._left, shape), batched=True)
-        outputs = channels_last(left.conv(inputs, **options), data_format)
-        return channels_to(per_sample_dense(outputs, self._right), data_format)
+        lead = ops.shape(self._left)[:-2]
+        left = ops.reshape(self._left, (*lead, *self._shape[:-1], self._right.shape[-2]))
+        outputs = Full(left, self.batched).conv(inputs, **options)
+        outputs = self._times_right(channels_last(outputs, data_format))
+        return channels_to(outputs, data_format)
 
     def lookup(self, ids: Any) -> Any:
         """Returns rows: those of the left factor, times the right one."""
-        return per_sample_dense(per_sample_take(self._left, ids), self._right)
+        if self.batched:
+            return self._times_right(per_sample_take(self._left, ids))
+        return self._times_right(ops.take(self._left, ids, axis=0))
+
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> Kernel:
+        """Returns the weight as a kernel of two axes, in its factors if they are those axes'."""
+        if tuple(rows) != self._rows or tuple(columns) != self._columns:
+            return super().matrix(rows, columns)
+        shape = (self._left.shape[-2], self._right.shape[-1])
+        return LowRank(self._left, self._right, shape)
+
+    def from_matrix(
+        self, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+    ) -> Kernel:
+        """Returns the weight of which this kernel of two axes is the `matrix`."""
+        if tuple(columns) != tuple(sorted(columns)):
+            return super().from_matrix(shape, rows, columns)
+        return LowRank(self._left, self._right, tuple(shape), rows)

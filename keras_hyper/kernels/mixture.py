@@ -1,11 +1,12 @@
 """A weight for each sample as a linear combination of shared weights."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel
+from keras_hyper.kernels.kernel import BatchedKernel, as_matrix, known
 
 
 class Mixture(BatchedKernel):
@@ -44,6 +45,11 @@ class Mixture(BatchedKernel):
         """The shape of one weight, without the batch axis."""
         return tuple(self._bank.shape[1:])
 
+    @property
+    def rows(self) -> int | None:
+        """The number of weights of a batched kernel, None if it is not known."""
+        return known(self._coefficients.shape[0])
+
     def materialize(self) -> Any:
         """Returns the weights as one tensor `(batch, *shape)`."""
         batch, k = ops.shape(self._coefficients)
@@ -76,8 +82,12 @@ class Mixture(BatchedKernel):
         """
         fan_in, fan_out = self.shape
         k = self._bank.shape[0]
-        if len(inputs.shape) != 2 or k >= max(fan_in, fan_out):
+        positions = tuple(inputs.shape)[1:-1]
+        if None in positions or math.prod(positions) != 1 or k >= max(fan_in, fan_out):
             return super().dense(inputs)
+        if positions:
+            flat = ops.reshape(inputs, (ops.shape(inputs)[0], fan_in))
+            return ops.reshape(self.dense(flat), (*ops.shape(inputs)[:-1], fan_out))
         # With the batch size of the inputs, as in `per_sample_dense`.
         batch = ops.shape(inputs)[0]
         coefficients = ops.reshape(self._coefficients, (batch, k, 1))
@@ -105,3 +115,9 @@ class Mixture(BatchedKernel):
         parts = ops.take(ops.transpose(self._bank, (1, 0, 2)), ids, axis=0)
         rows = ops.sum(ops.reshape(self._coefficients, (batch, *ones, k, 1)) * parts, axis=-2)
         return rows if self._bias is None else rows + ops.take(self._bias, ids, axis=0)
+
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Mixture":
+        """Returns the weight as a kernel of two axes: still a mixture."""
+        bias = None if self._bias is None else as_matrix(self._bias, rows, columns)
+        bank = as_matrix(self._bank, rows, columns, batched=True)
+        return Mixture(bank, self._coefficients, bias)

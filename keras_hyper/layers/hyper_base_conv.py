@@ -1,13 +1,13 @@
 """What all convolutions with generated kernels share."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_hyper.kernels import Kernel
+from keras_hyper.application.finish import finish
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.precision import product_dtype
 
 
 class HyperBaseConv(HyperLayer):
@@ -15,7 +15,7 @@ class HyperBaseConv(HyperLayer):
 
     A subclass inherits from it and from the stock convolution, which sets
     `rank`, `kernel_size` and the rest. It says which shapes its weights have
-    (`weight_shapes`) and how they are applied (`convolve`).
+    (`weight_shapes`).
 
     Args:
         *args: Positional arguments of the stock convolution.
@@ -48,10 +48,6 @@ class HyperBaseConv(HyperLayer):
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""
         raise NotImplementedError(f"{type(self).__name__} must implement `weight_shapes`.")
-
-    def convolve(self, kernel: Kernel, inputs: Any) -> Any:
-        """Returns the inputs, convolved with the kernel."""
-        raise NotImplementedError(f"{type(self).__name__} must implement `convolve`.")
 
     @property
     def channel_axis(self) -> int:
@@ -91,42 +87,17 @@ class HyperBaseConv(HyperLayer):
         """Returns the activations."""
         self.check_call(inputs, condition)
         shape = self._check_size(inputs.shape)
-        inputs = self.promoted(inputs)
-        kernel, bias = self.weights_for(condition, inputs)
         if 0 in (*inputs.shape, *shape) and None not in shape[1:]:
-            # TensorFlow gives empty batches another size, and PyTorch takes no empty images.
-            zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
-            outputs = ops.sum(inputs) * ops.sum(kernel.materialize()) + zeros
-        else:
-            outputs = self.convolve(kernel, inputs)
-        return self.finish(outputs, bias, self.channel_axis)
+            return self._empty(inputs, condition, shape)
+        return super().call(inputs, condition)
 
-    def apply_kernel(
-        self,
-        kernel: Kernel,
-        inputs: Any,
-        shared: Callable[..., Any],
-        per_sample: Callable[..., Any],
-        **options: Any,
-    ) -> Any:
-        """Returns the product of inputs and kernel by one of two functions.
+    def _empty(self, inputs: Any, condition: Any, shape: Any) -> Any:
+        """Returns outputs without numbers, with gradients of zero.
 
-        Args:
-            kernel: The kernel.
-            inputs: Tensor of shape `(batch, ...)`.
-            shared: The function for one kernel for the batch.
-            per_sample: The function for a kernel for each sample.
-            **options: Keyword arguments of both.
+        TensorFlow gives empty batches another size, and PyTorch takes no empty images.
         """
-        arguments = {
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            **options,
-        }
-
-        def product(inputs: Any, weight: Any, batched: bool) -> Any:
-            return (per_sample if batched else shared)(inputs, weight, **arguments)
-
-        return kernel.apply(product, inputs, self.channel_axis)
+        dtype = product_dtype(self.kernel_weight.embedding, inputs)
+        zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), dtype)
+        kernel, *bias = self.kernels(condition, dtype).values()
+        zeros = zeros + ops.sum(ops.cast(inputs, dtype)) * ops.sum(kernel.materialize())
+        return finish(self, zeros, bias[0] if bias else None, self.channel_axis)

@@ -3,10 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import size
-from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
 from keras_hyper.saving import serializable
 
@@ -75,24 +73,6 @@ class HyperConv(HyperBaseConv):
                 f"`groups`. Received: groups={self.groups} and `inputs` of {channels} channels"
             )
         return (*self.kernel_size, channels // self.groups, self.filters), (self.filters,)
-
-    def convolve(self, kernel: Kernel, inputs: Any) -> Any:
-        """Returns the inputs, convolved with the kernel."""
-        padding = self.padding
-        if padding == "causal":
-            inputs, padding = self._pad_left(inputs), "valid"
-        return kernel.conv(
-            inputs,
-            strides=self.strides,
-            padding=padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
-
-    def _pad_left(self, inputs: Any) -> Any:
-        reach = (self.kernel_size[0] - 1) * self.dilation_rate[0]
-        time = 1 if self.data_format == "channels_last" else 2
-        return ops.pad(inputs, [(reach, 0) if axis == time else (0, 0) for axis in range(3)])
 
 
 @serializable

@@ -3,12 +3,9 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import size
-from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
-from keras_hyper.ops import per_sample_conv_transpose
 from keras_hyper.saving import serializable
 
 
@@ -136,13 +133,3 @@ class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""
         return (*self.kernel_size, self.filters, channels), (self.filters,)
-
-    def convolve(self, kernel: Kernel, inputs: Any) -> Any:
-        """Returns the inputs, convolved with the kernel."""
-        return self.apply_kernel(
-            kernel,
-            inputs,
-            ops.conv_transpose,
-            per_sample_conv_transpose,
-            output_padding=self.output_padding,
-        )

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import size
 from keras_hyper.layers.hyper_layer import HyperLayer
@@ -128,13 +127,3 @@ class HyperDense(HyperLayer, keras.layers.Dense):
 
     def check_inputs(self, inputs: Any) -> None:
         """Accepts numbers of any type, as the stock layer does."""
-
-    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
-        """Returns the activations."""
-        self.check_call(inputs, condition)
-        inputs = self.promoted(inputs)
-        kernel, bias = self.weights_for(condition, inputs)
-        if kernel.batched or len(inputs.shape) > 2:
-            # There are no sparse products of these.
-            inputs = ops.convert_to_tensor(inputs, sparse=False)
-        return self.finish(kernel.dense(inputs), bias)

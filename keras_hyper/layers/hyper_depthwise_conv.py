@@ -3,12 +3,9 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_hyper.checks import size
-from keras_hyper.kernels import Kernel
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
-from keras_hyper.ops import per_sample_depthwise_conv
 from keras_hyper.saving import serializable
 
 
@@ -135,7 +132,3 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         """Returns the shapes of kernel and bias for a number of input channels."""
         kernel_shape = (*self.kernel_size, channels, self.depth_multiplier)
         return kernel_shape, (channels * self.depth_multiplier,)
-
-    def convolve(self, kernel: Kernel, inputs: Any) -> Any:
-        """Returns the inputs, convolved with the kernel."""
-        return self.apply_kernel(kernel, inputs, ops.depthwise_conv, per_sample_depthwise_conv)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_hyper.application import apply_layer
 from keras_hyper.checks import size
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
@@ -117,16 +117,10 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the rows of the ids."""
         self.check_call(inputs, condition)
-        wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
-        ids = inputs if wide else ops.cast(inputs, "int32")
-        if hasattr(ids, "nested_row_lengths"):
-            return self._ragged_rows(ids, condition)
-        kernel = self.kernel_weight(condition)
-        if kernel.batched:
-            # There is no sparse lookup in several tables. An id that is missing is 0.
-            ids = ops.convert_to_tensor(ids, sparse=False)
-        # Where a wrapper calls this method, its autocast scope has no effect, as in Keras.
-        return ops.cast(kernel.lookup(ids), self.compute_dtype)
+        if hasattr(inputs, "nested_row_lengths"):
+            return self._ragged_rows(inputs, condition)
+        weights = {self.weight_name: self.kernel_weight(condition)}
+        return apply_layer(self.stock, self, weights, inputs)
 
     def _ragged_rows(self, ids: Any, condition: Any) -> Any:
         """Returns the rows of a ragged tensor of ids, which only TensorFlow has."""

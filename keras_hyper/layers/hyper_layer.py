@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_hyper.application import apply_layer
 from keras_hyper.checks import floating, name_of, numeric, positive_int
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
-from keras_hyper.kernels import Kernel
+from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import same_batch, with_known_rank
 from keras_hyper.precision import PolicyLayer, product_dtype, save_as_arrays
 from keras_hyper.saving import deserialize_shared, serialize_shared
@@ -38,8 +39,8 @@ class HyperLayer(PolicyLayer):
 
     A hyper layer inherits from this class and from its stock twin, in that
     order: the twin brings its arguments, their checks and the output shape; this
-    class brings the slots in place of the variables. The subclass names the
-    shape of its kernel in `build`, and the product in `call`.
+    class brings the slots in place of the variables, and applies the stock layer
+    with what they generate. The subclass names the shape of its kernel in `build`.
 
     Args:
         *args: Positional arguments of the stock layer.
@@ -84,10 +85,6 @@ class HyperLayer(PolicyLayer):
         ...     def build(self, inputs_shape, condition_shape=None):
         ...         shape = (inputs_shape[-1], self.units)
         ...         self.build_weights(shape, (self.units,), condition_shape)
-        ...     def call(self, inputs, condition=None):
-        ...         self.check_call(inputs, condition)
-        ...         kernel, bias = self.weights_for(condition)
-        ...         return self.finish(kernel.dense(inputs), bias)
         >>> x, context = keras.ops.ones((4, 16)), keras.ops.ones((4, 3))
         >>> tuple(Projection(8, use_bias=False)(x, context).shape)
         (4, 8)
@@ -257,46 +254,26 @@ class HyperLayer(PolicyLayer):
             **options,
         )
 
-    def promoted(self, inputs: Any) -> Any:
-        """Returns the inputs in the dtype of their product with the kernel.
-
-        Args:
-            inputs: Tensor of any dtype.
-        """
-        return ops.cast(inputs, product_dtype(self.kernel_weight.embedding, inputs))
-
-    def weights_for(self, condition: Any, *inputs: Any) -> tuple[Kernel, Any]:
-        """Returns the kernel and the bias for a condition.
+    def kernels(self, condition: Any, dtype: str) -> dict[str, Kernel]:
+        """Returns the weights for a condition, by the names of the stock layer's variables.
 
         Args:
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
-            *inputs: What `promoted` returned, if the inputs may have another dtype than
-                the variables of the layer.
-
-        Returns:
-            The kernel, and the bias as a tensor or None.
+            dtype: Dtype of the weights.
         """
-        dtype = product_dtype(self.kernel_weight.embedding, *inputs)
-        kernel = self.kernel_weight(condition).cast(dtype)
-        if self.bias_weight is None:
-            return kernel, self.bias
-        return kernel, self.bias_weight(condition).cast(dtype).materialize()
+        weights = {self.weight_name: self.kernel_weight(condition)}
+        if self.bias_weight is not None:
+            weights["bias"] = self.bias_weight(condition)
+        elif self.bias is not None:
+            weights["bias"] = Full(self.bias.value, batched=False)
+        return {name: kernel.cast(dtype) for name, kernel in weights.items()}
 
-    def finish(self, outputs: Any, bias: Any, channel_axis: int = -1) -> Any:
-        """Returns the outputs with the bias added and the activation applied.
-
-        Args:
-            outputs: Tensor of shape `(batch, ...)`.
-            bias: None, or a tensor of shape `(units,)` or `(batch, units)`.
-            channel_axis: Axis of the outputs that the bias belongs to.
-        """
-        if bias is not None:
-            shape: list[Any] = [1] * len(outputs.shape)
-            shape[channel_axis] = bias.shape[-1]
-            if len(bias.shape) == 2:
-                shape[0] = ops.shape(outputs)[0]
-            outputs = outputs + ops.cast(ops.reshape(bias, shape), outputs.dtype)
-        return outputs if self.activation is None else self.activation(outputs)
+    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+        """Returns what the stock layer returns with the generated weights."""
+        self.check_call(inputs, condition)
+        dtype = product_dtype(self.kernel_weight.embedding, inputs)
+        kernels = self.kernels(condition, dtype)
+        return apply_layer(self.stock, self, kernels, ops.cast(inputs, dtype))
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.

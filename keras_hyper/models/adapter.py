@@ -58,20 +58,21 @@ def load_adapter(model: keras.Model, path: Any) -> None:
         raise ValueError(f"'{path}' has arrays that are not real numbers: {texts}")
     for name, place in places.items():
         place.assign(arrays[name])
-    finish_loading(model.get_target())
+    finish_loading(model.target)
 
 
 def _small_part(model: Any) -> dict[str, Any]:
     """Returns the variables of the small part, by names that no counter has numbered."""
-    of_target = {id(v) for v in model.get_target().weights}
+    variables = model.target_variables
+    of_target = {id(v) for v in model.target.weights}
     bases = [slot.base for slot in model.slots if id(slot.base) in of_target]
-    frozen = [*model.target.frozen, *([] if model.base_trainable else bases)]
+    frozen = [*variables.frozen, *([] if model.base_trainable else bases)]
     # What was thawed since is trained; what was frozen since may have been.
     left_out = {id(v) for v in frozen if not v.trainable}
     slots = dict(zip(model.weight_paths, model.slots, strict=True))
     parts = {path: slot.weights for path, slot in slots.items()}
     parts["condition"] = [] if model.condition is None else model.condition.weights
-    parts["target"] = model.target.own_values()
+    parts["target"] = variables.stored()
     small: dict[str, Any] = {}
     for name, variables in parts.items():
         for i, variable in enumerate(variables):

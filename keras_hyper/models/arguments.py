@@ -1,5 +1,6 @@
 """Checks of the arguments of a `Hypernetwork`."""
 
+import inspect
 import math
 import numbers
 from collections.abc import Mapping
@@ -12,18 +13,31 @@ from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.weights import as_generator
 
 
-def as_model(target: Any) -> keras.Model:
-    """Returns a target as a model, or raises if its weights cannot be generated."""
-    if isinstance(target, keras.Model):
-        model = target
-    elif isinstance(target, keras.layers.Layer):
-        model = keras.Sequential([target], name=target.name)
-    else:
+class Untracked:
+    """Holds a value that Keras is not to track.
+
+    Args:
+        value: The value.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def takes_training(model: keras.layers.Layer) -> bool:
+    """Whether the `call` of a layer has an argument `training`."""
+    parameters = inspect.signature(model.call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def as_target(target: Any) -> keras.layers.Layer:
+    """Returns a target, or raises if its weights cannot be generated."""
+    if not isinstance(target, keras.layers.Layer):
         raise TypeError(
             "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
             f"target={target!r} (of type {type(target).__name__})"
         )
-    for layer in walk(model):
+    for layer in walk(target):
         if hasattr(layer, "save_assets"):
             raise ValueError(
                 f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
@@ -35,7 +49,7 @@ def as_model(target: Any) -> keras.Model:
                 "Its states are variables that Keras does not count, and would not be kept from "
                 "one call to the next. Use return_state and initial_state."
             )
-    return model
+    return target
 
 
 def as_generators(generator: Any, owner: keras.layers.Layer) -> Any:

@@ -38,13 +38,11 @@ class ConditionalModel(keras.Model):
 
     Attributes:
         condition: None, or a `JoinedCondition`.
+        target: The model that takes the inputs.
     """
 
     condition: Any
-
-    def get_target(self) -> keras.Model:
-        """Returns the model that takes the inputs."""
-        raise NotImplementedError
+    target: Any
 
     def unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
         """Returns inputs and condition, taken out of a dict that has both.
@@ -64,13 +62,13 @@ class ConditionalModel(keras.Model):
             condition = without_rows(rest.pop("condition"))
         elif names[0] in rest and set(names) <= set(rest):
             condition = [rest.pop(name) for name in names]
-        structure = inputs_of(self.get_target(), self.get_build_config())
+        structure = inputs_of(self.target, self.get_build_config())
         if condition is None:
             raise ValueError(self._wrong_keys(inputs, structure))
         nested = keras.tree.is_nested(rest.get("inputs"))
         if set(rest) == {"inputs"} and (nested or not isinstance(structure, Mapping)):
             return rest["inputs"], condition
-        if structure is None and isinstance(self.get_target(), keras.Sequential):
+        if structure is None and _takes_one_tensor(self.target):
             raise ValueError(self._wrong_keys(inputs, structure))
         if structure is None or (isinstance(structure, Mapping) and set(rest) == set(structure)):
             return rest, condition
@@ -140,3 +138,7 @@ class ConditionalModel(keras.Model):
     train_on_batch = _with_checks("train_on_batch")
     test_on_batch = _with_checks("test_on_batch")
     predict_on_batch = _with_checks("predict_on_batch")
+
+
+def _takes_one_tensor(target: keras.layers.Layer) -> bool:
+    return isinstance(target, keras.Sequential) or not isinstance(target, keras.Model)

@@ -1,6 +1,7 @@
 """A hypernetwork over any Keras model."""
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyper.application import WeightInjection
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
-from keras_hyper.graph import named_weights
+from keras_hyper.graph import NamedWeight, named_weights
+from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.adapter import load_adapter, save_adapter
-from keras_hyper.models.arguments import as_generators, as_model, check_tasks, is_text
+from keras_hyper.models.arguments import (
+    Untracked,
+    as_generators,
+    as_target,
+    check_tasks,
+    is_text,
+    takes_training,
+)
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.data import ConditionalModel
 from keras_hyper.models.kept import KeptWeights
@@ -22,12 +32,12 @@ from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import as_include, divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
-from keras_hyper.models.target import Opaque, Target, finish_loading
+from keras_hyper.models.target import TargetVariables, finish_loading
 from keras_hyper.ops import same_batch
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
 from keras_hyper.sharing import copy_in_graph, graph_mark, hold_in_graph, one_load
-from keras_hyper.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.sublayers import restore_sublayers, unquantized, with_sublayers
 from keras_hyper.weights import GeneratedWeight, as_composition
 
 
@@ -134,14 +144,14 @@ class Hypernetwork(ConditionalModel):
         super().__init__(autocast=False, **kwargs)
         self._record = record
         self.supports_masking = True
-        self._given = Opaque(as_model(deserialize_shared(target, self, "target")))
+        self.target = as_target(deserialize_shared(target, self, "target"))
         self.condition: Any = None
         if condition is not None:
             if isinstance(condition, JoinedCondition) or is_config(condition):
                 condition = deserialize_shared(condition, self, "condition")
             joined = isinstance(condition, JoinedCondition)
             self.condition = condition if joined else JoinedCondition(condition)
-        self._given.generator = as_generators(generator, self)
+        self._generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
@@ -154,8 +164,11 @@ class Hypernetwork(ConditionalModel):
         self.weight_paths: list[str] = []
         self._paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
-        self.target: Any = None
         self.kept: Any = None
+        # Draws seeds for layers that are called once for each sample.
+        self.sample_seeds = keras.random.SeedGenerator()
+        self.target_variables: Any = None
+        self._injection: Any = None
         self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
@@ -167,20 +180,52 @@ class Hypernetwork(ConditionalModel):
         It is no sublayer, since it is never built where each weight has a copy of it.
         The slots have those that are used.
         """
-        return self._given.generator
+        return self._generators.value
 
     @property
     def input_spec(self) -> Any:
         """What the target takes. Keras checks inputs with it before a call."""
-        return self.get_target().input_spec
+        return self.target.input_spec
 
-    def get_target(self) -> keras.Model:
-        """Returns the target. A property would be saved as a part of this model."""
-        return self._given.model
+    def __dir__(self) -> list[str]:
+        """Lists the attributes but the target, whose replaced weights Keras would save."""
+        return [name for name in super().__dir__() if name != "target"]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables but those of the target in whose place weights are generated."""
+        return self._used(super().variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights but those of the target in whose place weights are generated."""
+        return self._used(super().weights)
+
+    def _used(self, variables: list[keras.Variable]) -> list[keras.Variable]:
+        if self.target_variables is None:
+            return variables
+        unused = self.target_variables.unused()
+        return [v for v in variables if id(v) not in unused]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the model is trained. A frozen base stays frozen."""
+        return bool(super().trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        self._freeze_bases()
+
+    def _freeze_bases(self) -> None:
+        if not self.base_trainable:
+            for slot in self.slots:
+                if isinstance(slot.base, keras.Variable):
+                    slot.base.trainable = False
 
     def _build_if_known(self) -> None:
         """Builds what can be built before a call, so that `fit` need not."""
-        shapes = input_shapes(self.get_target())
+        shapes = input_shapes(self.target)
         if shapes is None or (self.condition is not None and self.condition.width() is None):
             return
         if self.condition is None:
@@ -191,7 +236,7 @@ class Hypernetwork(ConditionalModel):
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Builds the target, and makes a slot for each generated weight."""
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
-        model = self.get_target()
+        model = self.target
         build_target(model, inputs_shape, self._input_dtypes)
         width = None
         if self.condition is not None:
@@ -206,7 +251,7 @@ class Hypernetwork(ConditionalModel):
         self._paths = parts.paths
         if self.generator is None:
             # Kept, for files: another version may choose another.
-            self._given.generator = default_for(
+            self._generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy
             )
         made, self.ordinary_reasons = make_slots(
@@ -221,27 +266,40 @@ class Hypernetwork(ConditionalModel):
         self.weight_paths = list(made)
         hold(self, "slots", list(made.values()))
         ordinary = [w for w in parts.weights if w.path not in made]
-        for weight in ordinary:
-            # Only variables are handed on, and what froze them may be a layer above.
+        generated = [w for w in parts.included if w.path in made]
+        for weight in ordinary if self._record is not None else ():
             weight.variable.trainable = weight.path not in parts.frozen
-        tasks = self.condition.task_embedding.num_tasks if self.state_per_task else None
-        self.target = Target(
-            model,
-            generated=[w for w in parts.included if w.path in made],
-            ordinary=ordinary,
-            state=parts.state,
-            tasks=tasks,
-            name="target",
+        of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
+        bases = [slot.base for slot in self.slots]
+        self.target_variables = TargetVariables(
+            model, generated, ordinary, parts.state, of_tasks, bases
         )
+        self._injection = WeightInjection(model, generated, parts.state, self.sample_seeds)
+        self._takes_training = takes_training(model)
         if self.output_regularization is not None:
             self.kept = KeptWeights(
                 self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
             )
             self.kept.build(width, [slot.weight_shape for slot in self.slots])
         if self._record is not None:
-            self.target.freeze(self._record["frozen_now"])
             restore_sublayers(self._record, self)
+            self.target_variables.freeze(self._record["frozen_now"])
         freeze_what_is_new(self)
+
+    def _per_task(self, weight: NamedWeight) -> keras.Variable:
+        """Returns a variable with a row of the state for each task."""
+        tasks, variable = self.condition.task_embedding.num_tasks, weight.variable
+
+        def start(shape: Any, dtype: Any = None) -> Any:
+            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
+
+        return self.add_weight(
+            name=f"{weight.path.replace('/', '_')}_of_tasks",
+            shape=(tasks, *variable.shape),
+            dtype=variable.dtype,
+            initializer=start,
+            trainable=False,
+        )
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the target with generated weights; builds what is not built yet."""
@@ -265,23 +323,35 @@ class Hypernetwork(ConditionalModel):
             vector = self.condition(condition, inputs=inputs, training=training)
             for x in _batched(inputs)[:1]:
                 vector = same_batch(vector, x)
-        weights = self._weights(vector, training)
+        weights = self._kernels(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
-            drift = self.kept(generate(self.slots, conditions))
+            kernels = generate(self.slots, conditions)
+            drift = self.kept([kernel.materialize() for kernel in kernels])
             self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
-        return self.target(inputs, weights=weights, task=task, training=training)
+        return self._run(inputs, weights, task, training)
+
+    def _run(self, inputs: Any, kernels: Mapping[str, Kernel], task: Any, training: Any) -> Any:
+        """Returns what the target makes of inputs with weights, and with the state of a task."""
+        state: dict[str, Kernel] = {}
+        if task is not None:
+            batched = len(task.shape) == 1
+            state = {k: Full(v, batched) for k, v in self.target_variables.state_of(task).items()}
+        arguments = {"training": training} if self._takes_training else {}
+        write = functools.partial(self.target_variables.write, task)
+        with self._injection.weights(kernels, state, write):
+            return self.target(inputs, **arguments)
 
     def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the outputs of the target, symbolically."""
         inputs, condition = self.unpack(inputs, condition)
         self._check_condition(inputs, condition)
-        return self.get_target().compute_output_spec(inputs)
+        return self.target.compute_output_spec(inputs)
 
     def compute_output_shape(self, inputs_shape: Any, condition_shape: Any = None) -> Any:
         """Returns the shapes of the outputs of the target."""
-        return self.get_target().compute_output_shape(inputs_shape)
+        return self.target.compute_output_shape(inputs_shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns None: the target's own layers put masks on the outputs."""
@@ -295,7 +365,7 @@ class Hypernetwork(ConditionalModel):
         return condition
 
     def _check_condition(self, inputs: Any, condition: Any) -> None:
-        check_inputs(self.get_target(), inputs)
+        check_inputs(self.target, inputs)
         if self.condition is None:
             if condition is not None:
                 raise ValueError(
@@ -322,13 +392,17 @@ class Hypernetwork(ConditionalModel):
                 f"{sorted(batches)}"
             )
 
-    def _weights(self, vector: Any, training: Any = None) -> dict[str, Any]:
-        """Returns the generated weights, by path."""
+    def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
+        """Returns the generated weights as kernels, by path."""
         weights = given(self)
         if weights is not None:
-            return weights
+            return self._as_kernels(weights)
         made = generate(self.slots, vector, training, penalise=True)
         return dict(zip(self.weight_paths, made, strict=True))
+
+    def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
+        shapes = self._weight_shapes()
+        return {k: Full(v, len(v.shape) > len(shapes[k])) for k, v in weights.items()}
 
     def generate(self, condition: Any = None) -> dict[str, Any]:
         """Returns the generated weights for a condition, as a dict from path to tensor.
@@ -342,9 +416,8 @@ class Hypernetwork(ConditionalModel):
         """
         self._check_built("generate")
         condition = self.check_condition((), condition)
-        if self.condition is None:
-            return self._weights(None)
-        return self._weights(self.condition(condition))
+        vector = None if self.condition is None else self.condition(condition)
+        return {path: kernel.materialize() for path, kernel in self._kernels(vector).items()}
 
     def apply(
         self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
@@ -399,7 +472,7 @@ class Hypernetwork(ConditionalModel):
                     "`task` must be one id for one set of weights. Received: `task` of shape "
                     f"{tuple(task.shape)}"
                 )
-        return self.target(inputs, weights=tensors, task=task, training=training)
+        return self._run(inputs, self._as_kernels(tensors), task, training)
 
     def bake(self, condition: Any = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.
@@ -430,8 +503,8 @@ class Hypernetwork(ConditionalModel):
                 )
         values = {path: ops.convert_to_numpy(value) for path, value in weights.items()}
         task = None if not self.state_per_task else int(self.condition.task_ids(condition))
-        values.update(self.target.values(task))
-        model = self.get_target()
+        values.update(self.target_variables.values(task))
+        model = self.target
         try:
             plain = rebuild(model)
             if not plain.built or len(plain.weights) != len(model.weights):
@@ -444,7 +517,7 @@ class Hypernetwork(ConditionalModel):
         for path, new in zip(self._paths, named_weights(plain), strict=True):
             new.variable.assign(values[path])
         finish_loading(plain)
-        return plain
+        return plain if isinstance(plain, keras.Model) else keras.Sequential([plain])
 
     def at(self, condition: Any) -> keras.Model:
         """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.
@@ -484,7 +557,7 @@ class Hypernetwork(ConditionalModel):
         if not known or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
-        self.kept.keep(task, vector, generate(self.slots, vector))
+        self.kept.keep(task, vector, [w.materialize() for w in generate(self.slots, vector)])
 
     def save_adapter(self, path: Any) -> None:
         """Writes all weights but those of the target that were frozen from the start.
@@ -520,6 +593,15 @@ class Hypernetwork(ConditionalModel):
                 f"`{method}`."
             )
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the weights and the state of the target that are not generated."""
+        self.target_variables.save(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saved."""
+        self.target_variables.load(store)
+        finish_loading(self.target)
+
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what `build_from_config` needs to create the variables again."""
         if not self.built:
@@ -551,7 +633,7 @@ class Hypernetwork(ConditionalModel):
         else:
             generator = serialize_shared(generator, self)
         config = {
-            "target": serialize_shared(self.get_target(), self, "target"),
+            "target": unquantized(serialize_shared(self.target, self, "target")),
             "generator": generator,
             "condition": serialize_shared(self.condition, self, "condition"),
             "include": include,
@@ -565,7 +647,7 @@ class Hypernetwork(ConditionalModel):
             config["record"] = {
                 "paths": list(self._paths),
                 "generated": list(self.weight_paths),
-                **self.target.frozen_paths(),
+                **self.target_variables.frozen_paths(),
             }
             config["record"] = with_sublayers(config["record"], self)
         return {**keras.layers.Layer.get_config(self), **config, **graph_mark(self)}

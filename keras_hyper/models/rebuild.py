@@ -16,14 +16,7 @@ def rebuild(model: keras.Model) -> keras.Model:
     layers inside wrappers alike.
     """
     # Layers of the user's own need not be registered: they are at hand.
-    layers = list(walk(model))
-    layers += [
-        inner
-        for layer in layers
-        if hasattr(layer, "get_target")  # A target is hidden from its hypernetwork.
-        for inner in walk(layer.get_target())
-    ]
-    classes = {type(layer).__name__: type(layer) for layer in layers}
+    classes = {type(layer).__name__: type(layer) for layer in walk(model)}
     custom = {name: cls for name, cls in classes.items() if not cls.__module__.startswith("keras.")}
     with one_load(), keras.saving.custom_object_scope(custom), warnings.catch_warnings():
         # Keras only warns when it could not build, and would go on half built.

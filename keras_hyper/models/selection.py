@@ -89,6 +89,9 @@ def divide(
         raise ValueError(f"The target '{model.name}' has no weights that could be generated.")
     thawed = _thawed(model)
     named = named_weights(model)
+    if not isinstance(model, keras.Model):
+        # A layer alone has its own name in the paths, as `variable.path` has it.
+        named = [dataclasses.replace(w, path=f"{model.name}/{w.path}") for w in named]
     if record is None:
         trained = {id(v) for v in model.trainable_weights}
         frozen = {w.path for w in named if id(w.variable) not in trained}

@@ -6,9 +6,10 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyper.application import axes_of
 from keras_hyper.generators import Generator
 from keras_hyper.graph import NamedWeight
-from keras_hyper.kernels import Full
+from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
 from keras_hyper.weights import GeneratedWeight
 
@@ -85,6 +86,7 @@ def _slot(
     if replaced and start is not None:
         composition = "add"
     name = weight.path.replace("/", "_")
+    input_axes, unit_axes = axes_of(weight.layers[-1], variable.name)
     if not generator.shape_free:
         config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
         generator = type(generator).from_config(config)
@@ -97,6 +99,8 @@ def _slot(
         regularizer=None if penalised else variable.regularizer,
         composition=composition,
         base_trainable=base_trainable,
+        unit_axes=unit_axes,
+        input_axes=input_axes,
         dtype=dtype,
         name=name,
     )
@@ -117,8 +121,8 @@ def _slot(
 
 def generate(
     slots: Sequence[GeneratedWeight], vector: Any, training: Any = None, penalise: bool = False
-) -> list[Any]:
-    """Returns the weights of all slots, those of one generator by one call of it.
+) -> list[Kernel]:
+    """Returns the weights of all slots as kernels, those of one generator by one call of it.
 
     Args:
         slots: The slots.
@@ -136,7 +140,7 @@ def generate(
     for group in groups.values():
         some = [slots[i] for i in group]
         if len(group) == 1 and penalise:
-            made = [some[0](vector, training=training).materialize()]
+            made = [some[0](vector, training=training)]
         elif len(group) == 1:
             made = [_alone(some[0], vector, training)]
         else:
@@ -145,12 +149,12 @@ def generate(
     return [weights[i] for i in range(len(slots))]
 
 
-def _alone(slot: GeneratedWeight, vector: Any, training: Any) -> Any:
+def _alone(slot: GeneratedWeight, vector: Any, training: Any) -> Kernel:
     kernel = slot.generator.kernel(slot.embed(vector), slot.generated_shape)
-    return slot.finish(kernel, training).materialize()
+    return slot.finish(kernel, training)
 
 
-def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Any]:
+def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Kernel]:
     generator = slots[0].generator
     embeddings = [slot.embed(vector) for slot in slots]
     axis = len(embeddings[0].shape) - 2
@@ -160,5 +164,5 @@ def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> l
     weights = []
     for slot, own in zip(slots, ops.split(pieces, ends[:-1], axis=axis), strict=True):
         kernel = Full(generator.assemble(own, slot.generated_shape), batched=bool(axis))
-        weights.append(slot.finish(kernel, training).materialize())
+        weights.append(slot.finish(kernel, training))
     return weights

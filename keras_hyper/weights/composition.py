@@ -46,7 +46,7 @@ def generated_part(
     std = 1.0
     if composition == "add":
         std = weight_std(initializer, shape) or 1 / math.sqrt(fans(shape)[0])
-    return shape, _of_std(std, shape)
+    return shape, of_std(std, shape)
 
 
 def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int]) -> Kernel:
@@ -62,15 +62,13 @@ def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int
     if composition == "multiply":
         change = change.times(base)
     if composition == "scale":
-        factors = 1 + change.materialize()
-        if change.batched:
-            return Scaled(base, factors, unit_axes)
-        return Full(base * factors, batched=False)
-    if change.batched:
+        return Scaled(base, 1 + change.materialize(), unit_axes)
+    if change.batched or change.thin:
         return Sum(base, change)
     return Full(base + change.materialize(), batched=False)
 
 
-def _of_std(std: float, shape: Sequence[int]) -> Any:
+def of_std(std: float, shape: Sequence[int]) -> Any:
+    """Returns an initializer of a standard deviation, for a weight of a shape."""
     scale = std**2 * max(1, fans(shape)[0])
     return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")

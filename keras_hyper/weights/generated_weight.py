@@ -12,12 +12,12 @@ from keras_hyper.checks import floating, name_of, positive_ints
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
-from keras_hyper.kernels import Full, Kernel
+from keras_hyper.kernels import Full, Kernel, as_shape
 from keras_hyper.ops import rms_normalize
 from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 from keras_hyper.scopes import given
-from keras_hyper.weights.composition import as_composition, compose, generated_part
+from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
 from keras_hyper.weights.normalization import WeightNormalization
 
 
@@ -52,6 +52,9 @@ class GeneratedWeight(PolicyLayer):
         base_trainable: Whether `W_0` is trained.
         unit_axes: The axes of the weight that number its units, for `"scale"`
             and for weight normalisation.
+        input_axes: The axes of the weight that its product sums over, where they are not
+            all but the last. A generator of factors then makes those of the matrix of
+            these axes by the others.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -86,6 +89,7 @@ class GeneratedWeight(PolicyLayer):
         composition: str = "replace",
         base_trainable: bool = True,
         unit_axes: Sequence[int] = (-1,),
+        input_axes: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,6 +110,8 @@ class GeneratedWeight(PolicyLayer):
         self.generated_shape, self._start = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
+        self.input_axes = None if input_axes is None else tuple(input_axes)
+        self._rows, self._columns = self._as_matrix()
         # A variable, or a number. One that is set before `build` is kept, and shared.
         self.base: Any = None
         self.gate: Any = None
@@ -114,6 +120,21 @@ class GeneratedWeight(PolicyLayer):
         self.projection: Any = None
         self.condition_dim: int | None = None
         self.scale = 1.0
+
+    def _as_matrix(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Asks the generator for a matrix, and returns its axes; both empty if it is not asked."""
+        rank = len(self.weight_shape)
+        rows = self.input_axes
+        whole = self.generated_shape == self.weight_shape
+        if rows is None or rows == tuple(range(rank - 1)) or not whole:
+            return (), ()
+        std = weight_std(self._start, self.weight_shape)
+        if not self.generator.factors or not std:
+            return (), ()
+        columns = tuple(axis for axis in range(rank) if axis not in rows)
+        self.generated_shape = as_shape(self.weight_shape, rows, columns)
+        self._start = of_std(std, self.generated_shape)
+        return rows, columns
 
     @property
     def conditioned(self) -> bool:
@@ -237,6 +258,8 @@ class GeneratedWeight(PolicyLayer):
             rank = len(self.generated_shape)
             weight = self.normalizer(kernel.materialize(), rank=rank, training=training)
             kernel = Full(weight, kernel.batched)
+        if self._columns:
+            kernel = kernel.from_matrix(self.weight_shape, self._rows, self._columns)
         if self.composition == "replace":
             kernel = kernel.scaled(self.scale)
         else:
@@ -316,6 +339,7 @@ class GeneratedWeight(PolicyLayer):
             "composition": self.composition,
             "base_trainable": self.base_trainable,
             "unit_axes": self.unit_axes,
+            "input_axes": self.input_axes,
         }
         return {**super().get_config(), **config}
 

@@ -275,10 +275,7 @@ def snapshot(model):
     """Returns all that an operation must leave as it was."""
     every = [*walk(model)]
     every += [
-        inner
-        for layer in every
-        if isinstance(layer, Hypernetwork)
-        for inner in walk(layer.get_target())
+        inner for layer in every if isinstance(layer, Hypernetwork) for inner in walk(layer.target)
     ]
     attributes = [(x.name, sorted(k for k in vars(x) if not k.startswith("_"))) for x in every]
     return {

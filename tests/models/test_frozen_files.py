@@ -167,11 +167,11 @@ def test_what_was_frozen_or_thawed_since_comes_back(kind, tmp_path):
 
 def test_a_frozen_target_stays_as_it_is_in_training(rng, tmp_path):
     hyper = through_file(adapter(KINDS["backbone"]()), tmp_path)
-    before = [to_numpy(v.value).copy() for v in hyper.get_target().weights]
+    before = [to_numpy(v.value).copy() for v in hyper.target.weights]
     model = hyper.at(1)
     model.compile("adam", "mse")
     model.fit(rng.normal(size=(4, 4)), rng.normal(size=(4, 2)), verbose=0)
-    for v, old in zip(hyper.get_target().weights, before, strict=True):
+    for v, old in zip(hyper.target.weights, before, strict=True):
         np.testing.assert_array_equal(to_numpy(v.value), old)
 
 
@@ -181,7 +181,7 @@ def test_names_that_a_file_changes_do_not_matter(rng, tmp_path):
     hyper = adapter(Backbone(), generator=generator, include=["head/kernel", "block/*kernel"])
     assert hyper.weight_paths == ["block/attention/kernel", "block/rest/0/kernel", "head/kernel"]
     again = through_file(through_file(hyper, tmp_path), tmp_path)
-    assert again.get_target().layers[-1].name == "backbone_head"
+    assert again.target.layers[-1].name == "backbone_head"
     assert again.weight_paths == hyper.weight_paths
     x = rng.normal(size=(3, 4)).astype("float32")
     outputs = [to_numpy(m(x)) for m in (hyper.bake(condition=2), again.bake(condition=2))]

@@ -48,9 +48,9 @@ def test_include(include, paths, rng, tmp_path):
     # Those that are not generated are trained, too.
     x = rng.normal(size=(4, 5)).astype("float32")
     hyper.compile("sgd", "mse")
-    before = [to_numpy(v.value).copy() for v in hyper.target.ordinary]
+    before = [to_numpy(v.value).copy() for v in hyper.target_variables.ordinary.values()]
     hyper.fit(x, np.ones((4, 3)), verbose=0)
-    for v, old in zip(hyper.target.ordinary, before, strict=True):
+    for v, old in zip(hyper.target_variables.ordinary.values(), before, strict=True):
         assert np.abs(to_numpy(v.value) - old).max() > 0
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
@@ -149,8 +149,8 @@ def test_weights_that_start_as_constants_start_there(rng):
         to_numpy(lstm.generate()["lstm/lstm_cell/bias"]), np.repeat([0, 1, 0, 0], 4)
     )
     # What is replaced is left as it was.
-    assert all(v.trainable for v in lstm.get_target().weights)
-    lstm.get_target().get_layer("lstm").cell.bias.assign(np.ones(16))
+    assert all(v.trainable for v in lstm.target.weights)
+    lstm.target.get_layer("lstm").cell.bias.assign(np.ones(16))
     np.testing.assert_array_equal(
         to_numpy(lstm.generate()["lstm/lstm_cell/bias"]), np.repeat([0, 1, 0, 0], 4)
     )
@@ -193,7 +193,7 @@ def test_frozen_weights_are_changed_but_never_replaced():
     hyper = Hypernetwork(target, generator=chunks())
     assert hyper.weight_paths == ["b/kernel", "b/bias"]
     assert set(hyper.ordinary_reasons.values()) == {"frozen, and would be replaced"}
-    assert not any(v.trainable for v in hyper.target.ordinary)
+    assert not any(v.trainable for v in hyper.target_variables.ordinary.values())
     assert not target.get_layer("a").trainable
     with pytest.raises(ValueError, match="names 'a/kernel', which is frozen"):
         Hypernetwork(target, generator=chunks(), include=["a/kernel"])
@@ -354,13 +354,6 @@ REFUSED = {
         lambda: one(condition=NoiseCondition(2, shared=True))(X, condition=3),
         ValueError,
         "noise alone here, and takes no value",
-    ),
-    "fixed batch": (
-        lambda: Hypernetwork(fixed(), chunks(), condition=2)(
-            X, condition=np.ones((4, 2), "float32")
-        ),
-        ValueError,
-        r"batches of \[4\]",
     ),
     "at nothing": (lambda: one().at(1), ValueError, "takes no condition"),
     "at rows": (

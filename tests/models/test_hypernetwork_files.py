@@ -107,7 +107,7 @@ def test_an_adapter_does_not_depend_on_what_was_frozen_since(pretrained, tmp_pat
     assert list(np.load(tmp_path / "frozen.npz")) == names
     # A base that is thawed is trained, and would be lost.
     hyper.trainable = True
-    hyper.get_target().get_layer("a").kernel.trainable = True
+    hyper.target.get_layer("a").kernel.trainable = True
     hyper.save_adapter(tmp_path / "thawed.npz")
     more = set(np.load(tmp_path / "thawed.npz")) - set(names)
     assert [name.split("/")[:2] for name in more] == [["a", "kernel"]]
@@ -322,7 +322,7 @@ def test_a_saved_model_serves_any_batch_size(make, how, rng, tmp_path):
     generator = ChunkedGenerator(5, hidden_units=(4,), embedding_dim=3)
     condition = {"static": None, "at": TaskEmbedding(3, 2)}.get(how, 2)
     hyper = Hypernetwork(make(), generator=generator, condition=condition)
-    x = rng.normal(size=(4, *hyper.get_target().input_shape[1:])).astype("float32")
+    x = rng.normal(size=(4, *hyper.target.input_shape[1:])).astype("float32")
     model, data = hyper, [x]
     if how == "at":
         model = hyper.at(1)

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from helpers import JIT, to_numpy
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
+from keras_hyper.graph import seed_generators
 from models.targets import make_normalized
 
 
@@ -20,6 +21,10 @@ def hyper_of(target, **kwargs):
 
 def statistics(model):
     return {v.name: to_numpy(v.value) for v in model.weights if v.name.startswith("moving_")}
+
+
+def first_state(hyper):
+    return next(iter(hyper.target_variables.state.values()))
 
 
 def test_statistics_move_as_in_ordinary_training(rng):
@@ -41,7 +46,7 @@ def test_each_task_can_have_statistics_of_its_own(rng, tmp_path):
     model = hyper.at(1)
     model.compile("sgd", "mse", jit_compile=JIT)
     model.fit(x, np.zeros((8, 3)), batch_size=8, verbose=0)
-    moved = to_numpy(hyper.target.state[0].value)
+    moved = to_numpy(first_state(hyper).value)
     assert np.abs(moved[1]).max() > 1e-3
     np.testing.assert_array_equal(moved[[0, 2]], 0)
     for name, value in statistics(hyper.bake(0)).items():
@@ -90,23 +95,39 @@ def test_dropout_in_inference_is_fresh_for_every_sample(rng):
 def test_dropout_is_fresh_at_every_step_of_fit(rng):
     target = keras.Sequential([keras.Input((2,)), layers.Dense(300), layers.Dropout(0.5, seed=3)])
     hyper = hyper_of(target)
-    seeds = [to_numpy(g.state.value).copy() for g in hyper.target.seed_generators]
+    seeds = [to_numpy(g.state.value).copy() for g in seed_generators(hyper.target)]
     hyper.compile("sgd", "mse", jit_compile=JIT)
     hyper.fit(np.ones((8, 2)), np.zeros((8, 300)), batch_size=4, verbose=0)
-    (before,), (after,) = seeds, [to_numpy(g.state.value) for g in hyper.target.seed_generators]
+    (before,), (after,) = seeds, [to_numpy(g.state.value) for g in seed_generators(hyper.target)]
     assert after[1] == before[1] + 2
 
 
-def test_statistics_of_a_batch_are_refused_per_sample(rng):
-    hyper = hyper_of(make_normalized(), condition=2)
+def test_statistics_of_a_batch_are_of_the_outputs_of_all_samples(rng):
     x, c = rng.normal(size=(4, 5)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
-    assert hyper(x, condition=c).shape == (4, 3)
-    with pytest.raises(ValueError, match=r"norm/moving_mean.*layer.trainable = False"):
-        hyper(x, condition=c, training=True)
-    hyper.get_target().get_layer("norm").trainable = False
+    target = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(3), layers.BatchNormalization(momentum=0.5, name="norm")]
+    )
+    hyper = hyper_of(target, condition=2)
+    weights = {path: to_numpy(w) for path, w in hyper.generate(c).items()}
+    inside = np.einsum("bi,bio->bo", x, weights["dense/kernel"]) + weights["dense/bias"]
+    mean, variance = inside.mean(axis=0), inside.var(axis=0)
+    expected = (inside - mean) / np.sqrt(variance + 1e-3)
+    expected = expected * weights["norm/gamma"] + weights["norm/beta"]
+    y = to_numpy(hyper(x, condition=c, training=True))
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(statistics(hyper)["moving_mean"], mean / 2, rtol=1e-4, atol=1e-6)
+    hyper.target.get_layer("norm").trainable = False
     np.testing.assert_allclose(
         to_numpy(hyper(x, condition=c, training=True)), to_numpy(hyper(x, condition=c)), rtol=1e-6
     )
+
+
+def test_statistics_of_tasks_are_not_trained_on_several_tasks_at_once(rng):
+    hyper = hyper_of(make_normalized(), condition=TaskEmbedding(3, 4), state_per_task=True)
+    x = rng.normal(size=(2, 5)).astype("float32")
+    with pytest.raises(ValueError, match="Train on batches of one task"):
+        hyper(x, condition=np.array([0, 1], "int32"), training=True)
+    assert hyper(x, condition=np.array([0, 1], "int32")).shape == (2, 3)
 
 
 @pytest.mark.parametrize("condition", [None, "one", "per sample"])
@@ -139,7 +160,7 @@ def test_losses_of_the_target_count_once(condition, rng):
     at_once = float(to_numpy(activity.losses[0]))
     expected = [
         0.1 * np.square(kernel).sum() / samples,
-        0.2 * np.square(y).sum() / 4 if condition == "per sample" else at_once,
+        at_once,
         0.3 * np.square(bias).sum(),
     ]
     np.testing.assert_allclose(sorted(losses), sorted(expected), rtol=1e-4)
@@ -157,7 +178,7 @@ def test_mixed_precision_keeps_weights_and_statistics_in_float32(policy, rng):
     for a, b in zip(half.weights, wide.weights, strict=True):
         a.assign(b.value)
     # A value that half precision would round.
-    half.target.ordinary or half.target.state[0].assign(np.full(6, 1 + 2**-12, "float32"))
+    first_state(half).assign(np.full(6, 1 + 2**-12, "float32"))
     c = rng.normal(size=2).astype("float32")
     y = half(x, condition=c, training=True)
     assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
@@ -165,10 +186,10 @@ def test_mixed_precision_keeps_weights_and_statistics_in_float32(policy, rng):
         to_numpy(ops.cast(y, "float32")), to_numpy(wide(x, condition=c, training=True)), atol=0.15
     )
     assert all(v.dtype == "float32" for v in half.trainable_variables)
-    start, batch_mean = 1 + 2**-12, to_numpy(half.target.state[0].value) * 2 - (1 + 2**-12)
+    start, batch_mean = 1 + 2**-12, to_numpy(first_state(half).value) * 2 - (1 + 2**-12)
     # momentum 0.5: what was there counts by half, to the last bit of float32.
-    half.target.state[0].assign(np.full(6, start, "float32"))
+    first_state(half).assign(np.full(6, start, "float32"))
     half(x, condition=c, training=True)
     np.testing.assert_allclose(
-        to_numpy(half.target.state[0].value), (start + batch_mean) / 2, rtol=1e-6
+        to_numpy(first_state(half).value), (start + batch_mean) / 2, rtol=1e-6
     )

@@ -1,0 +1,94 @@
+"""Dense and EinsumDense with given weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.application.finish import finish
+from keras_hyper.kernels import Kernel
+
+
+def dense(layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None) -> Any:
+    """Returns the outputs of a `Dense` layer."""
+    kernel = weights["kernel"]
+    if kernel.batched or len(inputs.shape) > 2:
+        # There are no sparse products of these.
+        inputs = ops.convert_to_tensor(inputs, sparse=False)
+    return finish(layer, kernel.dense(inputs), weights.get("bias"))
+
+
+def einsum_dense(
+    layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None
+) -> Any:
+    """Returns the outputs of an `EinsumDense` layer.
+
+    The kernel is a matrix of the axes that the equation sums over by those that are new.
+    """
+    kernel, bias = weights["kernel"], weights.get("bias")
+    into, axes, out = einsum_axes(layer.equation, len(inputs.shape))
+    summed = [axis for axis in axes if axis not in out]
+    units = [axis for axis in axes if axis in out]
+    lead = [axis for axis in into if axis in out]
+    # (batch, ..., summed) by (summed, units) is (batch, ..., units).
+    order = [into.index(axis) for axis in (*lead, *summed)]
+    if order != sorted(order):
+        inputs = ops.transpose(inputs, order)
+    lengths = ops.shape(inputs)[: len(lead)]
+    rows, columns = ([axes.index(axis) for axis in part] for part in (summed, units))
+    matrix = kernel.matrix(rows, columns)
+    outputs = matrix.dense(ops.reshape(inputs, (*lengths, matrix.shape[0])))
+    outputs = ops.reshape(outputs, (*lengths, *(kernel.shape[axis] for axis in columns)))
+    now = [*lead, *units]
+    if now != list(out):
+        outputs = ops.transpose(outputs, [now.index(axis) for axis in out])
+    if bias is not None:
+        outputs = outputs + ops.cast(_aligned(bias, outputs), outputs.dtype)
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
+    """Returns the axes of inputs, kernel and outputs as letters, without an ellipsis.
+
+    Args:
+        equation: The equation of an `EinsumDense` layer.
+        rank: Number of axes of the inputs.
+    """
+    into, _, rest = equation.replace(" ", "").partition(",")
+    axes, _, out = rest.partition("->")
+    others = (chr(code) for code in range(0x100, 0x200))
+    spare = "".join(next(others) for _ in range(rank - len(into.replace("...", ""))))
+    return into.replace("...", spare), axes, out.replace("...", spare)
+
+
+def contraction(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not.
+
+    Args:
+        equation: The equation.
+
+    Returns:
+        The two tuples of axes, or None if the kernel has an axis in common with inputs and
+        outputs, or if the inputs do not start with an axis of the outputs alone: then the
+        layer is no product of rows with one matrix.
+    """
+    into, _, rest = equation.replace(" ", "").partition(",")
+    axes, _, out = rest.partition("->")
+    letters = into.replace("...", "")
+    both = [axis for axis in axes if axis in into and axis in out]
+    lost = [axis for axis in letters if axis not in axes and axis not in out]
+    if both or lost or (not into.startswith("...") and into[0] not in out):
+        return None
+    if len({*axes}) < len(axes) or any(a not in into and a not in out for a in axes):
+        return None
+    summed = tuple(i for i, axis in enumerate(axes) if axis in into)
+    return summed, tuple(i for i in range(len(axes)) if i not in summed)
+
+
+def _aligned(bias: Kernel, outputs: Any) -> Any:
+    """Returns a bias for the last axes of the outputs, with a batch axis if it has one."""
+    value = bias.materialize()
+    if not bias.batched:
+        return value
+    ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
+    return ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))

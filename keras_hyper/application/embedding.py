@@ -1,0 +1,36 @@
+"""Embedding and ReversibleEmbedding with given weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.kernels import Kernel
+
+
+def embedding(layer: Any, weights: Mapping[str, Kernel], inputs: Any) -> Any:
+    """Returns the outputs of an `Embedding` layer."""
+    table = weights["embeddings"]
+    wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
+    ids = inputs if wide else ops.cast(inputs, "int32")
+    if table.batched:
+        # There is no sparse lookup in several tables. An id that is missing is 0.
+        ids = ops.convert_to_tensor(ids, sparse=False)
+    return ops.cast(table.lookup(ids), layer.compute_dtype)
+
+
+def reversible_embedding(
+    layer: Any, weights: Mapping[str, Kernel], inputs: Any, reverse: bool = False
+) -> Any:
+    """Returns the outputs of a `ReversibleEmbedding` layer: of ids, or logits of vectors."""
+    if not reverse:
+        return embedding(layer, weights, inputs)
+    kernel = weights["embeddings"].matrix([1], [0]) if layer.tie_weights else None
+    kernel = weights["reverse_embeddings"] if kernel is None else kernel
+    if layer.reverse_dtype is not None:
+        inputs, kernel = ops.cast(inputs, layer.reverse_dtype), kernel.cast(layer.reverse_dtype)
+    logits = kernel.dense(inputs)
+    if layer.logit_soft_cap is None:
+        return logits
+    return ops.tanh(logits / layer.logit_soft_cap) * layer.logit_soft_cap

@@ -1,0 +1,120 @@
+"""The table from layer classes to the functions that apply them with given weights."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_hyper.application import convolutions, dense, embedding, normalizations, recurrent
+from keras_hyper.kernels import Kernel
+
+# Called with a layer, its weights by name, and the arguments of the layer's `call`.
+Application = Callable[..., Any]
+
+_applications: dict[type[keras.layers.Layer], tuple[Application, tuple[str, ...]]] = {
+    cls: (function, (name,))
+    for function, name, classes in (
+        (dense.dense, "call", [keras.layers.Dense]),
+        (dense.einsum_dense, "call", [keras.layers.EinsumDense]),
+        (embedding.embedding, "call", [keras.layers.Embedding]),
+        (convolutions.depthwise_conv, "call", convolutions.DEPTHWISE),
+        (convolutions.separable_conv, "call", convolutions.SEPARABLE),
+        (convolutions.conv_transpose, "call", convolutions.TRANSPOSED),
+        (normalizations.scale_and_offset, "call", normalizations.NORMALIZATIONS),
+        (normalizations.batch_normalization, "call", [keras.layers.BatchNormalization]),
+        (normalizations.prelu, "call", [keras.layers.PReLU]),
+        (recurrent.lstm_cell, "call", [keras.layers.LSTMCell]),
+        (recurrent.gru_cell, "call", [keras.layers.GRUCell]),
+        (recurrent.simple_rnn_cell, "call", [keras.layers.SimpleRNNCell]),
+    )
+    for cls in classes
+}
+# A subclass may change the convolution alone.
+_CONV = (convolutions.conv, ("call", "convolution_op"))
+_applications |= dict.fromkeys(convolutions.CONVOLUTIONS, _CONV)
+# Not in every version of Keras.
+if hasattr(keras.layers, "ReversibleEmbedding"):
+    _applications[keras.layers.ReversibleEmbedding] = (embedding.reversible_embedding, ("call",))
+
+
+def register_application(
+    layer_class: type[keras.layers.Layer], *methods: str
+) -> Callable[[Application], Application]:
+    """Registers the function that applies a class of layers with given weights.
+
+    A `Hypernetwork` applies each layer whose weights it generates for each sample, or in
+    factors, by such a function, on the whole batch. A layer of a class without one is called
+    once for each sample.
+
+    Args:
+        layer_class: The class. A subclass is applied by the same function if it inherits
+            `call`.
+        *methods: Names of other methods that a subclass must inherit for that.
+
+    Returns:
+        A decorator. The function is called with the layer, a dict of its own weights by
+        variable name, each a `keras_hyper.kernels.Kernel`, and the arguments of the layer's
+        `call`. It returns what `call` returns.
+
+    Raises:
+        TypeError: If `layer_class` is no class of layers.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import register_application
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... class Gain(keras.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.gain = self.add_weight(shape=input_shape[-1:], name="gain")
+        ...     def call(self, inputs):
+        ...         return inputs * self.gain
+        >>> @register_application(Gain)
+        ... def apply_gain(layer, weights, inputs):
+        ...     gain = weights["gain"]
+        ...     value = gain.materialize()
+        ...     return inputs * (value[:, None, :] if gain.batched else value)
+    """
+    if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
+        raise TypeError(
+            "`register_application` needs a subclass of keras.layers.Layer. Received: "
+            f"layer_class={layer_class!r}"
+        )
+
+    def register(function: Application) -> Application:
+        _applications[layer_class] = (function, ("call", *methods))
+        return function
+
+    return register
+
+
+def application_of(layer: keras.layers.Layer) -> Application | None:
+    """Returns the function that applies a layer with given weights, None if there is none.
+
+    Args:
+        layer: The layer. If its LoRA is enabled, it has other weights than its class.
+    """
+    for cls in type(layer).__mro__:
+        if cls in _applications:
+            function, methods = _applications[cls]
+            same = all(getattr(type(layer), m, None) is getattr(cls, m, None) for m in methods)
+            return function if same and not getattr(layer, "lora_enabled", False) else None
+    return None
+
+
+def apply_layer(
+    cls: type[keras.layers.Layer],
+    layer: keras.layers.Layer,
+    weights: Mapping[str, Kernel],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Returns the outputs of a layer with given weights, as a layer of a stock class.
+
+    Args:
+        cls: The stock class.
+        layer: The layer, which has the attributes of that class.
+        weights: Kernels by the names of the variables that the stock layer has.
+        *args: Arguments of the stock layer's `call`.
+        **kwargs: Keyword arguments of it.
+    """
+    return _applications[cls][0](layer, weights, *args, **kwargs)
