@@ -16,8 +16,8 @@ from keras_hyper.graph import NamedWeight, own_weights, walk
 from keras_hyper.kernels import Kernel
 
 _lock = threading.Lock()
-# How many calls in progress use the methods that are set on a layer, by the layer's `id`.
-_uses: dict[int, int] = {}
+# How many calls in progress use a method that is set on a layer.
+_uses: dict[tuple[int, str], int] = {}
 
 
 class WeightInjection:
@@ -117,18 +117,21 @@ class WeightInjection:
         """Sets the methods on the layers, and removes them when no call uses them."""
         with _lock:
             for layer, name, method in self._methods:
-                key = hash((id(layer), name))
-                if not _uses.get(key):
+                key = id(layer), name
+                if key not in _uses and name not in vars(layer):
                     setattr(layer, name, method)
-                _uses[key] = _uses.get(key, 0) + 1
+                    _uses[key] = 0
+                if key in _uses:
+                    _uses[key] += 1
         try:
             yield
         finally:
             with _lock:
                 for layer, name, _ in self._methods:
-                    key = hash((id(layer), name))
-                    _uses[key] -= 1
-                    if not _uses[key]:
+                    key = id(layer), name
+                    if key in _uses:
+                        _uses[key] -= 1
+                    if _uses.get(key) == 0:
                         del _uses[key]
                         delattr(layer, name)
 

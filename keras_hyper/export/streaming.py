@@ -16,11 +16,11 @@ from keras_hyper.export.interface import (
     alike,
     as_arrays,
     drawn,
-    layers_of,
     reason,
     widened,
 )
 from keras_hyper.export.trials import Trial, Trials
+from keras_hyper.graph import walk
 from keras_hyper.models.naming import clean
 from keras_hyper.rnn import (
     HyperGRUCell,
@@ -234,7 +234,7 @@ def recurrent_layers(model: keras.Model) -> list[Any]:
     Raises:
         NotStreamableError: If one of them has no single steps.
     """
-    layers = layers_of(model)
+    layers = list(walk(model))
     for layer in layers:
         if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
             raise NotStreamableError(f"Layer '{layer.name}' starts at the end of the sequence.")

@@ -55,6 +55,10 @@ class Sum(Kernel):
         """Returns the weight times a number."""
         return Sum(self._base * factor, self._delta.scaled(factor))
 
+    def repeated(self, count: Any) -> "Sum":
+        """Returns the weights with each of them `count` times."""
+        return Sum(self._base, self._delta.repeated(count))
+
     def cast(self, dtype: str) -> "Sum":
         """Returns the weight in another floating point type."""
         return Sum(ops.cast(self._base, dtype), self._delta.cast(dtype))
@@ -130,6 +134,10 @@ class Scaled(Kernel):
     def scaled(self, factor: Any) -> "Scaled":
         """Returns the weight times a number."""
         return Scaled(self._base, self._factors * factor, self._unit_axes)
+
+    def repeated(self, count: Any) -> "Scaled":
+        """Returns the weights with each of them `count` times."""
+        return Scaled(self._base, ops.repeat(self._factors, count, axis=0), self._unit_axes)
 
     def cast(self, dtype: str) -> "Scaled":
         """Returns the weight in another floating point type."""

@@ -59,6 +59,10 @@ class Kernel(abc.ABC):
         """The number of weights of a batched kernel, None if it is not known."""
         raise NotImplementedError(f"{type(self).__name__} must implement `rows`.")
 
+    @abc.abstractmethod
+    def repeated(self, count: Any) -> "Kernel":
+        """Returns the weights of a batched kernel with each of them `count` times in a row."""
+
     def tensors(self) -> list[Any]:
         """Returns the tensors that hold the weight, for `with_tensors`."""
         found = []
@@ -281,6 +285,10 @@ class Full(Kernel):
     def scaled(self, factor: Any) -> "Full":
         """Returns the weight times a number."""
         return Full(self._value * factor, self._batched)
+
+    def repeated(self, count: Any) -> "Full":
+        """Returns the weights with each of them `count` times."""
+        return Full(ops.repeat(self._value, count, axis=0), self._batched)
 
     def cast(self, dtype: str) -> "Full":
         """Returns the weight in another floating point type."""

@@ -79,6 +79,11 @@ class LowRank(Kernel):
         """Returns the weight times a number."""
         return LowRank(self._left, self._right * factor, self._shape, self._rows)
 
+    def repeated(self, count: Any) -> "LowRank":
+        """Returns the weights with each of them `count` times."""
+        left, right = (ops.repeat(x, count, axis=0) for x in (self._left, self._right))
+        return LowRank(left, right, self._shape, self._rows)
+
     def cast(self, dtype: str) -> "LowRank":
         """Returns the weight in another floating point type."""
         left, right = ops.cast(self._left, dtype), ops.cast(self._right, dtype)

@@ -62,6 +62,10 @@ class Mixture(BatchedKernel):
         bias = None if self._bias is None else self._bias * factor
         return Mixture(self._bank, self._coefficients * factor, bias)
 
+    def repeated(self, count: Any) -> "Mixture":
+        """Returns the weights with each of them `count` times."""
+        return Mixture(self._bank, ops.repeat(self._coefficients, count, axis=0), self._bias)
+
     def cast(self, dtype: str) -> "Mixture":
         """Returns the weight in another floating point type."""
         bias = None if self._bias is None else ops.cast(self._bias, dtype)

@@ -43,12 +43,6 @@ def as_target(target: Any) -> keras.layers.Layer:
                 f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
                 "which would be lost in files. Put it before the hypernetwork."
             )
-        if getattr(layer, "stateful", False):
-            raise ValueError(
-                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with stateful=True. "
-                "Its states are variables that Keras does not count, and would not be kept from "
-                "one call to the next. Use return_state and initial_state."
-            )
     return target
 
 

@@ -10,7 +10,7 @@ from keras import layers, ops
 from helpers import to_numpy
 from keras_hyper.application import WeightInjection, application_of, axes_of
 from keras_hyper.graph import named_weights
-from keras_hyper.kernels import Full, LowRank, Mixture, Scaled, Sum
+from keras_hyper.kernels import Full, Grouped, LowRank, Mixture, Scaled, Sum
 
 BATCH = 3
 
@@ -120,6 +120,30 @@ def tensor(rng, shape):
 KERNELS = {"low rank": low_rank, "scaled": scaled, "mixture": mixture, "full": full}
 
 
+@pytest.mark.parametrize("kind", KERNELS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_weight_can_be_for_several_samples_in_a_row(case, kind, rng):
+    case = CASES[case]
+    layer, x = case.make(), np.concatenate([case.inputs(rng) for _ in range(2)])
+    layer(x)
+    kernels = {w.path: given(kind, rng, w, True) for w in generated_names(layer)}
+    with injected(layer, {path: Grouped(kernel, 2) for path, kernel in kernels.items()}):
+        together = to_numpy(layer(x))
+    with injected(layer, {path: kernel.repeated(2) for path, kernel in kernels.items()}):
+        np.testing.assert_allclose(together, to_numpy(layer(x)), rtol=2e-4, atol=2e-5)
+    every = [x[i::2] for i in range(2)]
+    for i, some in enumerate(every):
+        with injected(layer, kernels):
+            np.testing.assert_allclose(together[i::2], to_numpy(layer(some)), rtol=2e-4, atol=2e-5)
+
+
+def given(kind, rng, weight, batched):
+    options = {}
+    if kind == "scaled":
+        options["units"] = axes_of(weight.layers[-1], weight.variable.name)[1]
+    return KERNELS[kind](rng, tuple(weight.variable.shape), batched, **options)
+
+
 def refuse(path, value):
     raise AssertionError(f"{path} was written")
 
@@ -145,9 +169,7 @@ def test_a_layer_with_given_weights_is_the_layer_with_those_values(case, kind, b
     plain = to_numpy(layer(x))
     weights = {}
     for w in generated_names(layer):
-        options = {"units": axes_of(w.layers[-1], w.variable.name)[1]} if kind == "scaled" else {}
-        kernel = KERNELS[kind](rng, tuple(w.variable.shape), batched, **options)
-        weights[w.path] = (w.variable, kernel)
+        weights[w.path] = (w.variable, given(kind, rng, w, batched))
     with injected(layer, {path: kernel for path, (_, kernel) in weights.items()}):
         outputs = to_numpy(layer(x))
     np.testing.assert_array_equal(to_numpy(layer(x)), plain)

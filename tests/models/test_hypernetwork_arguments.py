@@ -250,14 +250,6 @@ def per_task():
     )
 
 
-def fixed():
-    return keras.Sequential([keras.Input(batch_shape=(4, 5)), layers.Dense(3)])
-
-
-def stateful():
-    return keras.Sequential([keras.Input(batch_shape=(4, 3, 2)), layers.LSTM(3, stateful=True)])
-
-
 class Unbuildable(keras.Model):
     def call(self, inputs):
         raise RuntimeError("no way")
@@ -272,7 +264,6 @@ class Vocabulary(layers.Layer):
 
 REFUSED = {
     "target": (lambda: Hypernetwork("resnet"), TypeError, "must be a Keras model or layer"),
-    "stateful": (lambda: Hypernetwork(stateful()), ValueError, "stateful=True"),
     "vocabulary": (
         lambda: Hypernetwork(keras.Sequential([Vocabulary(), layers.Dense(2)])),
         ValueError,

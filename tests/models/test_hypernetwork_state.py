@@ -122,6 +122,28 @@ def test_statistics_of_a_batch_are_of_the_outputs_of_all_samples(rng):
     )
 
 
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_stateful_layer_keeps_its_state(rows, rng):
+    target = keras.Sequential(
+        [keras.Input(batch_shape=(4, 3, 2)), layers.LSTM(3, stateful=True, name="lstm")]
+    )
+    hyper = hyper_of(target, condition=2)
+    x = rng.normal(size=(4, 3, 2)).astype("float32")
+    c = rng.normal(size=(4, 2)).astype("float32")
+    first = to_numpy(hyper(x, condition=c if rows else c[0]))
+    second = to_numpy(hyper(x, condition=c if rows else c[0]))
+    assert np.abs(first - second).max() > 1e-4
+    plain = keras.layers.LSTM(3)
+    twice = np.concatenate([x, x], axis=1)
+    for i in range(4):
+        weights = hyper.generate(c[i if rows else 0])
+        plain.build((None, 6, 2))
+        plain.set_weights([to_numpy(w) for w in weights.values()])
+        np.testing.assert_allclose(
+            second[i : i + 1], to_numpy(plain(twice[i : i + 1])), rtol=1e-5, atol=1e-6
+        )
+
+
 def test_statistics_of_tasks_are_not_trained_on_several_tasks_at_once(rng):
     hyper = hyper_of(make_normalized(), condition=TaskEmbedding(3, 4), state_per_task=True)
     x = rng.normal(size=(2, 5)).astype("float32")
