@@ -199,11 +199,7 @@ def _structure(model: keras.Model, input_signature: Any) -> Any:
     if input_signature is not None:
         return keras.tree.map_structure(_symbolic, input_signature)
     built = model.hypernetwork if isinstance(model, HypernetworkAt) else model
-    if isinstance(built, Hypernetwork):
-        model = built.target
-        inputs = inputs_of(model, built.get_build_config())
-    else:
-        inputs = inputs_of(model)
+    inputs = built.takes() if isinstance(built, Hypernetwork) else inputs_of(model)
     if inputs is None:
         raise ValueError(
             f"What model '{model.name}' ({type(model).__name__}) takes is not known. Pass "

@@ -3,6 +3,7 @@
 from keras_hyper.kernels.composed import Scaled as Scaled
 from keras_hyper.kernels.composed import Sum as Sum
 from keras_hyper.kernels.grouped import Grouped as Grouped
+from keras_hyper.kernels.grouped import grouped as grouped
 from keras_hyper.kernels.kernel import Full as Full
 from keras_hyper.kernels.kernel import Kernel as Kernel
 from keras_hyper.kernels.kernel import as_shape as as_shape

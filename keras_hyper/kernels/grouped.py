@@ -1,11 +1,21 @@
 """Weights that are each used by several samples in a row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
 from keras_hyper.kernels.kernel import BatchedKernel, Kernel
+
+
+def grouped(kernels: Mapping[str, Kernel], count: Any) -> dict[str, Kernel]:
+    """Returns kernels whose weights are each for a number of samples in a row.
+
+    Args:
+        kernels: Kernels by name. One weight for the batch stays as it is.
+        count: Number of samples.
+    """
+    return {name: Grouped(k, count) if k.batched else k for name, k in kernels.items()}
 
 
 class Grouped(BatchedKernel):

@@ -1,12 +1,16 @@
 """What all convolutions with generated kernels share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_hyper.application import apply_layer
 from keras_hyper.application.finish import finish
+from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.precision import product_dtype
 
 
@@ -22,7 +26,8 @@ class HyperBaseConv(HyperLayer):
         **kwargs: Its keyword arguments, and those of `HyperLayer`.
 
     Call arguments:
-        inputs: What the stock convolution takes.
+        inputs: What the stock convolution takes; or several samples for each condition,
+            in a second axis: `(conditions, samples, ...)`.
         condition: None, or a floating point tensor of shape `(batch, dim)` or
             `(dim,)`.
 
@@ -43,7 +48,7 @@ class HyperBaseConv(HyperLayer):
             raise ValueError(f"`groups` must be a positive integer. Received: groups={groups!r}")
         super().__init__(*args, **kwargs)
         # Patches would take a missing batch axis for a spatial one.
-        self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
+        self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=self.rank + 3)
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""
@@ -56,6 +61,8 @@ class HyperBaseConv(HyperLayer):
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Creates the slots for inputs of a known number of channels."""
+        if condition_shape is not None and len(inputs_shape) == self.rank + 3:
+            inputs_shape = (None, *inputs_shape[2:])
         known = len(inputs_shape) == self.rank + 2
         channels = inputs_shape[self.channel_axis] if known else None
         if channels is None:
@@ -63,9 +70,10 @@ class HyperBaseConv(HyperLayer):
                 f"The number of channels of the inputs of layer '{self.name}' must be known. "
                 f"Received: `inputs` of shape {tuple(inputs_shape)}"
             )
-        self.input_spec = keras.layers.InputSpec(
-            ndim=self.rank + 2, axes={self.channel_axis: channels}
-        )
+        last = {-1: channels} if self.data_format == "channels_last" else {}
+        # Only with a condition may there be an axis of samples.
+        most = self.rank + (2 if condition_shape is None else 3)
+        self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=most, axes=last)
         kernel_shape, bias_shape = self.weight_shapes(channels)
         self._check_size(inputs_shape)
         self.build_weights(kernel_shape, bias_shape, condition_shape)
@@ -86,18 +94,27 @@ class HyperBaseConv(HyperLayer):
     def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the activations."""
         self.check_call(inputs, condition)
-        shape = self._check_size(inputs.shape)
-        if 0 in (*inputs.shape, *shape) and None not in shape[1:]:
-            return self._empty(inputs, condition, shape)
-        return super().call(inputs, condition)
-
-    def _empty(self, inputs: Any, condition: Any, shape: Any) -> Any:
-        """Returns outputs without numbers, with gradients of zero.
-
-        TensorFlow gives empty batches another size, and PyTorch takes no empty images.
-        """
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
-        zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), dtype)
-        kernel, *bias = self.kernels(condition, dtype).values()
-        zeros = zeros + ops.sum(ops.cast(inputs, dtype)) * ops.sum(kernel.materialize())
+        inputs, kernels = ops.cast(inputs, dtype), self.kernels(condition, dtype)
+        if len(inputs.shape) == self.rank + 2:
+            return self._convolved(inputs, kernels)
+        inputs, count = fold(inputs)
+        return unfold(self._convolved(inputs, grouped(kernels, count)), count)
+
+    def _convolved(self, inputs: Any, kernels: Mapping[str, Kernel]) -> Any:
+        shape = self._check_size(inputs.shape)
+        if 0 not in (*inputs.shape, *shape) or None in shape[1:]:
+            return apply_layer(self.stock, self, kernels, inputs)
+        # TensorFlow gives empty batches another size, and PyTorch takes no empty images.
+        kernel, *bias = kernels.values()
+        zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
+        zeros = zeros + ops.sum(inputs) * ops.sum(kernel.materialize())
         return finish(self, zeros, bias[0] if bias else None, self.channel_axis)
+
+    def compute_output_shape(
+        self, inputs_shape: Any, condition_shape: Any = None
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the outputs."""
+        if len(inputs_shape) != self.rank + 3:
+            return super().compute_output_shape(inputs_shape)
+        return (inputs_shape[0], *super().compute_output_shape(tuple(inputs_shape[1:])))

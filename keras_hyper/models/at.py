@@ -98,11 +98,11 @@ class HypernetworkAt(keras.Model):
 
     def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
         """Returns the outputs of the target, symbolically."""
-        return self.hypernetwork.target.compute_output_spec(inputs)
+        return self.hypernetwork.outputs_of(inputs)
 
     def compute_output_shape(self, inputs_shape: Any) -> Any:
         """Returns the shapes of the outputs of the target."""
-        return self.hypernetwork.target.compute_output_shape(inputs_shape)
+        return self.hypernetwork.compute_output_shape(inputs_shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns None: the target's own layers put masks on the outputs."""

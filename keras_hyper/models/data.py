@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_hyper.conditions.joined import without_rows
-from keras_hyper.models.naming import inputs_of, named
+from keras_hyper.models.naming import named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:
@@ -44,6 +44,10 @@ class ConditionalModel(keras.Model):
     condition: Any
     target: Any
 
+    def takes(self) -> Any:
+        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
+        raise NotImplementedError
+
     def unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
         """Returns inputs and condition, taken out of a dict that has both.
 
@@ -62,7 +66,7 @@ class ConditionalModel(keras.Model):
             condition = without_rows(rest.pop("condition"))
         elif names[0] in rest and set(names) <= set(rest):
             condition = [rest.pop(name) for name in names]
-        structure = inputs_of(self.target, self.get_build_config())
+        structure = self.takes()
         if condition is None:
             raise ValueError(self._wrong_keys(inputs, structure))
         nested = keras.tree.is_nested(rest.get("inputs"))

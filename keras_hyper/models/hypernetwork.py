@@ -14,7 +14,7 @@ from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.graph import NamedWeight, named_weights
-from keras_hyper.kernels import Full, Kernel
+from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import (
     Untracked,
@@ -27,6 +27,7 @@ from keras_hyper.models.arguments import (
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.data import ConditionalModel
 from keras_hyper.models.kept import KeptWeights
+from keras_hyper.models.naming import inputs_of
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import as_include, divide
@@ -34,6 +35,15 @@ from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
 from keras_hyper.models.target import TargetVariables, finish_loading
 from keras_hyper.ops import same_batch
+from keras_hyper.ops.sample_axis import (
+    fold,
+    folded_spec,
+    spec_with_axis,
+    unfold,
+    unfolded_spec,
+    with_axis,
+    without_axis,
+)
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
 from keras_hyper.scopes import given
 from keras_hyper.sharing import copy_in_graph, graph_mark, hold_in_graph, one_load
@@ -87,6 +97,10 @@ class Hypernetwork(ConditionalModel):
             kept for each task. `condition` must have a `TaskEmbedding`.
         output_regularization: Float, the strength of the regulariser that keeps
             the weights of tasks that ended (`end_task`), None for none.
+        sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`,
+            with one condition for each row of the first axis. The weights of a condition
+            are generated once for all of its samples. In `fit`, `batch_size` counts
+            conditions.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
@@ -136,6 +150,7 @@ class Hypernetwork(ConditionalModel):
         base_trainable: bool = False,
         state_per_task: bool = False,
         output_regularization: float | None = None,
+        sample_axis: bool = False,
         **kwargs: Any,
     ) -> None:
         # From a file: which weights are generated, and which are frozen.
@@ -160,6 +175,7 @@ class Hypernetwork(ConditionalModel):
         self.output_regularization = (
             None if output_regularization is None else float(output_regularization)
         )
+        self.sample_axis = bool(sample_axis)
         self.slots: list[GeneratedWeight] = []
         self.weight_paths: list[str] = []
         self._paths: list[str] = []
@@ -185,7 +201,7 @@ class Hypernetwork(ConditionalModel):
     @property
     def input_spec(self) -> Any:
         """What the target takes. Keras checks inputs with it before a call."""
-        return self.target.input_spec
+        return None if self.sample_axis else self.target.input_spec
 
     def __dir__(self) -> list[str]:
         """Lists the attributes but the target, whose replaced weights Keras would save."""
@@ -228,6 +244,7 @@ class Hypernetwork(ConditionalModel):
         shapes = input_shapes(self.target)
         if shapes is None or (self.condition is not None and self.condition.width() is None):
             return
+        shapes = with_axis(shapes) if self.sample_axis else shapes
         if self.condition is None:
             self.build(shapes)
         else:
@@ -237,7 +254,7 @@ class Hypernetwork(ConditionalModel):
         """Builds the target, and makes a slot for each generated weight."""
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.target
-        build_target(model, inputs_shape, self._input_dtypes)
+        build_target(model, self._target_shapes(), self._input_dtypes)
         width = None
         if self.condition is not None:
             if condition_shape is None and self.condition.takes_values:
@@ -285,6 +302,21 @@ class Hypernetwork(ConditionalModel):
             restore_sublayers(self._record, self)
             self.target_variables.freeze(self._record["frozen_now"])
         freeze_what_is_new(self)
+
+    def takes(self) -> Any:
+        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
+        structure = inputs_of(self.target, self.get_build_config())
+        if not self.sample_axis or getattr(self.target, "inputs", None) is None:
+            return structure
+        return keras.tree.map_structure(spec_with_axis, structure)
+
+    def _target_inputs(self, inputs: Any) -> Any:
+        """Returns the shapes and dtypes of what the target takes, or the inputs themselves."""
+        return folded_spec(inputs) if self.sample_axis and len(_batched(inputs)) else inputs
+
+    def _target_shapes(self) -> Any:
+        shapes = self._shapes["inputs_shape"]
+        return without_axis(shapes) if self.sample_axis else shapes
 
     def _per_task(self, weight: NamedWeight) -> keras.Variable:
         """Returns a variable with a row of the state for each task."""
@@ -338,20 +370,34 @@ class Hypernetwork(ConditionalModel):
         if task is not None:
             batched = len(task.shape) == 1
             state = {k: Full(v, batched) for k, v in self.target_variables.state_of(task).items()}
+        count = None
+        if self.sample_axis:
+            inputs, count = fold(inputs)
+            kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self.target_variables.write, task)
         with self._injection.weights(kernels, state, write):
-            return self.target(inputs, **arguments)
+            outputs = self.target(inputs, **arguments)
+        return outputs if count is None else unfold(outputs, count)
 
     def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
         """Returns the outputs of the target, symbolically."""
         inputs, condition = self.unpack(inputs, condition)
         self._check_condition(inputs, condition)
-        return self.target.compute_output_spec(inputs)
+        return self.outputs_of(inputs)
+
+    def outputs_of(self, inputs: Any) -> Any:
+        """Returns the outputs for inputs, symbolically."""
+        outputs = self.target.compute_output_spec(self._target_inputs(inputs))
+        return unfolded_spec(outputs, inputs) if self.sample_axis else outputs
 
     def compute_output_shape(self, inputs_shape: Any, condition_shape: Any = None) -> Any:
         """Returns the shapes of the outputs of the target."""
-        return self.target.compute_output_shape(inputs_shape)
+        if not self.sample_axis:
+            return self.target.compute_output_shape(inputs_shape)
+        lead = tuple(inputs_shape[:2])
+        outputs_shape = self.target.compute_output_shape((None, *inputs_shape[2:]))
+        return keras.tree.map_shape_structure(lambda s: (*lead, *s[1:]), outputs_shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns None: the target's own layers put masks on the outputs."""
@@ -365,7 +411,7 @@ class Hypernetwork(ConditionalModel):
         return condition
 
     def _check_condition(self, inputs: Any, condition: Any) -> None:
-        check_inputs(self.target, inputs)
+        check_inputs(self.target, self._target_inputs(inputs))
         if self.condition is None:
             if condition is not None:
                 raise ValueError(
@@ -508,7 +554,7 @@ class Hypernetwork(ConditionalModel):
         try:
             plain = rebuild(model)
             if not plain.built or len(plain.weights) != len(model.weights):
-                build_target(plain, self._shapes["inputs_shape"], self._input_dtypes)
+                build_target(plain, self._target_shapes(), self._input_dtypes)
         except Exception as error:
             raise ValueError(
                 f"The target '{model.name}' cannot be baked: constructing {type(model).__name__} "
@@ -641,6 +687,7 @@ class Hypernetwork(ConditionalModel):
             "base_trainable": self.base_trainable,
             "state_per_task": self.state_per_task,
             "output_regularization": self.output_regularization,
+            "sample_axis": self.sample_axis,
             "record": None,
         }
         if self.built:

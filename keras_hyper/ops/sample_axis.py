@@ -1,0 +1,82 @@
+"""Inputs and outputs with an axis of samples after the axis of conditions."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def fold(inputs: Any) -> tuple[Any, Any]:
+    """Returns inputs with conditions and samples in one axis, and the number of samples.
+
+    Args:
+        inputs: Structure of tensors of shape `(conditions, samples, ...)`.
+    """
+    counts = [ops.shape(x)[1] for x in keras.tree.flatten(inputs) if x is not None]
+    known = {count for count in counts if isinstance(count, int)}
+    if len(known) > 1:
+        raise ValueError(
+            "All inputs must have the shape (conditions, samples, ...), with one number of "
+            f"samples. Received: {sorted(known)} samples"
+        )
+    return keras.tree.map_structure(_folded, inputs), counts[0]
+
+
+def _folded(x: Any) -> Any:
+    return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+
+def unfold(outputs: Any, count: Any) -> Any:
+    """Returns outputs with an axis of samples.
+
+    Args:
+        outputs: Structure of tensors of shape `(conditions * samples, ...)`.
+        count: Number of samples.
+    """
+    return keras.tree.map_structure(
+        lambda x: ops.reshape(x, (-1, count, *ops.shape(x)[1:])), outputs
+    )
+
+
+def folded_spec(inputs: Any) -> Any:
+    """Returns what `fold` returns as symbolic tensors, or raises if there is no such axis."""
+
+    def folded(x: Any) -> Any:
+        if x is None:
+            return None
+        if len(x.shape) < 2:
+            raise ValueError(
+                "With sample_axis=True, inputs must have the shape (conditions, samples, ...). "
+                f"Received: an input of shape {tuple(x.shape)}"
+            )
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        return keras.KerasTensor((_product(*x.shape[:2]), *x.shape[2:]), dtype=dtype)
+
+    return keras.tree.map_structure(folded, inputs)
+
+
+def spec_with_axis(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns the specification of an input with an axis of any number of samples."""
+    return keras.KerasTensor((x.shape[0], None, *x.shape[1:]), dtype=x.dtype, name=x.name)
+
+
+def unfolded_spec(outputs: Any, inputs: Any) -> Any:
+    """Returns the specification of outputs with an axis of samples, as the inputs have it."""
+    lead = keras.tree.flatten(inputs)[0].shape[:2]
+    return keras.tree.map_structure(
+        lambda x: keras.KerasTensor((*lead, *x.shape[1:]), dtype=x.dtype), outputs
+    )
+
+
+def with_axis(shapes: Any) -> Any:
+    """Returns shapes with an axis of any number of samples."""
+    return keras.tree.map_shape_structure(lambda s: (s[0], None, *s[1:]), shapes)
+
+
+def without_axis(shapes: Any) -> Any:
+    """Returns shapes without the axis of samples."""
+    return keras.tree.map_shape_structure(lambda s: (None, *s[2:]), shapes)
+
+
+def _product(conditions: int | None, samples: int | None) -> int | None:
+    return None if None in (conditions, samples) else (conditions or 0) * (samples or 0)
