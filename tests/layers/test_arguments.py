@@ -320,7 +320,7 @@ MISTAKES = {
     "rows float": (lambda: HyperEmbedding(2.0, 3), ValueError, "`input_dim`.*=2.0"),
     "row width": (lambda: HyperEmbedding(3, "4"), ValueError, "`output_dim`.*='4'"),
     "rows": (lambda: HyperEmbedding(0, 3), ValueError, "`input_dim`.*=0"),
-    "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "expected ndim=5, found ndim=4"),
+    "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "expected min_ndim=5, found ndim=4"),
     "bias constraint": (
         lambda: HyperDense(4, generate_bias=True, bias_constraint="non_neg"),
         ValueError,
@@ -353,7 +353,7 @@ MISTAKES = {
     "conv rank": (
         lambda: HyperConv2D(4, 3)(IMAGES[0]),
         ValueError,
-        "expected ndim=4, found ndim=3",
+        "expected min_ndim=4, found ndim=3",
     ),
     "unknown channels": (
         lambda: HyperDense(4).build((None, None)),
