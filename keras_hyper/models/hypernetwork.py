@@ -13,7 +13,7 @@ from keras_hyper.application import WeightInjection
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
-from keras_hyper.graph import NamedWeight, named_weights
+from keras_hyper.graph import NamedWeight, named_weights, walk
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import (
@@ -231,13 +231,13 @@ class Hypernetwork(ConditionalModel):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
-        self._freeze_bases()
-
-    def _freeze_bases(self) -> None:
-        if not self.base_trainable:
-            for slot in self.slots:
-                if isinstance(slot.base, keras.Variable):
-                    slot.base.trainable = False
+        # TensorFlow skips an assignment to a layer that has the value, and so those below it.
+        for layer in walk(self):
+            if layer is not self and layer.trainable is not bool(value):
+                layer.trainable = value
+        for slot in self.slots if not self.base_trainable else ():
+            if isinstance(slot.base, keras.Variable):
+                slot.base.trainable = False
 
     def _build_if_known(self) -> None:
         """Builds what can be built before a call, so that `fit` need not."""
@@ -287,6 +287,8 @@ class Hypernetwork(ConditionalModel):
         for weight in ordinary if self._record is not None else ():
             weight.variable.trainable = weight.path not in parts.frozen
         of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
+        if of_tasks is not None:
+            hold(self, "state_of_tasks", of_tasks)
         bases = [slot.base for slot in self.slots]
         self.target_variables = TargetVariables(
             model, generated, ordinary, parts.state, of_tasks, bases
