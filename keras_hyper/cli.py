@@ -131,7 +131,7 @@ def _bake(arguments: argparse.Namespace) -> None:
     if given is None:
         plain = keras_hyper.bake(model)
     elif hyper:
-        plain = keras_hyper.bake(model.bake(_values(model, given)))
+        plain = model.bake(_values(model, given))
     else:
         raise ValueError(
             f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "

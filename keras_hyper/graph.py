@@ -26,7 +26,7 @@ _TENSORFLOW = frozenset(
     }
 )
 # Where Keras keeps the layers of a layer or model besides the attributes of its class.
-_KERAS = ("_layers", "_operations", "_operations_by_depth")
+LISTS_OF_KERAS = ("_layers", "_operations", "_operations_by_depth")
 
 # Where a layer sits in its parent: attribute names, list indices, dict keys.
 Place = tuple[Any, ...]
@@ -83,14 +83,19 @@ def _held(layer: keras.layers.Layer, kind: type) -> dict[Place, Any]:
 
 
 def pairs(
-    first: keras.layers.Layer, second: keras.layers.Layer
+    first: keras.layers.Layer, second: keras.layers.Layer, seen: set[int] | None = None
 ) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
     """Yields the layers that sit in the same places of two models, parents first.
 
     The children of a pair are looked up after it was yielded, so that the
     caller may build it.
+
+    Args:
+        first: A model or layer.
+        second: One of the same structure.
+        seen: Gets the `id` of each layer of `second`. One that is in it is left out.
     """
-    seen: set[int] = set()
+    seen = set() if seen is None else seen
 
     def visit(a: keras.layers.Layer, b: keras.layers.Layer) -> Iterator[Any]:
         if id(b) in seen:
@@ -203,7 +208,7 @@ def _names(parent: keras.layers.Layer, kept: bool) -> list[tuple[keras.layers.La
     held = children(parent)
     places: dict[int, Place] = {}
     for place, child in held.items():
-        if place[0] not in _KERAS and not _is_of_keras(parent):
+        if place[0] not in LISTS_OF_KERAS and not _is_of_keras(parent):
             places.setdefault(id(child), place)
     ordered = [*(parent.layers if isinstance(parent, keras.Model) else ()), *held.values()]
     names: dict[str, keras.layers.Layer] = {}

@@ -7,7 +7,6 @@ import keras
 
 from keras_hyper.checks import check_model
 from keras_hyper.files import check_ending, replacing
-from keras_hyper.scopes import baking
 from keras_hyper.sharing import copy_for, fill, hold_shared, mark_of, without_graph_mark
 
 T = TypeVar("T", bound=type)
@@ -129,8 +128,7 @@ def deserialize_shared(config: Any, owner: keras.layers.Layer, name: str = "gene
         name: The argument of `owner` by which it does, if it takes several layers.
 
     Returns:
-        The layer, the same one for every occurrence in a model. None for a
-        configuration while a model is baked: a baked model has no generators.
+        The layer, the same one for every occurrence in a model.
 
     Examples:
         >>> import keras
@@ -147,8 +145,6 @@ def deserialize_shared(config: Any, owner: keras.layers.Layer, name: str = "gene
         return config
     if not isinstance(config, dict):
         return config
-    if baking():
-        return None
     mark = config.get("shared")
     layer = None if mark is None else copy_for(mark)
     if layer is None:

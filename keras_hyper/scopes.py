@@ -1,27 +1,11 @@
-"""Scopes that change what our classes do: while a model is baked, and while it is exported."""
+"""The scope that gives weights to what would generate them, for exports."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-_baking: ContextVar[bool] = ContextVar("keras_hyper_baking", default=False)
 _given: ContextVar[Mapping[int, Any] | None] = ContextVar("keras_hyper_given", default=None)
-
-
-def baking() -> bool:
-    """Whether hyper layers are to construct their stock twins instead."""
-    return _baking.get()
-
-
-@contextlib.contextmanager
-def bake_scope() -> Iterator[None]:
-    """Within it, constructing a hyper layer gives the stock layer."""
-    token = _baking.set(True)
-    try:
-        yield
-    finally:
-        _baking.reset(token)
 
 
 def given(owner: Any) -> Any:

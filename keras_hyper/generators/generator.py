@@ -12,7 +12,6 @@ from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.precision import PolicyLayer
-from keras_hyper.scopes import baking
 from keras_hyper.sublayers import restore_sublayers, with_sublayers
 
 NORMALIZATIONS = ("layer", "rms", "weight", "batch")
@@ -100,10 +99,6 @@ class Generator(PolicyLayer):
     factors: bool = False
     work: int = 0
     initializations: tuple[str, ...] = ("variance",)
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Returns a generator, or None while a model is baked: it needs none."""
-        return None if baking() else super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

@@ -14,10 +14,9 @@ from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Full, Kernel
-from keras_hyper.ops import same_batch, with_known_rank
+from keras_hyper.ops import same_batch, to_numpy, with_known_rank
 from keras_hyper.precision import PolicyLayer, product_dtype, save_as_arrays
 from keras_hyper.saving import deserialize_shared, serialize_shared
-from keras_hyper.scopes import baking
 from keras_hyper.sublayers import restore_sublayers, with_sublayers
 from keras_hyper.weights import (
     GeneratedWeight,
@@ -95,18 +94,6 @@ class HyperLayer(PolicyLayer):
     prefix: ClassVar[str] = "kernel"
     unit_axes: ClassVar[tuple[int, ...]] = (-1,)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Returns the layer, or its stock twin while a model is baked."""
-        if not baking():
-            layer = super().__new__(cls, *args, **kwargs)
-            layer.build = _with_stock_name(layer.build)
-            layer.compute_output_shape = _with_stock_name(layer.compute_output_shape)
-            return layer
-        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs).arguments
-        del bound["self"]
-        bound.update(bound.pop("kwargs", {}))
-        return cls.stock(**{name: value for name, value in bound.items() if name not in _OURS})
-
     def __init__(
         self,
         *args: Any,
@@ -127,6 +114,8 @@ class HyperLayer(PolicyLayer):
                     f"or use {self.stock.__name__}."
                 )
         super().__init__(*args, **kwargs)
+        for name in ("build", "compute_output_shape"):
+            setattr(self, name, _with_stock_name(getattr(self, name)))
         self._record = record
         generator = deserialize_shared(generator, self)
         self.generator = None if generator is None else as_generator(generator)
@@ -302,6 +291,50 @@ class HyperLayer(PolicyLayer):
             # A tensor, where TensorFlow would hand the variable itself on.
             weights["bias"] = ops.reshape(self.bias, self.bias.shape)
         return weights
+
+    def to_stock(self, build: bool = True) -> keras.layers.Layer:
+        """Returns a stock layer with the weights that this layer generates now.
+
+        It computes the same, and shares no variables with this layer.
+
+        Args:
+            build: Whether to build it and assign the weights. A layer that is not built
+                can be made a part of another one, which builds it.
+
+        Raises:
+            ValueError: If the layer is not built, is conditioned, or is of a subclass,
+                which may compute something else. A subclass can override this method.
+
+        Examples:
+            >>> import keras
+            >>> from keras_hyper import HyperDense
+            >>> layer = HyperDense(8)
+            >>> layer.build((None, 16))
+            >>> type(layer.to_stock()).__name__
+            'Dense'
+        """
+        if not self.built:
+            raise ValueError(f"Layer '{self.name}' cannot be baked: it is not built.")
+        if self.conditioned:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}) cannot be baked: it is conditioned, "
+                "and has different weights for every condition. For its weights at one condition, "
+                "call `layer.generate(condition)` and assign them to a layer of "
+                f"`keras.layers.{self.stock.__name__}`; a `Hypernetwork` has `bake(condition)`. To "
+                "serve all conditions, use `keras_hyper.export_saved_model`."
+            )
+        if self.stock not in type(self).__bases__:
+            raise ValueError(
+                f"Layer '{self.name}' cannot be baked: {type(self).__name__} is a subclass of "
+                f"{type(self).__bases__[0].__name__}, and what it adds has no place in a "
+                f"{self.stock.__name__}. Override `to_stock`."
+            )
+        config = {name: v for name, v in self.get_config().items() if name not in _OURS}
+        layer = self.stock.from_config(config)
+        if build:
+            layer.build_from_config(self.get_build_config())
+            layer.set_weights([to_numpy(weight) for weight in self.generate().values()])
+        return layer
 
     def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
         """Calls the layer, after checks of what Keras would not understand."""

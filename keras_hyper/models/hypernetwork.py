@@ -13,7 +13,7 @@ from keras_hyper.application import WeightInjection
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
-from keras_hyper.graph import NamedWeight, named_weights, walk
+from keras_hyper.graph import NamedWeight, walk
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import (
@@ -25,11 +25,11 @@ from keras_hyper.models.arguments import (
     takes_training,
 )
 from keras_hyper.models.at import HypernetworkAt
+from keras_hyper.models.bake import bake_with
 from keras_hyper.models.data import ConditionalModel
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.naming import inputs_of
 from keras_hyper.models.planning import default_for
-from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import as_include, divide
 from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
@@ -549,23 +549,17 @@ class Hypernetwork(ConditionalModel):
                     f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
                     "or a task id. Received: a condition with a row for each sample."
                 )
-        values = {path: ops.convert_to_numpy(value) for path, value in weights.items()}
-        task = None if not self.state_per_task else int(self.condition.task_ids(condition))
-        values.update(self.target_variables.values(task))
-        model = self.target
-        try:
-            plain = rebuild(model)
-            if not plain.built or len(plain.weights) != len(model.weights):
-                build_target(plain, self._target_shapes(), self._input_dtypes)
-        except Exception as error:
-            raise ValueError(
-                f"The target '{model.name}' cannot be baked: constructing {type(model).__name__} "
-                f"again from its `get_config` failed with {type(error).__name__}: {error}"
-            ) from error
-        for path, new in zip(self._paths, named_weights(plain), strict=True):
-            new.variable.assign(values[path])
-        finish_loading(plain)
+        variables = self.target_variables.generated
+        if self.state_per_task:
+            weights |= self.target_variables.state_of(self.condition.task_ids(condition))
+            variables = variables | self.target_variables.own_state
+        values = {id(variables[path]): value for path, value in weights.items()}
+        plain = bake_with(self.target, values)
         return plain if isinstance(plain, keras.Model) else keras.Sequential([plain])
+
+    def to_stock(self) -> keras.Model:
+        """Returns what `bake` returns without a condition."""
+        return self.bake()
 
     def at(self, condition: Any) -> keras.Model:
         """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.

@@ -1,6 +1,8 @@
 """Constructing a model a second time from its configuration."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -8,12 +10,17 @@ from keras_hyper.graph import pairs, walk
 from keras_hyper.sharing import one_load
 
 
-def rebuild(model: keras.Model) -> keras.Model:
-    """Returns a new model made from the configuration of `model`, and builds it.
+def again(layer: Any) -> Any:
+    """Returns a new layer or model made from the configuration of one."""
+    return type(layer).from_config(layer.get_config())
 
-    Going through the configuration, rather than replacing layers in place,
-    works for Sequential, functional, nested and subclassed models and for
-    layers inside wrappers alike.
+
+def rebuild(model: Any, make: Callable[[Any], Any] = again) -> Any:
+    """Returns a new model or layer like `model`, and builds it.
+
+    Args:
+        model: A model of any kind, or a layer.
+        make: Called with `model`, returns the new one.
     """
     # Layers of the user's own need not be registered: they are at hand.
     classes = {type(layer).__name__: type(layer) for layer in walk(model)}
@@ -21,7 +28,7 @@ def rebuild(model: keras.Model) -> keras.Model:
     with one_load(), keras.saving.custom_object_scope(custom), warnings.catch_warnings():
         # Keras only warns when it could not build, and would go on half built.
         warnings.filterwarnings("error", message=".*cannot be built automatically")
-        copy = type(model).from_config(model.get_config())
+        copy = make(model)
         for source, target in pairs(model, copy):
             if source.built and not target.built:
                 target.build_from_config(source.get_build_config())

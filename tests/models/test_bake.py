@@ -9,7 +9,14 @@ import pytest
 
 import keras_hyper
 from helpers import JIT, to_numpy
-from keras_hyper import HyperConv2D, HyperDense, TaskEmbedding, TiledKernelGenerator, bake
+from keras_hyper import (
+    HyperConv2D,
+    HyperDense,
+    Hypernetwork,
+    TaskEmbedding,
+    TiledKernelGenerator,
+    bake,
+)
 from keras_hyper.graph import walk
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
@@ -101,13 +108,94 @@ def subclassed():
     return model
 
 
+def used_inside_and_outside():
+    layer = HyperDense(6, name="mine")
+    inputs = keras.Input((6,))
+    inner = keras.Sequential([keras.Input((6,)), layer])
+    return keras.Model(inputs, inner(layer(inputs)))
+
+
+def hypernetworks_inside():
+    target = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), HyperDense(2)])
+    hyper = Hypernetwork(target, condition=TaskEmbedding(4, 3), include="dense*")
+    inputs = keras.Input((6,))
+    static = Hypernetwork(keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)]))
+    return keras.Model(inputs, [hyper.at(1)(inputs), hyper.at(2)(inputs), static(inputs)])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Step(keras.layers.Layer):
+    """A recurrent cell with a hyper layer."""
+
+    state_size = output_size = 4
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = HyperDense(4, activation="tanh", name="inner")
+
+    def build(self, input_shape):
+        self.inner.build((input_shape[0], input_shape[-1] + 4))
+
+    def call(self, inputs, states):
+        outputs = self.inner(keras.ops.concatenate([inputs, states[0]], -1))
+        return outputs, [outputs]
+
+
+def cell():
+    inner = keras.layers.RNN(Step())
+    return keras.Sequential([keras.Input((5, 3)), keras.layers.Bidirectional(inner)])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Everywhere(keras.layers.Layer):
+    """Layers in all places, made from an attribute of a generator."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        generator = TiledKernelGenerator((3, 3), embedding_dim=3)
+        self._width = 2 * generator.embedding_dim
+        self.generators = [generator]
+        self.both = self.again = HyperDense(self._width, generator=generator, name="inner")
+        self.__private = HyperDense(self._width, name="inner")
+        self.last = {"z": HyperDense(self._width, "tanh"), "a": HyperDense(self._width)}
+        self.nested = [(HyperDense(self._width), {"x": keras.layers.Dense(self._width)})]
+        self.block = keras.Sequential([HyperDense(self._width, "relu"), HyperDense(self._width)])
+        self.wrapper = keras.layers.TimeDistributed(HyperDense(self._width))
+
+    def build(self, input_shape):
+        self.late = HyperDense(self._width, name="inner")
+        self.late.build(input_shape)
+
+    def call(self, inputs):
+        inputs = self.late(self.__private(self.again(self.both(inputs))))
+        for layer in self.last.values():
+            inputs = layer(inputs)
+        inputs = self.nested[0][1]["x"](self.nested[0][0](inputs))
+        return self.wrapper(self.block(inputs)[:, None])
+
+
+def everywhere():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, Everywhere()(inputs))
+
+
 def inputs_of(model):
     if isinstance(model, Subclassed):
         return ROWS
     return np.random.default_rng(2).normal(size=(3, *model.input_shape[1:])).astype("float32")
 
 
-MODELS = [sequential, layer_called_twice, nested, wrapped, subclassed]
+MODELS = [
+    sequential,
+    layer_called_twice,
+    nested,
+    wrapped,
+    subclassed,
+    used_inside_and_outside,
+    hypernetworks_inside,
+    cell,
+    everywhere,
+]
 over_models = pytest.mark.parametrize("make", MODELS, ids=[make.__name__ for make in MODELS])
 
 
@@ -120,20 +208,29 @@ def test_outputs_are_equal_and_nothing_of_ours_is_left(make):
     plain = bake(model)
     assert type(plain) is type(model)
     expected, actual = to_numpy(model(x)), to_numpy(plain(x))
+    # A bias that is generated is added to the product in another order.
+    rounding = 1e-6 if make is hypernetworks_inside else 0
     for a, b in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
     assert not any(type(layer).__module__.startswith("keras_hyper") for layer in walk(plain))
     ours = {id(v) for v in model.variables}
     assert not any(id(v) in ours for v in plain.variables)
 
 
-@over_models
+# Keras cannot read the file of a layer that is used inside a nested model and outside.
+@pytest.mark.parametrize(
+    "make", [m for m in MODELS if m is not used_inside_and_outside], ids=lambda m: m.__name__
+)
 def test_the_baked_model_saves_trains_and_reloads(make, tmp_path):
     plain = bake(make())
     x = inputs_of(plain)
     outputs = to_numpy(plain(x))
     plain.save(tmp_path / "plain.keras")
-    if isinstance(plain, Subclassed):  # Its class makes hyper layers: documented, and loud.
+    if make in (
+        subclassed,
+        cell,
+        everywhere,
+    ):  # Classes that make hyper layers: documented, and loud.
         with pytest.raises(ValueError, match="could not be loaded"):
             keras.models.load_model(tmp_path / "plain.keras")
     else:
@@ -191,6 +288,52 @@ def test_mixed_precision_outputs_are_equal():
     np.testing.assert_array_equal(to_numpy(bake(model)(IMAGES)), to_numpy(model(IMAGES)))
 
 
+class Functional(keras.Model):
+    """A functional model of a class with its own constructor."""
+
+    def __init__(self, width=3, **kwargs):
+        inputs = {"x": keras.Input((6,), name="x"), "y": keras.Input((6,), name="y", optional=True)}
+        outputs = HyperDense(width)(inputs["x"] + keras.ops.abs(inputs["x"]))
+        super().__init__(inputs, {"z": outputs}, **kwargs)
+
+
+class Doubled(Functional):
+    def call(self, inputs, **kwargs):
+        return {"z": 2 * super().call(inputs, **kwargs)["z"]}
+
+
+def test_a_compiled_functional_model_of_another_class():
+    model = Functional()
+    model.compile("sgd", {"z": lambda y, p: keras.ops.mean(y - p)})
+    plain = bake(model)
+    assert not plain.compiled
+    ours, theirs = (m.layers[:2] for m in (model, plain))
+    assert [x.get_config() for x in ours] == [x.get_config() for x in theirs]
+    x = {"x": ROWS, "y": None}
+    np.testing.assert_array_equal(to_numpy(plain(x)["z"]), to_numpy(model(x)["z"]))
+    with pytest.raises(
+        ValueError, match="Layer 'hyper_dense.*' cannot be baked.*no attribute holds"
+    ):
+        bake(Doubled())
+
+
+def test_baked_variables_have_paths_below_their_layers():
+    inputs = keras.Input((6,))
+    plain = bake(keras.Model(inputs, Everywhere()(Everywhere()(inputs))))
+    paths = [v.path for v in plain.weights]
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_hyper_layer_becomes_a_stock_layer():
+    layer = HyperDense(4, "relu", name="mine", trainable=False, composition="add")
+    layer.build((None, 6))
+    stock = layer.to_stock()
+    assert (type(stock), stock.name, stock.trainable) == (keras.layers.Dense, "mine", False)
+    np.testing.assert_array_equal(to_numpy(stock(ROWS)), to_numpy(layer(ROWS)))
+    empty = layer.to_stock(build=False)
+    assert (empty.built, empty.units) == (False, 4)
+
+
 class Mine(HyperDense):
     pass
 
@@ -240,16 +383,8 @@ class Optional(keras.Model):
         return self.inner(inputs, condition=condition)
 
 
-def used_inside_and_outside():
-    layer = HyperDense(6, name="mine")
-    inputs = keras.Input((6,))
-    inner = keras.Sequential([keras.Input((6,)), layer])
-    return keras.Model(inputs, inner(layer(inputs)))
-
-
 REFUSED = {
     "argument of ours": (lambda: called(Optional()), "cannot be baked: constructing Optional"),
-    "two models": (used_inside_and_outside, "Layer 'mine' .* used in more than one"),
     "conditioned": (
         conditioned,
         "Layer 'mine' .HyperDense. cannot be baked: it is conditioned.*layer.generate.*.Dense",

@@ -363,9 +363,11 @@ REFUSED = {
         r"needs a `condition` to be baked: a tensor of width 3.*hyper.bake\(condition=",
     ),
     "bake a part": (
-        lambda: bake(keras.Sequential([keras.Input((5,)), one(), layers.Dense(2)])),
+        lambda: bake(
+            keras.Sequential([keras.Input((5,)), one(condition=3).at([1.0] * 3), one(condition=3)])
+        ),
         ValueError,
-        "by itself only",
+        r"needs a `condition` to be baked: a tensor of width 3",
     ),
     "state": (
         lambda: one(condition=3, state_per_task=True),
