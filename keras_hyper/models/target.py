@@ -69,18 +69,6 @@ class TargetVariables:
         own = [v for v in self.ordinary.values() if id(v) in current]
         return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
 
-    def values(self, task: int | None = None) -> dict[str, Any]:
-        """Returns ordinary weights and state, of a task, as arrays by path.
-
-        Args:
-            task: Integer, if the state is kept for each task.
-        """
-        values = {path: ops.convert_to_numpy(v) for path, v in self.ordinary.items()}
-        for path, variable in self.state.items():
-            array = ops.convert_to_numpy(variable)
-            values[path] = array[task] if self.per_task else array
-        return values
-
     def state_of(self, task: Any) -> dict[str, Any]:
         """Returns the state of a task, or of one task for each sample, by path.
 

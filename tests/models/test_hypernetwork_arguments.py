@@ -244,6 +244,11 @@ def one(**kwargs):
     return Hypernetwork(make_dense(), **{"generator": chunks(), **kwargs})
 
 
+def with_condition():
+    inputs, condition = keras.Input((5,)), keras.Input((3,))
+    return keras.Model([inputs, condition], one(condition=3)(inputs, condition=condition))
+
+
 def per_task():
     return Hypernetwork(
         make_normalized(), chunks(), condition=TaskEmbedding(2, 3), state_per_task=True
@@ -363,9 +368,7 @@ REFUSED = {
         r"needs a `condition` to be baked: a tensor of width 3.*hyper.bake\(condition=",
     ),
     "bake a part": (
-        lambda: bake(
-            keras.Sequential([keras.Input((5,)), one(condition=3).at([1.0] * 3), one(condition=3)])
-        ),
+        lambda: bake(with_condition()),
         ValueError,
         r"needs a `condition` to be baked: a tensor of width 3",
     ),
