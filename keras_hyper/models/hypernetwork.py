@@ -165,7 +165,7 @@ class Hypernetwork(ConditionalModel):
             if isinstance(condition, JoinedCondition) or is_config(condition):
                 condition = deserialize_shared(condition, self, "condition")
             joined = isinstance(condition, JoinedCondition)
-            self.condition = condition if joined else JoinedCondition(condition)
+            self.condition = condition if joined else JoinedCondition(condition, name="condition")
         self._generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
