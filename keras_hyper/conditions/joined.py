@@ -28,6 +28,8 @@ class JoinedCondition(keras.layers.Layer):
 
     Args:
         parts: An integer, a layer, or a list of them.
+        per_weight: Whether the condition has a row for each generated weight. A tensor has such
+            rows, and a layer may return them; any other part is the same for all weights.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -38,6 +40,7 @@ class JoinedCondition(keras.layers.Layer):
 
     Output shape:
         `(dim,)`, if no part has a row for each sample, otherwise `(batch, dim)`.
+        `(weights, dim)` or `(batch, weights, dim)` with `per_weight`.
 
     Raises:
         TypeError: If a part is neither an integer nor a layer.
@@ -52,14 +55,16 @@ class JoinedCondition(keras.layers.Layer):
         (5, 10)
     """
 
-    def __init__(self, parts: Any, **kwargs: Any) -> None:
+    def __init__(self, parts: Any, per_weight: bool = False, **kwargs: Any) -> None:
         # The parts cast what they take; task ids must not be cast.
         super().__init__(autocast=False, **kwargs)
         listed = list(parts) if isinstance(parts, list | tuple) else [parts]
         if not listed:
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
         sources = [deserialize_shared(part, self, f"parts_{i}") for i, part in enumerate(listed)]
-        self._made = tuple(part_of(source) for source in sources)
+        self.per_weight = bool(per_weight)
+        self._weights: int | None = None
+        self._made = tuple(part_of(source, self.per_weight) for source in sources)
         self._takers = tuple(part for part in self._made if part.takes_value)
         self.parts: list[Any] = []
         hold(self, "parts", [part.source for part in self._made])
@@ -98,6 +103,12 @@ class JoinedCondition(keras.layers.Layer):
     def default_shape(self) -> Any:
         """Returns the shapes of values for which the width is known without a call."""
         return _one_or_list([tuple(spec.shape) for spec in self.value_specs()]) or None
+
+    def expect_weights(self, count: int) -> None:
+        """Sets the number of generated weights, each of which gets a row of the condition."""
+        self._weights = count if self.per_weight else None
+        for part in self._made:
+            part.weights = self._weights
 
     def build(self, values_shape: Any = None, inputs_shape: Any = None) -> None:
         """Builds the parts."""
@@ -183,15 +194,29 @@ class JoinedCondition(keras.layers.Layer):
         batched = [row for row, is_batched in made.values() if is_batched]
         like = next(iter(batched if inputs is None else keras.tree.flatten(inputs)), None)
         made |= {part: part.make(like) for part, _ in pairs if not part.takes_value}
+        if self.per_weight:
+            made = {part: self._with_weights(*row) for part, row in made.items()}
         rows = [ops.cast(made[part][0], self.compute_dtype) for part, _ in pairs]
-        batched = [row for row in rows if len(row.shape) == 2]
+        batched = [row for row, is_batched in made.values() if is_batched]
         if batched and len(rows) > 1:
-            batch = ops.shape(batched[0])[0]
+            lead = ops.shape(batched[0])[:-1]
             rows = [
-                row if len(row.shape) == 2 else ops.broadcast_to(row, (batch, row.shape[0]))
+                row if len(row.shape) > len(lead) else ops.broadcast_to(row, (*lead, row.shape[-1]))
                 for row in rows
             ]
         return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+
+    def _with_weights(self, row: Any, batched: bool) -> tuple[Any, bool]:
+        """Returns what a part made, with a row for each weight."""
+        if len(row.shape) == 1 + batched and self._weights is not None:
+            return ops.repeat(ops.expand_dims(row, -2), self._weights, axis=-2), batched
+        if len(row.shape) != 2 + batched or self._weights not in (None, row.shape[-2]):
+            raise ValueError(
+                f"A layer of `condition` must return a row for each of the {self._weights} "
+                "generated weights, in the order of `weight_paths`, or one for all. Received: "
+                f"outputs of shape {tuple(row.shape)}."
+            )
+        return row, batched
 
     def _pairs(self, values: Any, shapes: bool = False) -> list[tuple[Part, Any]]:
         """Returns each part with its value, or with its shape; noise has None."""
@@ -223,7 +248,7 @@ class JoinedCondition(keras.layers.Layer):
             part if isinstance(part, int) else serialize_shared(part, self, f"parts_{i}")
             for i, part in enumerate(self.parts)
         ]
-        return {**super().get_config(), "parts": parts}
+        return {**super().get_config(), "parts": parts, "per_weight": self.per_weight}
 
 
 def without_rows(values: Any) -> Any:

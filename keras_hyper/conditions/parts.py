@@ -19,9 +19,11 @@ class Part:
 
     Attributes:
         takes_value: Whether a value is passed for this part.
+        weights: The number of generated weights, where a tensor has a row for each.
     """
 
     takes_value = True
+    weights: int | None = None
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -119,7 +121,7 @@ class _Tensor(Part):
     """A tensor that is used as it is. The source is its width."""
 
     @property
-    def row(self) -> tuple[int, ...]:
+    def row(self) -> tuple[int | None, ...]:
         return (self.source,)
 
     def build(self, shape: Any, name: str) -> None:
@@ -146,11 +148,34 @@ class _Tensor(Part):
         return f"a tensor of width {self.source}"
 
 
-def part_of(source: Any) -> Part:
+class _TensorPerWeight(_Tensor):
+    @property
+    def row(self) -> tuple[int | None, ...]:
+        return (self.weights, self.source)
+
+    def check(self, value: Any) -> None:
+        shape, expected = tuple(value.shape), self.row
+        known = [None in (a, b) or a == b for a, b in zip(shape[-2:], expected, strict=False)]
+        if len(shape) not in (2, 3) or not all(known):
+            rows, width = (self.weights or "weights"), self.source
+            raise ValueError(
+                f"`condition` must have shape (batch, {rows}, {width}), for per-sample weights, or "
+                f"({rows}, {width}), for one set of weights for the batch: a row for each "
+                "generated weight, in the order of `weight_paths`. Received: `condition` of shape "
+                f"{shape}."
+            )
+        floating("condition", value, "Task ids go through keras_hyper.TaskEmbedding.")
+
+    def describe(self) -> str:
+        return f"a tensor with a row of width {self.source} for each generated weight"
+
+
+def part_of(source: Any, per_weight: bool = False) -> Part:
     """Returns a part for an item of `condition`, or raises if the item has no meaning.
 
     Args:
         source: The width of a tensor, or a layer.
+        per_weight: Whether a tensor has a row for each generated weight.
     """
     if isinstance(source, keras.layers.Layer):
         kinds = {TaskEmbedding: _Tasks, NoiseCondition: _Noise}
@@ -161,4 +186,4 @@ def part_of(source: Any) -> Part:
             "keras_hyper.TaskEmbedding(num_tasks, dim), or a list of these. Received: "
             f"condition={source!r} (of type {type(source).__name__})"
         )
-    return _Tensor(positive_int("condition", source))
+    return (_TensorPerWeight if per_weight else _Tensor)(positive_int("condition", source))
