@@ -91,13 +91,9 @@ class JoinedCondition(keras.layers.Layer):
                 return ops.squeeze(ids, axis=-1) if len(ids.shape) == 2 else ids
         raise ValueError(f"'{self.name}' has no TaskEmbedding.")
 
-    def width(self, values_shape: Any = None) -> int | None:
-        """Returns the width of the condition, None if it is not known yet.
-
-        Args:
-            values_shape: Shapes of the values of a call, if there is one.
-        """
-        widths = [part.width(shape) for part, shape in self._pairs(values_shape, shapes=True)]
+    def width(self) -> int | None:
+        """Returns the width of the condition, None if it is not known yet."""
+        widths = [part.width for part in self._made]
         return None if None in widths else sum(w for w in widths if w is not None)
 
     def default_shape(self) -> Any:

@@ -29,6 +29,7 @@ class Part:
         self.source = source
         # Shape of values with a row for each sample, once it is known.
         self._shape: Any = None
+        self._width: int | None = None
 
     def build(self, shape: Any, name: str) -> None:
         """Builds the layer for values of a shape.
@@ -39,16 +40,23 @@ class Part:
                 differs between processes. The layer keeps that one.
         """
         layer = self.source
-        self._shape = shape = self._with_rows(shape)
-        if not layer.built:
+        self._shape = self._with_rows(shape)
+        if not layer.built or self.width is None:
             own, layer.name = layer.name, name if has_made_up_name(layer) else layer.name
-            layer.build(shape)
-            layer.name = own
+            try:
+                self._build_layer()
+            finally:
+                layer.name = own
 
-    def width(self, shape: Any) -> int | None:
-        """Returns the width of this part for values of a shape, None if it is not known."""
-        shape = self._with_rows(shape)
-        return None if shape is None else int(self.source.compute_output_shape(shape)[-1])
+    def _build_layer(self) -> None:
+        # A symbolic call builds layers whose class has no `build`, and gives their outputs.
+        self._width = int(self.source(self.spec).shape[-1])
+
+    @property
+    def width(self) -> int | None:
+        """The width of this part, None if it is not known yet."""
+        own = getattr(self.source, "output_shape", None) if self.source.built else None
+        return self._width if own is None else int(own[-1])
 
     def _with_rows(self, shape: Any) -> tuple[int | None, ...] | None:
         own = getattr(self.source, "input_shape", None) if self.source.built else None
@@ -86,15 +94,23 @@ class Part:
         return f"what {type(self.source).__name__} '{self.source.name}' takes"
 
 
-class _Tasks(Part):
+class _Known(Part):
+    """A part whose width the layer has."""
+
+    @property
+    def width(self) -> int:
+        return int(self.source.dim)
+
+    def _build_layer(self) -> None:
+        self.source.build(self._shape)
+
+
+class _Tasks(_Known):
     row = ()
 
     @property
     def spec(self) -> keras.KerasTensor:
         return keras.KerasTensor((None,), dtype="int32")
-
-    def width(self, shape: Any) -> int:
-        return int(self.source.dim)
 
     def check(self, value: Any) -> None:
         self.source.check(value)
@@ -103,11 +119,8 @@ class _Tasks(Part):
         return f"task ids below {self.source.num_tasks}"
 
 
-class _Noise(Part):
+class _Noise(_Known):
     takes_value = False
-
-    def width(self, shape: Any) -> int:
-        return int(self.source.dim)
 
     def make(self, value: Any) -> tuple[Any, bool]:
         """Returns noise for each row of a tensor, or one draw for None."""
@@ -127,7 +140,8 @@ class _Tensor(Part):
     def build(self, shape: Any, name: str) -> None:
         pass
 
-    def width(self, shape: Any) -> int:
+    @property
+    def width(self) -> int:
         return int(self.source)
 
     def check(self, value: Any) -> None:

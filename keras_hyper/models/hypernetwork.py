@@ -288,7 +288,7 @@ class Hypernetwork(ConditionalModel):
                     "Received: condition=None"
                 )
             self.condition.build(condition_shape)
-            width = self.condition.width(condition_shape)
+            width = self.condition.width()
         parts = divide(model, self.include, self.composition, self._record)
         self._paths = parts.paths
         if self.generator is None:

@@ -1,9 +1,11 @@
 """Parts of a condition: their names."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
+from helpers import JIT
 from keras_hyper import Hypernetwork, LinearGenerator, TaskEmbedding
 
 
@@ -30,3 +32,48 @@ def test_names_that_keras_made_up_are_in_no_path():
 def test_names_of_the_user_are_kept(name):
     (table,) = make([TaskEmbedding(3, 2, name=name)]).condition.variables
     assert table.path == f"hyper/condition/{name}/embeddings"
+
+
+class Context(keras.Model):
+    """A network without `build` and `compute_output_shape`, whose layers its first call builds."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dense(4)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class Block(layers.Layer):
+    """A layer without them."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dense(4)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+@pytest.mark.parametrize("make_context", [Context, Block])
+def test_a_network_without_build_makes_a_condition(make_context):
+    target = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense")])
+    hyper = Hypernetwork(target, LinearGenerator(2), make_context())
+    x, c = np.ones((5, 3), "float32"), np.ones((5, 7), "float32")
+    hyper.compile("sgd", "mse", jit_compile=JIT)
+    hyper.fit({"inputs": x, "condition": c}, np.ones((5, 2)), verbose=0)
+    assert hyper.condition.width() == 4
+    assert len(hyper.condition.parts[0].inner.weights) == 2
+
+
+def test_a_network_that_fails_keeps_its_name():
+    class Failing(keras.layers.Layer):
+        def build(self, shape):
+            raise ValueError("no such shape")
+
+    layer = Failing()
+    name = layer.name
+    with pytest.raises(ValueError, match="no such shape"):
+        make([layer, 3])
+    assert layer.name == name
