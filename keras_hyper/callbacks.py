@@ -192,6 +192,8 @@ class HyperTensorBoard(keras.callbacks.Callback):
         found: dict[str, tuple[list[np.ndarray], list[str]]] = {}
         names = self._names()
         for layer, weight, slot in slots_of(self.model):
+            if slot.embedding is None:
+                continue  # Its condition is the embedding.
             # Generators that make several shapes have embeddings of one width.
             points = as_array(slot.embedding)
             rows, labels = found.setdefault(names[id(slot.generator)], ([], []))

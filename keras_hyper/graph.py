@@ -214,12 +214,21 @@ def _names(parent: keras.layers.Layer, kept: bool) -> list[tuple[keras.layers.La
     names: dict[str, keras.layers.Layer] = {}
     for child in {id(child): child for child in ordered}.values():
         name = child.name
-        # `Bidirectional` puts a word before the name of a layer.
-        made_up = re.fullmatch(rf"((?:forward_|backward_)?{_made_up(type(child))})(_\d+)?", name)
-        if made_up and not kept:
+        if not kept and (made_up := _match_made_up(child)):
             name = "/".join(map(str, places.get(id(child), (made_up[1],))))
         names[_free(name, names)] = child
     return [(child, name) for name, child in names.items()]
+
+
+def has_made_up_name(layer: keras.layers.Layer) -> bool:
+    """Whether Keras may have made up the name of a layer, with a number of this process."""
+    return _match_made_up(layer) is not None
+
+
+def _match_made_up(layer: keras.layers.Layer) -> re.Match[str] | None:
+    # `Bidirectional` puts a word before the name of a layer.
+    prefixed = rf"((?:forward_|backward_)?{_made_up(type(layer))})(_\d+)?"
+    return re.fullmatch(prefixed, layer.name)
 
 
 def _is_of_keras(layer: keras.layers.Layer) -> bool:

@@ -241,7 +241,7 @@ class Generator(PolicyLayer):
                 "shape a generator of its own, or share one that serves every shape, such as "
                 "TiledKernelGenerator."
             )
-        elif _start_of(native) != _start_of(self._native):
+        elif start_key(native) != start_key(self._native):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
                 "differently, and its one bias cannot start right for both. Received: "
@@ -321,7 +321,7 @@ class Generator(PolicyLayer):
         return {**super().get_config(), **config}
 
 
-def _start_of(native: Any) -> Any:
+def start_key(native: Any) -> Any:
     """Returns what tells two native starts apart, which the seed does not."""
     if not isinstance(native, keras.initializers.Initializer):
         return native

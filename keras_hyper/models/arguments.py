@@ -92,3 +92,27 @@ def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
             "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
             f"alone. Received: condition={condition}"
         )
+
+
+def check_per_weight(
+    per_weight: bool, condition: Any, generator: Any, output_regularization: Any
+) -> None:
+    """Raises if `condition_per_weight` does not go with the other arguments."""
+    if not per_weight:
+        return
+    if condition is None or generator is None:
+        missing = "condition" if condition is None else "generator"
+        raise ValueError(
+            f"`condition_per_weight=True` needs a `{missing}`. Received: {missing}=None. Pass the "
+            "width of the rows as `condition`, and a generator whose embedding_dim is that width."
+        )
+    if not condition.per_weight:
+        raise ValueError(
+            "`condition_per_weight=True` needs a condition with a row for each weight. Received: "
+            "a JoinedCondition without them. Pass per_weight=True to it."
+        )
+    if output_regularization is not None:
+        raise ValueError(
+            "`output_regularization` needs one condition for all weights. Received: "
+            f"output_regularization={output_regularization!r} with condition_per_weight=True"
+        )

@@ -20,6 +20,7 @@ from keras_hyper.models.arguments import (
     Untracked,
     as_generators,
     as_target,
+    check_per_weight,
     check_tasks,
     is_text,
     takes_training,
@@ -69,10 +70,11 @@ class Hypernetwork(ConditionalModel):
         generator: A `Generator`, or a dict from patterns of paths to generators.
             One that serves every shape (`ChunkedGenerator`,
             `TiledKernelGenerator`) is shared by all its weights; of any other,
-            each weight gets a copy. None (default): a `ChunkedGenerator` that
-            stores at most half as many parameters as it generates. For small
-            targets where that is impossible, a minimal `ChunkedGenerator` if there
-            is a condition; otherwise the weights stay ordinary variables.
+            each weight gets a copy, or each shape (`share_generators`).
+            None (default): a `ChunkedGenerator` that stores at most half as
+            many parameters as it generates. For small targets where that is
+            impossible, a minimal `ChunkedGenerator` if there is a condition;
+            otherwise the weights stay ordinary variables.
         condition: What the weights depend on. None: a learned embedding. An
             integer: a tensor of that width, passed with every call. A layer that
             makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
@@ -95,6 +97,14 @@ class Hypernetwork(ConditionalModel):
             frozen, in the target too, if not.
         state_per_task: Whether moving averages and other state of the target are
             kept for each task. `condition` must have a `TaskEmbedding`.
+        condition_per_weight: Whether the condition has a row for each generated weight, in the
+            order of `weight_paths`: of shape `(weights, dim)`, or `(batch, weights, dim)` for
+            per-sample weights. A row is the embedding of its weight, with no learned part, so
+            `dim` is the `embedding_dim` of `generator`. If the generator makes a weight in several
+            pieces, the row is added to the learned embedding of each. A layer of `condition` may
+            return rows, or one vector for all weights.
+        share_generators: Whether weights of one shape share a copy of a generator that serves
+            one shape, such as `LowRankGenerator`. Each generator of a dict has its own copies.
         output_regularization: Float, the strength of the regulariser that keeps
             the weights of tasks that ended (`end_task`), None for none.
         sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`,
@@ -110,6 +120,8 @@ class Hypernetwork(ConditionalModel):
         condition: For one part a tensor of shape `(dim,)` (one set of weights),
             or `(batch, dim)` (a set for each sample), or task ids (see
             `TaskEmbedding`); for several a list of one value for each part but noise.
+            With `condition_per_weight`, tensors of shape `(weights, dim)` or
+            `(batch, weights, dim)`.
         training: Boolean.
 
     Output shape:
@@ -151,6 +163,8 @@ class Hypernetwork(ConditionalModel):
         state_per_task: bool = False,
         output_regularization: float | None = None,
         sample_axis: bool = False,
+        condition_per_weight: bool = False,
+        share_generators: bool = False,
         **kwargs: Any,
     ) -> None:
         # From a file: which weights are generated, and which are frozen.
@@ -165,7 +179,13 @@ class Hypernetwork(ConditionalModel):
             if isinstance(condition, JoinedCondition) or is_config(condition):
                 condition = deserialize_shared(condition, self, "condition")
             joined = isinstance(condition, JoinedCondition)
-            self.condition = condition if joined else JoinedCondition(condition)
+            self.condition = (
+                condition
+                if joined
+                else JoinedCondition(condition, bool(condition_per_weight), name="condition")
+            )
+        check_per_weight(condition_per_weight, self.condition, generator, output_regularization)
+        self.share_generators = bool(share_generators)
         self._generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
@@ -197,6 +217,11 @@ class Hypernetwork(ConditionalModel):
         The slots have those that are used.
         """
         return self._generators.value
+
+    @property
+    def condition_per_weight(self) -> bool:
+        """Whether the condition has a row for each generated weight."""
+        return self.condition is not None and bool(self.condition.per_weight)
 
     @property
     def input_spec(self) -> Any:
@@ -263,7 +288,7 @@ class Hypernetwork(ConditionalModel):
                     "Received: condition=None"
                 )
             self.condition.build(condition_shape)
-            width = self.condition.width(condition_shape)
+            width = self.condition.width()
         parts = divide(model, self.include, self.composition, self._record)
         self._paths = parts.paths
         if self.generator is None:
@@ -278,9 +303,13 @@ class Hypernetwork(ConditionalModel):
             include=self.include,
             composition=self.composition,
             base_trainable=self.base_trainable,
+            per_weight=self.condition_per_weight,
+            share_generators=self.share_generators,
             dtype=self.dtype_policy,
         )
         self.weight_paths = list(made)
+        if self.condition is not None:
+            self.condition.expect_weights(len(made))
         hold(self, "slots", list(made.values()))
         ordinary = [w for w in parts.weights if w.path not in made]
         generated = [w for w in parts.included if w.path in made]
@@ -356,7 +385,7 @@ class Hypernetwork(ConditionalModel):
         if self.condition is not None and given(self) is None:
             vector = self.condition(condition, inputs=inputs, training=training)
             for x in _batched(inputs)[:1]:
-                vector = same_batch(vector, x)
+                vector = same_batch(vector, x, rank=2 if self.condition_per_weight else 1)
         weights = self._kernels(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
@@ -445,7 +474,8 @@ class Hypernetwork(ConditionalModel):
         weights = given(self)
         if weights is not None:
             return self._as_kernels(weights)
-        made = generate(self.slots, vector, training, penalise=True)
+        per_weight = self.condition_per_weight
+        made = generate(self.slots, vector, training, penalise=True, per_weight=per_weight)
         return dict(zip(self.weight_paths, made, strict=True))
 
     def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
@@ -684,6 +714,8 @@ class Hypernetwork(ConditionalModel):
             "state_per_task": self.state_per_task,
             "output_regularization": self.output_regularization,
             "sample_axis": self.sample_axis,
+            "condition_per_weight": self.condition_per_weight,
+            "share_generators": self.share_generators,
             "record": None,
         }
         if self.built:

@@ -8,10 +8,12 @@ from keras import ops
 
 from keras_hyper.application import axes_of
 from keras_hyper.generators import Generator
+from keras_hyper.generators.generator import start_key
 from keras_hyper.graph import NamedWeight
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
 from keras_hyper.weights import GeneratedWeight
+from keras_hyper.weights.composition import generated_part
 
 
 def make_slots(
@@ -22,6 +24,8 @@ def make_slots(
     include: Any,
     composition: str,
     base_trainable: bool,
+    per_weight: bool,
+    share_generators: bool,
     dtype: Any,
 ) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
     """Returns a built slot for each weight that can be generated, and why not, by path.
@@ -33,6 +37,8 @@ def make_slots(
         include: See `Hypernetwork`, as all that follows.
         composition: See there.
         base_trainable: See there.
+        per_weight: Whether the condition has a row for each weight, its embedding.
+        share_generators: See `Hypernetwork`.
         dtype: Policy of the slots.
 
     Raises:
@@ -41,6 +47,7 @@ def make_slots(
     """
     reasons = dict(parts.reasons)
     used: set[str] = set()
+    copies = _Copies(share_generators)
     slots: dict[str, GeneratedWeight] = {}
     for weight in parts.included:
         made_by, pattern = generator_of(weight, generator)
@@ -49,7 +56,9 @@ def make_slots(
             reasons[weight.path] = "no pattern of `generator` matches"
             continue
         try:
-            slots[weight.path] = _slot(weight, made_by, width, composition, base_trainable, dtype)
+            slots[weight.path] = _slot(
+                weight, made_by, copies, width, composition, base_trainable, not per_weight, dtype
+            )
         except ValueError as error:
             if is_named(weight.path, include) or pattern == weight.path:
                 raise ValueError(
@@ -76,9 +85,11 @@ def make_slots(
 def _slot(
     weight: NamedWeight,
     generator: Generator,
+    copies: "_Copies",
     width: int | None,
     composition: str,
     base_trainable: bool,
+    project_condition: bool,
     dtype: Any,
 ) -> GeneratedWeight:
     initializer, start = start_of(weight)
@@ -88,8 +99,8 @@ def _slot(
     name = weight.path.replace("/", "_")
     input_axes, unit_axes = axes_of(weight.layers[-1], variable.name)
     if not generator.shape_free:
-        config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
-        generator = type(generator).from_config(config)
+        part = generated_part(variable.shape, initializer, composition, unit_axes)
+        generator = copies.of(generator, name, *part, input_axes)
     # A base that is trained is penalised itself.
     penalised = base_trainable and not replaced
     slot = GeneratedWeight(
@@ -101,6 +112,7 @@ def _slot(
         base_trainable=base_trainable,
         unit_axes=unit_axes,
         input_axes=input_axes,
+        project_condition=project_condition,
         dtype=dtype,
         name=name,
     )
@@ -119,8 +131,51 @@ def _slot(
     return slot
 
 
+class _Copies:
+    """The copies of generators that serve one shape: one for each weight, or for each shape.
+
+    Args:
+        shared: Whether weights of one shape that start alike share a copy.
+    """
+
+    def __init__(self, shared: bool) -> None:
+        self._shared = shared
+        self._made: list[tuple[Any, Generator]] = []
+
+    def of(
+        self, generator: Generator, name: str, shape: Sequence[int], start: Any, axes: Any
+    ) -> Generator:
+        """Returns the copy of a generator for a weight.
+
+        Args:
+            generator: The generator.
+            name: Name of the weight.
+            shape: Shape of what is generated.
+            start: Its initializer.
+            axes: The input axes of the weight, by which a generator of factors makes it.
+        """
+        key = None
+        if self._shared:
+            native = start_key(generator.start(shape, start)[1])
+            key = (id(generator), tuple(shape), axes if generator.factors else None, native)
+            for other, copy in self._made:
+                if other == key:
+                    return copy
+            name = "x".join(map(str, shape)) or "scalar"
+            alike = sum(copy.name.startswith(f"{generator.name}_{name}") for _, copy in self._made)
+            name += f"_{alike}" if alike else ""
+        config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
+        copy = type(generator).from_config(config)
+        self._made.append((key, copy))
+        return copy
+
+
 def generate(
-    slots: Sequence[GeneratedWeight], vector: Any, training: Any = None, penalise: bool = False
+    slots: Sequence[GeneratedWeight],
+    vector: Any,
+    training: Any = None,
+    penalise: bool = False,
+    per_weight: bool = False,
 ) -> list[Kernel]:
     """Returns the weights of all slots as kernels, those of one generator by one call of it.
 
@@ -129,7 +184,12 @@ def generate(
         vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         training: Boolean.
         penalise: Whether regularizers of conditioned weights add their losses.
+        per_weight: Whether the condition has a row for each slot: `(slots, dim)`, or
+            `(batch, slots, dim)`.
     """
+    vectors = [vector] * len(slots)
+    if per_weight:
+        vectors = list(ops.unstack(vector, len(slots), axis=-2))
     groups: dict[Any, list[int]] = {}
     for i, slot in enumerate(slots):
         alone = not slot.generator.shape_free or (penalise and slot.regularizer is not None)
@@ -138,13 +198,13 @@ def generate(
         groups.setdefault((i,) if alone else (id(slot.generator), width), []).append(i)
     weights: dict[int, Any] = {}
     for group in groups.values():
-        some = [slots[i] for i in group]
+        some, own = [slots[i] for i in group], [vectors[i] for i in group]
         if len(group) == 1 and penalise:
-            made = [some[0](vector, training=training)]
+            made = [some[0](own[0], training=training)]
         elif len(group) == 1:
-            made = [_alone(some[0], vector, training)]
+            made = [_alone(some[0], own[0], training)]
         else:
-            made = _together(some, vector, training)
+            made = _together(some, own, training)
         weights.update(zip(group, made, strict=True))
     return [weights[i] for i in range(len(slots))]
 
@@ -154,9 +214,11 @@ def _alone(slot: GeneratedWeight, vector: Any, training: Any) -> Kernel:
     return slot.finish(kernel, training)
 
 
-def _together(slots: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Kernel]:
+def _together(
+    slots: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
+) -> list[Kernel]:
     generator = slots[0].generator
-    embeddings = [slot.embed(vector) for slot in slots]
+    embeddings = [slot.embed(vector) for slot, vector in zip(slots, vectors, strict=True)]
     axis = len(embeddings[0].shape) - 2
     pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
     # The gradient of a split is one concatenation, that of slices a sum of padded ones.

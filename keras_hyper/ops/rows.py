@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 
-def same_batch(condition: Any, inputs: Any) -> Any:
+def same_batch(condition: Any, inputs: Any, rank: int = 1) -> Any:
     """Returns a condition with rows. It raises at run time if the inputs have other rows.
 
     Batch sizes that are known are compared before. In a TensorFlow graph they may be
@@ -16,11 +16,12 @@ def same_batch(condition: Any, inputs: Any) -> Any:
     Args:
         condition: Tensor of shape `(batch, dim)`, or `(dim,)`, which fits any inputs.
         inputs: Tensor of shape `(batch, ...)`.
+        rank: Rank of one condition.
 
     Returns:
         The condition.
     """
-    unknown = len(condition.shape) == 2 and None in (condition.shape[0], inputs.shape[0])
+    unknown = len(condition.shape) > rank and None in (condition.shape[0], inputs.shape[0])
     symbolic = any(isinstance(x, keras.KerasTensor) for x in (condition, inputs))
     if not unknown or symbolic or keras.backend.backend() != "tensorflow":
         return condition
@@ -34,7 +35,7 @@ def same_batch(condition: Any, inputs: Any) -> Any:
     same = tf.debugging.Assert(tf.equal(rows, batch), [message, rows, batch])
     with tf.control_dependencies([same]):
         # XLA leaves the assertion out, but does not compile this for other sizes.
-        return ops.reshape(condition, (batch, condition.shape[1]))
+        return ops.reshape(condition, (batch, *condition.shape[1:]))
 
 
 def with_known_rank(value: Any, row: Sequence[int | None], inputs: Any = None) -> Any:

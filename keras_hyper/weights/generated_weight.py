@@ -55,6 +55,9 @@ class GeneratedWeight(PolicyLayer):
         input_axes: The axes of the weight that its product sums over, where they are not
             all but the last. A generator of factors then makes those of the matrix of
             these axes by the others.
+        project_condition: Whether a condition is projected onto the embedding. If not, a
+            condition as wide as the embedding takes its place. If the generator makes the
+            weight in several pieces, it is added to the learned embedding of each.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -90,6 +93,7 @@ class GeneratedWeight(PolicyLayer):
         base_trainable: bool = True,
         unit_axes: Sequence[int] = (-1,),
         input_axes: Sequence[int] | None = None,
+        project_condition: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,6 +110,7 @@ class GeneratedWeight(PolicyLayer):
         self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.unit_axes = _axes(unit_axes, len(self.weight_shape))
+        self.project_condition = bool(project_condition)
         # What the generator is asked for, which may be less than the weight.
         self.generated_shape, self._start = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
@@ -146,14 +151,15 @@ class GeneratedWeight(PolicyLayer):
         self.scale = self.generator.prepare(self.generated_shape, self._start)
         pieces, width = self.generator.embedding_shape(self.generated_shape)
         static = condition_shape is None
-        self.embedding = self.add_weight(
-            name="embedding",
-            shape=(pieces, width),
-            initializer=self.generator.embedding_initializer(self.generated_shape, self._start),
-            # A penalty that hangs on a variable counts once, however often, and
-            # wherever, the layer is called. It looks at the generated weight.
-            regularizer=_Penalty(self) if static and self.regularizer else None,
-        )
+        if static or self.project_condition or pieces > 1:
+            self.embedding = self.add_weight(
+                name="embedding",
+                shape=(pieces, width),
+                initializer=self.generator.embedding_initializer(self.generated_shape, self._start),
+                # A penalty that hangs on a variable counts once, however often, and
+                # wherever, the layer is called. It looks at the generated weight.
+                regularizer=_Penalty(self) if static and self.regularizer else None,
+            )
         if condition_shape is not None:
             check_condition_shape(condition_shape)
             self.condition_dim = int(condition_shape[-1] or 0)
@@ -163,14 +169,17 @@ class GeneratedWeight(PolicyLayer):
                     f"sign and cannot carry a condition. Received: {self.generator} with "
                     "embedding_dim=1. Use embedding_dim=2 or more, or normalize_condition=False."
                 )
-            self.projection = keras.layers.Dense(
-                width * (pieces if self.generator.projects_pieces else 1),
-                use_bias=False,
-                kernel_initializer=self.generator.projection_initializer(self.condition_dim),
-                dtype=self.dtype_policy,
-                name="projection",
-            )
-            self.projection.build((None, self.condition_dim))
+            if self.project_condition:
+                self._build_projection(
+                    self.condition_dim, width * (pieces if self.generator.projects_pieces else 1)
+                )
+            elif self.condition_dim != width:
+                raise ValueError(
+                    f"A condition for each weight must be as wide as the embeddings of the "
+                    f"generator. Received: a condition of width {self.condition_dim}, and "
+                    f"{self.generator} with embeddings of width {width}. Set embedding_dim, or let "
+                    "a layer of the condition change its width."
+                )
         if self.generator.normalization is not None:
             self._build_normalizer(self.generator.normalization)
         if self.composition != "replace":
@@ -183,6 +192,16 @@ class GeneratedWeight(PolicyLayer):
                 )
             self.gate = self.add_weight(name="gate", shape=(), initializer="zeros")
         freeze_what_is_new(self)
+
+    def _build_projection(self, width: int, units: int) -> None:
+        self.projection = keras.layers.Dense(
+            units,
+            use_bias=False,
+            kernel_initializer=self.generator.projection_initializer(width),
+            dtype=self.dtype_policy,
+            name="projection",
+        )
+        self.projection.build((None, width))
 
     def _build_normalizer(self, kind: str) -> None:
         if kind == "batch" and not self.conditioned:
@@ -221,16 +240,21 @@ class GeneratedWeight(PolicyLayer):
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         """
         self.check_condition(condition)
-        pieces, width = self.embedding.shape
-        # A tensor, where TensorFlow would hand the variable itself on: a quantized
-        # generator has a custom gradient, which must not meet a variable.
-        embedding = ops.cast(ops.reshape(self.embedding, (pieces, width)), self.compute_dtype)
+        pieces, width = self.generator.embedding_shape(self.generated_shape)
+        embedding: Any = None
+        if self.embedding is not None:
+            # A tensor, where TensorFlow would hand the variable itself on: a quantized
+            # generator has a custom gradient, which must not meet a variable.
+            embedding = ops.cast(ops.reshape(self.embedding, (pieces, width)), self.compute_dtype)
         if condition is None:
             return embedding
         rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
-        shifts = pieces if self.generator.projects_pieces else 1
-        shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], shifts, width))
-        embedding = embedding + shift
+        if self.project_condition:
+            shifts = pieces if self.generator.projects_pieces else 1
+            shift = ops.reshape(self.projection(rows), (ops.shape(rows)[0], shifts, width))
+        else:
+            shift = ops.expand_dims(ops.cast(rows, self.compute_dtype), 1)
+        embedding = shift if embedding is None else embedding + shift
         if self.generator.normalize_condition:
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
@@ -340,6 +364,7 @@ class GeneratedWeight(PolicyLayer):
             "base_trainable": self.base_trainable,
             "unit_axes": self.unit_axes,
             "input_axes": self.input_axes,
+            "project_condition": self.project_condition,
         }
         return {**super().get_config(), **config}
 
