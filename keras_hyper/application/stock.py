@@ -23,6 +23,8 @@ class Given:
         state: Values of variables that the layer may change, by name.
         write: Called with a name and the new value of what the layer changed.
         path: The layer's place in the model, for messages.
+        installed: Returns the context within which the model's layers take what they are given.
+        seeds: Draws seeds for a layer that is called once for each sample.
     """
 
     variables: Mapping[str, keras.Variable]
@@ -31,6 +33,8 @@ class Given:
     state: Mapping[str, Kernel]
     write: Callable[[str, Any], None]
     path: str
+    installed: Callable[[], contextlib.AbstractContextManager[None]]
+    seeds: keras.random.SeedGenerator
 
     @property
     def plain(self) -> bool:
