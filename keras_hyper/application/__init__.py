@@ -1,6 +1,7 @@
 """How layers use their weights: one function for each class of layer."""
 
 from keras_hyper.application.axes import axes_of as axes_of
+from keras_hyper.application.axes import own_initializer as own_initializer
 from keras_hyper.application.injection import WeightInjection as WeightInjection
 from keras_hyper.application.table import application_of as application_of
 from keras_hyper.application.table import apply_layer as apply_layer

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.application import own_initializer
 from keras_hyper.generators import Generator
 from keras_hyper.graph import NamedWeight, named_weights, walk
 from keras_hyper.initializers import weight_std
@@ -185,6 +186,7 @@ def start_of(weight: NamedWeight) -> tuple[Any, Any]:
     names = (f"{name}_initializer", *_INITIALIZERS.get(name, ()))
     found = [getattr(layer, n) for n in names if getattr(layer, n, None) is not None]
     initializer = keras.initializers.get(found[0]) if found else None
+    initializer = own_initializer(layer, name, initializer)
     if initializer is None and len(variable.shape) > 1:
         # What `add_weight` takes where it is given none.
         return keras.initializers.GlorotUniform(), None

@@ -41,6 +41,8 @@ CASES = {
     "Gemma's output": Case(einsum("btnh,nhd->btd", (None, 4)), (6, 2, 3)),
     "ellipsis": Case(einsum("...x,xy->...y", 4, "y"), (6, 5)),
     "transposed": Case(einsum("abc,cd->adb", (4, None), "d"), (6, 5)),
+    "experts": Case(einsum("abc,bcd->abd", (3, 4), "bd"), (3, 5)),
+    "a factor for each": Case(einsum("abc,bc->abc", (3, 5)), (3, 5)),
     "Embedding": Case(lambda: layers.Embedding(7, 4), (6,), ids=7),
     "ReversibleEmbedding": Case(lambda: layers.ReversibleEmbedding(7, 4), (6,), ids=7),
     "tied logits": Case(lambda: Reversed(7, 4), (6, 4)),
