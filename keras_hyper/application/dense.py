@@ -28,7 +28,7 @@ def einsum_dense(
     product = _by_matrix if is_matrix(layer.equation) else _by_equation
     outputs = product(kernel, inputs, into, axes, out)
     if bias is not None:
-        outputs = outputs + ops.cast(_aligned(bias, outputs), outputs.dtype)
+        outputs = add_bias(bias, outputs)
     return outputs if layer.activation is None else layer.activation(outputs)
 
 
@@ -100,10 +100,10 @@ def is_matrix(equation: str) -> bool:
     return len({*axes}) == len(axes) and all(axis in into or axis in out for axis in axes)
 
 
-def _aligned(bias: Kernel, outputs: Any) -> Any:
-    """Returns a bias for the last axes of the outputs, with a batch axis if it has one."""
-    value = bias.materialize()
-    if not bias.batched:
-        return value
-    ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
-    return ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))
+def add_bias(bias: Kernel, outputs: Any) -> Any:
+    """Returns the outputs with a bias added, which belongs to their last axes."""
+    value = ops.cast(bias.materialize(), outputs.dtype)
+    if bias.batched:
+        ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
+        value = ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))
+    return outputs + value

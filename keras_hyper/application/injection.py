@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_hyper.application.mapping import call_per_sample
+from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
@@ -79,7 +80,11 @@ class WeightInjection:
 
     @contextlib.contextmanager
     def weights(
-        self, kernels: Mapping[str, Kernel], state: Mapping[str, Kernel], write: Any
+        self,
+        kernels: Mapping[str, Kernel],
+        state: Mapping[str, Kernel],
+        write: Any,
+        added: Collection[str] = (),
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -87,6 +92,7 @@ class WeightInjection:
             kernels: The generated weights by path.
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
+            added: Paths of weights that are added to those of quantized layers.
         """
         generated: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
         values: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
@@ -102,7 +108,8 @@ class WeightInjection:
 
         given = {
             key: Given(
-                **self._parts[key],
+                **self._parts_of(key),
+                added={name for (k, name), path in paths.items() if k == key and path in added},
                 generated=generated[key],
                 state=values[key],
                 write=write_for(key),
@@ -112,6 +119,13 @@ class WeightInjection:
         }
         with self._installed(), giving({**all_given(), **given}):
             yield
+
+    def _parts_of(self, key: int) -> dict[str, Any]:
+        """Returns what is known of a layer, which has other variables once it is quantized."""
+        owner, parts = self._owners[key], self._parts[key]
+        if is_quantized(owner):
+            parts |= {"variables": own_weights(owner), "every": list(owner.variables)}
+        return parts
 
     @contextlib.contextmanager
     def _installed(self) -> Iterator[None]:
@@ -160,6 +174,9 @@ def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> 
             "generated, which is supported for layers with a registered application only. Do "
             "not quantize it, or use `keras_hyper.register_application`."
         )
+    if function is not None and quantized:
+        _check_rows(layer, given, [*args, *kwargs.values()])
+        return call_quantized(layer, given, function, args, kwargs)
     if function is not None:
         _check_rows(layer, given, [*args, *kwargs.values()])
         kernels = {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()}

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,6 +25,7 @@ class Given:
         path: The layer's place in the model, for messages.
         installed: Returns the context within which the model's layers take what they are given.
         seeds: Draws seeds for a layer that is called once for each sample.
+        added: Names of those of `generated` that a quantized layer adds to its own.
     """
 
     variables: Mapping[str, keras.Variable]
@@ -35,6 +36,7 @@ class Given:
     path: str
     installed: Callable[[], contextlib.AbstractContextManager[None]]
     seeds: keras.random.SeedGenerator
+    added: Set[str] = frozenset()
 
     @property
     def plain(self) -> bool:

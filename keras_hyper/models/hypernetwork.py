@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.application import WeightInjection
+from keras_hyper.application import WeightInjection, is_quantized, quantized_shapes
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
-from keras_hyper.graph import NamedWeight, named_weights
+from keras_hyper.graph import NamedWeight, named_weights, own_weights, walk
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import (
@@ -169,6 +169,8 @@ class Hypernetwork(ConditionalModel):
         self.sample_seeds = keras.random.SeedGenerator()
         self.target_variables: Any = None
         self._injection: Any = None
+        self._owners: Any = None
+        self._was_quantized = False
         self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
@@ -238,6 +240,7 @@ class Hypernetwork(ConditionalModel):
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.target
         build_target(model, inputs_shape, self._input_dtypes)
+        self._was_quantized = any(is_quantized(layer) for layer in walk(model))
         width = None
         if self.condition is not None:
             if condition_shape is None and self.condition.takes_values:
@@ -270,7 +273,8 @@ class Hypernetwork(ConditionalModel):
         for weight in ordinary if self._record is not None else ():
             weight.variable.trainable = weight.path not in parts.frozen
         of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
-        bases = [slot.base for slot in self.slots]
+        self._owners = Untracked({w.path: w.layers[-1] for w in generated})
+        bases = [w.variable if made[w.path].base_outside else made[w.path].base for w in generated]
         self.target_variables = TargetVariables(
             model, generated, ordinary, parts.state, of_tasks, bases
         )
@@ -284,7 +288,31 @@ class Hypernetwork(ConditionalModel):
         if self._record is not None:
             restore_sublayers(self._record, self)
             self.target_variables.freeze(self._record["frozen_now"])
+            self._added()
         freeze_what_is_new(self)
+
+    def _added(self) -> set[str]:
+        """Returns the paths of weights that are added to those of quantized layers.
+
+        Their bases are dropped, which the layers hold in fewer bits.
+        """
+        added = set()
+        for path, slot in zip(self.weight_paths, self.slots, strict=True):
+            owner, name = self._owners.value[path], path.rpartition("/")[2]
+            if self.composition == "replace" or name not in quantized_shapes(owner):
+                continue
+            if self.composition != "add":
+                raise ValueError(
+                    f"Layer '{owner.name}' is quantized, and composition='{self.composition}' "
+                    "needs its kernel. Use composition='add', or do not quantize the layer."
+                )
+            added.add(path)
+            if not slot.base_outside:
+                slot.base_outside = True
+                del slot.base
+                slot.base = None
+                self.target_variables.generated[path] = own_weights(owner)[name]
+        return added
 
     def _per_task(self, weight: NamedWeight) -> keras.Variable:
         """Returns a variable with a row of the state for each task."""
@@ -340,7 +368,7 @@ class Hypernetwork(ConditionalModel):
             state = {k: Full(v, batched) for k, v in self.target_variables.state_of(task).items()}
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self.target_variables.write, task)
-        with self._injection.weights(kernels, state, write):
+        with self._injection.weights(kernels, state, write, self._added()):
             return self.target(inputs, **arguments)
 
     def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
@@ -394,6 +422,7 @@ class Hypernetwork(ConditionalModel):
 
     def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
         """Returns the generated weights as kernels, by path."""
+        self._added()
         weights = given(self)
         if weights is not None:
             return self._as_kernels(weights)
@@ -492,6 +521,11 @@ class Hypernetwork(ConditionalModel):
                 f"{self.condition.describe()}. Received: condition=None. Call `hyper.bake("
                 "condition=...)` with one condition. A model that takes all of them can be "
                 "exported (`keras_hyper.export_saved_model`)."
+            )
+        if self._added():
+            raise ValueError(
+                f"The target '{self.target.name}' is quantized, and generated weights cannot be "
+                "written into its kernels. Bake the model first, and quantize the baked one."
             )
         weights = self.generate(condition)
         shapes = self._weight_shapes()
@@ -595,6 +629,7 @@ class Hypernetwork(ConditionalModel):
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the weights and the state of the target that are not generated."""
+        self._added()
         self.target_variables.save(store)
 
     def load_own_variables(self, store: Any) -> None:
@@ -632,8 +667,10 @@ class Hypernetwork(ConditionalModel):
             generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
         else:
             generator = serialize_shared(generator, self)
+        target = serialize_shared(self.target, self, "target")
         config = {
-            "target": unquantized(serialize_shared(self.target, self, "target")),
+            # What was quantized later is quantized again once the model is built.
+            "target": target if self._was_quantized else unquantized(target),
             "generator": generator,
             "condition": serialize_shared(self.condition, self, "condition"),
             "include": include,
