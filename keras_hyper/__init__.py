@@ -21,6 +21,7 @@ from keras_hyper.layers import HyperConv2DTranspose as HyperConv2DTranspose
 from keras_hyper.layers import HyperConv3D as HyperConv3D
 from keras_hyper.layers import HyperDense as HyperDense
 from keras_hyper.layers import HyperDepthwiseConv2D as HyperDepthwiseConv2D
+from keras_hyper.layers import HyperEinsumDense as HyperEinsumDense
 from keras_hyper.layers import HyperEmbedding as HyperEmbedding
 from keras_hyper.models import Hypernetwork as Hypernetwork
 from keras_hyper.models import bake as bake
@@ -55,6 +56,7 @@ __all__ = [
     "HyperConv3D",
     "HyperDense",
     "HyperDepthwiseConv2D",
+    "HyperEinsumDense",
     "HyperEmbedding",
     "HyperGRU",
     "HyperGRUCell",

@@ -134,11 +134,18 @@ class NamedWeight:
         path: Names of the layers below the model, and of the variable: `"block/dense/kernel"`.
         variable: The variable.
         layers: The layers on the way to it, its owner last.
+        logical_shape: Shape of a weight that a quantized layer holds otherwise.
     """
 
     path: str
     variable: keras.Variable
     layers: tuple[keras.layers.Layer, ...]
+    logical_shape: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight, before any quantization."""
+        return self.logical_shape or tuple(self.variable.shape)
 
 
 def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:

@@ -1,11 +1,12 @@
 """Which axes of a weight are summed over in the layer's product, and which number its units."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_hyper.application import convolutions
-from keras_hyper.application.dense import contraction
+from keras_hyper.application.dense import is_matrix, kernel_axes
 
 
 def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
@@ -20,10 +21,29 @@ def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None,
         number the units.
     """
     if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
-        return contraction(layer.equation) or (None, (-1,))
+        inputs, units = kernel_axes(layer.equation)
+        return (inputs if is_matrix(layer.equation) else None), (units or (-1,))
     if isinstance(layer, convolutions.TRANSPOSED) and name == "kernel":
         return None, (-2,)
     depthwise = isinstance(layer, convolutions.DEPTHWISE) and name == "kernel"
     if depthwise or name == "depthwise_kernel":
         return None, (-2, -1)
     return None, (-1,)
+
+
+def own_initializer(layer: keras.layers.Layer, name: str, initializer: Any) -> Any:
+    """Returns the initializer with which a layer itself draws a weight.
+
+    `EinsumDense` counts the fans of its kernel by the equation, in newer versions of Keras.
+
+    Args:
+        layer: The layer.
+        name: Name of the variable.
+        initializer: What the layer was given.
+    """
+    by_axes = hasattr(initializer, "input_axes") and initializer.input_axes is None
+    if not (isinstance(layer, keras.layers.EinsumDense) and name == "kernel" and by_axes):
+        return initializer
+    inputs, units = kernel_axes(layer.equation)
+    config = {**initializer.get_config(), "input_axes": inputs, "output_axes": units}
+    return type(initializer).from_config(config)

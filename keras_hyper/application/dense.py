@@ -1,5 +1,6 @@
 """Dense and EinsumDense with given weights."""
 
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,24 @@ def dense(layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any 
 def einsum_dense(
     layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None
 ) -> Any:
-    """Returns the outputs of an `EinsumDense` layer.
-
-    The kernel is a matrix of the axes that the equation sums over by those that are new.
-    """
+    """Returns the outputs of an `EinsumDense` layer."""
     kernel, bias = weights["kernel"], weights.get("bias")
     into, axes, out = einsum_axes(layer.equation, len(inputs.shape))
+    product = _by_matrix if is_matrix(layer.equation) else _by_equation
+    outputs = product(kernel, inputs, into, axes, out)
+    if bias is not None:
+        outputs = add_bias(bias, outputs)
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def _by_equation(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> Any:
+    """Returns the product with the kernel written out."""
+    batch = into[0] if kernel.batched else ""
+    return ops.einsum(f"{into},{batch}{axes}->{out}", inputs, kernel.materialize())
+
+
+def _by_matrix(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> Any:
+    """Returns the product with the kernel as a matrix of the axes summed over by the others."""
     summed = [axis for axis in axes if axis not in out]
     units = [axis for axis in axes if axis in out]
     lead = [axis for axis in into if axis in out]
@@ -42,9 +55,7 @@ def einsum_dense(
     now = [*lead, *units]
     if now != list(out):
         outputs = ops.transpose(outputs, [now.index(axis) for axis in out])
-    if bias is not None:
-        outputs = outputs + ops.cast(_aligned(bias, outputs), outputs.dtype)
-    return outputs if layer.activation is None else layer.activation(outputs)
+    return outputs
 
 
 def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
@@ -56,39 +67,43 @@ def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
     """
     into, _, rest = equation.replace(" ", "").partition(",")
     axes, _, out = rest.partition("->")
-    others = (chr(code) for code in range(0x100, 0x200))
+    others = (letter for letter in string.ascii_letters if letter not in equation)
     spare = "".join(next(others) for _ in range(rank - len(into.replace("...", ""))))
     return into.replace("...", spare), axes, out.replace("...", spare)
 
 
-def contraction(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def kernel_axes(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not.
 
     Args:
         equation: The equation.
-
-    Returns:
-        The two tuples of axes, or None if the kernel has an axis in common with inputs and
-        outputs, or if the inputs do not start with an axis of the outputs alone: then the
-        layer is no product of rows with one matrix.
     """
-    into, _, rest = equation.replace(" ", "").partition(",")
-    axes, _, out = rest.partition("->")
-    letters = into.replace("...", "")
-    both = [axis for axis in axes if axis in into and axis in out]
-    lost = [axis for axis in letters if axis not in axes and axis not in out]
-    if both or lost or (not into.startswith("...") and into[0] not in out):
-        return None
-    if len({*axes}) < len(axes) or any(a not in into and a not in out for a in axes):
-        return None
-    summed = tuple(i for i, axis in enumerate(axes) if axis in into)
+    _, axes, out = einsum_axes(equation, 0)
+    summed = tuple(i for i, axis in enumerate(axes) if axis not in out)
     return summed, tuple(i for i in range(len(axes)) if i not in summed)
 
 
-def _aligned(bias: Kernel, outputs: Any) -> Any:
-    """Returns a bias for the last axes of the outputs, with a batch axis if it has one."""
-    value = bias.materialize()
-    if not bias.batched:
-        return value
-    ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
-    return ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))
+def is_matrix(equation: str) -> bool:
+    """Returns whether an `EinsumDense` layer is a product of rows with one matrix.
+
+    It is not if the kernel has an axis in common with inputs and outputs, or if the inputs
+    do not start with an axis of the outputs alone.
+
+    Args:
+        equation: The equation.
+    """
+    into, axes, out = einsum_axes(equation, 0)
+    both = [axis for axis in axes if axis in into and axis in out]
+    lost = [axis for axis in into if axis not in axes and axis not in out]
+    if both or lost or (not equation.startswith("...") and into[0] not in out):
+        return False
+    return len({*axes}) == len(axes) and all(axis in into or axis in out for axis in axes)
+
+
+def add_bias(bias: Kernel, outputs: Any) -> Any:
+    """Returns the outputs with a bias added, which belongs to their last axes."""
+    value = ops.cast(bias.materialize(), outputs.dtype)
+    if bias.batched:
+        ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
+        value = ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))
+    return outputs + value

@@ -25,7 +25,13 @@ def reversible_embedding(
 ) -> Any:
     """Returns the outputs of a `ReversibleEmbedding` layer: of ids, or logits of vectors."""
     if not reverse:
-        return embedding(layer, weights, inputs)
+        outputs = embedding(layer, weights, inputs)
+        if not layer.mask_zero:
+            return outputs
+        # The layer itself puts the mask on its outputs, not Keras after the call.
+        mask = keras.layers.Embedding.compute_mask(layer, inputs)
+        masked = keras.layers.Lambda(lambda x: x, mask=mask, dtype=outputs.dtype, name="mask")
+        return masked(outputs)
     kernel = weights["embeddings"].matrix([1], [0]) if layer.tie_weights else None
     kernel = weights["reverse_embeddings"] if kernel is None else kernel
     if layer.reverse_dtype is not None:

@@ -4,15 +4,17 @@ import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_hyper.application.mapping import call_per_sample
+from keras_hyper.application.quantized import call_quantized, is_quantized
+from keras_hyper.application.rematerialization import rematerialized
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
-from keras_hyper.graph import NamedWeight, own_weights, walk
+from keras_hyper.graph import NamedWeight, named_weights, own_weights, walk
 from keras_hyper.kernels import Kernel
 
 _lock = threading.Lock()
@@ -46,19 +48,20 @@ class WeightInjection:
         self._parts: dict[int, dict[str, Any]] = {}
         self._places: dict[str, tuple[int, str]] = {}
         for weight in (*generated, *state):
-            owner = weight.layers[-1]
+            owner, variables = _reader(weight)
             key = id(owner)
             if key not in self._owners:
                 self._owners[key] = owner
                 self._parts[key] = {
-                    "variables": own_weights(owner),
+                    "variables": variables,
                     "every": list(owner.variables),
                     "path": weight.path.rpartition("/")[0] + "/",
+                    "installed": self._installed,
+                    "seeds": seeds,
                 }
             names = {id(v): name for name, v in self._parts[key]["variables"].items()}
             self._places[weight.path] = (key, names[id(weight.variable)])
         self._methods = self._methods_of(model)
-        self._seeds = seeds
 
     def _methods_of(self, model: keras.layers.Layer) -> list[tuple[keras.layers.Layer, str, Any]]:
         """Returns which methods of which layers are replaced, and by what."""
@@ -66,19 +69,22 @@ class WeightInjection:
         for layer in walk(model):
             if id(layer) in self._owners:
                 for name in ("call", "quantized_call"):
-                    methods.append((layer, name, functools.partial(self._call, layer, name)))
+                    methods.append((layer, name, functools.partial(_call, layer, name)))
             cell = getattr(layer, "cell", None)
             if isinstance(layer, keras.layers.RNN) and id(cell) in self._owners:
                 methods.append((layer, "inner_loop", functools.partial(_inner_loop, layer)))
-            below = [key for key in map(id, walk(layer)) if key in self._owners]
-            if below:
-                rematerialized = functools.partial(_rematerialized, layer, below)
-                methods.append((layer, "rematerialized_call", rematerialized))
+            if any(id(child) in self._owners for child in walk(layer)):
+                again = functools.partial(rematerialized, layer)
+                methods.append((layer, "rematerialized_call", again))
         return methods
 
     @contextlib.contextmanager
     def weights(
-        self, kernels: Mapping[str, Kernel], state: Mapping[str, Kernel], write: Any
+        self,
+        kernels: Mapping[str, Kernel],
+        state: Mapping[str, Kernel],
+        write: Any,
+        added: Collection[str] = (),
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -86,6 +92,7 @@ class WeightInjection:
             kernels: The generated weights by path.
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
+            added: Paths of weights that are added to those of quantized layers.
         """
         generated: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
         values: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
@@ -101,7 +108,8 @@ class WeightInjection:
 
         given = {
             key: Given(
-                **self._parts[key],
+                **self._parts_of(key),
+                added={name for (k, name), path in paths.items() if k == key and path in added},
                 generated=generated[key],
                 state=values[key],
                 write=write_for(key),
@@ -111,6 +119,13 @@ class WeightInjection:
         }
         with self._installed(), giving({**all_given(), **given}):
             yield
+
+    def _parts_of(self, key: int) -> dict[str, Any]:
+        """Returns what is known of a layer, which has other variables once it is quantized."""
+        owner, parts = self._owners[key], self._parts[key]
+        if is_quantized(owner):
+            parts |= {"variables": own_weights(owner), "every": list(owner.variables)}
+        return parts
 
     @contextlib.contextmanager
     def _installed(self) -> Iterator[None]:
@@ -135,28 +150,43 @@ class WeightInjection:
                         del _uses[key]
                         delattr(layer, name)
 
-    def _call(self, layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Applies a layer with what it is given in this context."""
-        given = given_of(layer)
-        if given is None:
-            return getattr(type(layer), method)(layer, *args, **kwargs)
-        quantized = method == "quantized_call"
-        if given.plain and not quantized:
-            return call_with(layer, _values(given), args, kwargs)
-        function = application_of(layer)
-        if quantized and function is None:
-            raise ValueError(
-                f"Layer '{layer.name}' ({type(layer).__name__}) is quantized, and its weights are "
-                "generated, which is supported for layers with a registered application only. Do "
-                "not quantize it, or use `keras_hyper.register_application`."
-            )
-        if function is not None:
-            _check_rows(layer, given, args)
-            kernels = {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()}
-            return function(layer, kernels, *args, **kwargs)
-        if given.batched:
-            return call_per_sample(layer, args, kwargs, "call", self._seeds)
+
+def _reader(weight: NamedWeight) -> tuple[keras.layers.Layer, dict[str, keras.Variable]]:
+    """Returns the layer whose call reads a weight, and the weights that it reads, by name.
+
+    Layers with generated weights read those of their sublayers, which are not called.
+    """
+    for layer in weight.layers:
+        if any(cls.__module__.startswith("keras_hyper.") for cls in type(layer).__mro__):
+            return layer, {w.path: w.variable for w in named_weights(layer)}
+    return weight.layers[-1], own_weights(weight.layers[-1])
+
+
+def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Applies a layer with what it is given in this context."""
+    given = given_of(layer)
+    if given is None:
+        return getattr(type(layer), method)(layer, *args, **kwargs)
+    quantized = method == "quantized_call"
+    if given.plain and not quantized:
         return call_with(layer, _values(given), args, kwargs)
+    function = application_of(layer)
+    if quantized and function is None:
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) is quantized, and its weights are "
+            "generated, which is supported for layers with a registered application only. Do "
+            "not quantize it, or use `keras_hyper.register_application`."
+        )
+    if function is not None and quantized:
+        _check_rows(layer, given, [*args, *kwargs.values()])
+        return call_quantized(layer, given, function, args, kwargs)
+    if function is not None:
+        _check_rows(layer, given, [*args, *kwargs.values()])
+        kernels = {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()}
+        return function(layer, kernels, *args, **kwargs)
+    if given.batched:
+        return call_per_sample(layer, args, kwargs, "call", given.seeds)
+    return call_with(layer, _values(given), args, kwargs)
 
 
 def _values(given: Given) -> dict[str, Any]:
@@ -178,45 +208,6 @@ def _inner_loop(layer: Any, *args: Any, **kwargs: Any) -> Any:
     whole = dataclasses.replace(given, every=list(layer.variables))
     with giving({**rest, id(layer): whole}):
         return call_with(layer, _values(given), args, kwargs, "inner_loop")
-
-
-def _rematerialized(layer: Any, below: Sequence[int], call: Any, *args: Any, **kwargs: Any) -> Any:
-    """Returns what `Layer.rematerialized_call` does, for a call that is given weights.
-
-    The call runs again in the backward pass, when this context is over; and on TensorFlow
-    tensors that are captured get no gradient. Weights are arguments of what is run again.
-    """
-    once = type(layer).rematerialized_call(layer, call, *args, **kwargs)
-    given = {key: value for key, value in all_given().items() if key in below}
-    if once is call or not given:
-        return once
-    kernels = {
-        (key, kind, name): kernel
-        for key, value in given.items()
-        for kind in ("generated", "state")
-        for name, kernel in getattr(value, kind).items()
-    }
-    tensors = [tensor for kernel in kernels.values() for tensor in kernel.tensors()]
-    outer = all_given()
-
-    def with_tensors(tensors: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
-        rest = iter(tensors)
-        new = {place: kernel.with_tensors(rest) for place, kernel in kernels.items()}
-        with giving({**outer, **_replaced(given, new)}):
-            return call(*args, **kwargs)
-
-    return functools.partial(keras.remat(with_tensors), tensors)
-
-
-def _replaced(given: Mapping[int, Given], kernels: Mapping[Any, Kernel]) -> dict[int, Given]:
-    return {
-        key: dataclasses.replace(
-            value,
-            generated={n: kernels[key, "generated", n] for n in value.generated},
-            state={n: kernels[key, "state", n] for n in value.state},
-        )
-        for key, value in given.items()
-    }
 
 
 def _check_rows(layer: keras.layers.Layer, given: Given, args: Sequence[Any]) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,6 +23,9 @@ class Given:
         state: Values of variables that the layer may change, by name.
         write: Called with a name and the new value of what the layer changed.
         path: The layer's place in the model, for messages.
+        installed: Returns the context within which the model's layers take what they are given.
+        seeds: Draws seeds for a layer that is called once for each sample.
+        added: Names of those of `generated` that a quantized layer adds to its own.
     """
 
     variables: Mapping[str, keras.Variable]
@@ -31,6 +34,9 @@ class Given:
     state: Mapping[str, Kernel]
     write: Callable[[str, Any], None]
     path: str
+    installed: Callable[[], contextlib.AbstractContextManager[None]]
+    seeds: keras.random.SeedGenerator
+    added: Set[str] = frozenset()
 
     @property
     def plain(self) -> bool:

@@ -28,7 +28,13 @@ from keras_hyper.weights import (
 )
 
 # Arguments of stock layers that are about a stored kernel.
-_NOT_FOR_GENERATED = ("lora_rank", "lora_alpha", "quantization_config", "weights")
+_NOT_FOR_GENERATED = (
+    "lora_rank",
+    "lora_alpha",
+    "gptq_unpacked_column_size",
+    "quantization_config",
+    "weights",
+)
 # Our own arguments, which a stock layer does not have.
 _OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable", "record")
 
@@ -60,6 +66,7 @@ class HyperLayer(PolicyLayer):
         weight_name: How the stock twin calls its kernel.
         prefix: What its arguments about the kernel start with.
         unit_axes: The axes of the kernel that number its units.
+        input_axes: Those that its product sums over, where they are not all but the last.
         kernel_weight: The slot of the kernel, once built; its `generator` is the one
             that was given, or the layer's own.
 
@@ -92,7 +99,8 @@ class HyperLayer(PolicyLayer):
     stock: ClassVar[type[keras.layers.Layer]]
     weight_name: ClassVar[str] = "kernel"
     prefix: ClassVar[str] = "kernel"
-    unit_axes: ClassVar[tuple[int, ...]] = (-1,)
+    unit_axes: Sequence[int] = (-1,)
+    input_axes: Sequence[int] | None = None
 
     def __init__(
         self,
@@ -196,6 +204,7 @@ class HyperLayer(PolicyLayer):
             composition=self.composition,
             base_trainable=self.base_trainable,
             unit_axes=self.unit_axes,
+            input_axes=self.input_axes,
             dtype=self.dtype_policy,
             name=self.weight_name,
         )

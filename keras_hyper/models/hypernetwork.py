@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.application import WeightInjection
+from keras_hyper.application import WeightInjection, is_quantized, quantized_shapes
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.constants import warn_of_constants
 from keras_hyper.freezing import freeze_what_is_new
-from keras_hyper.graph import NamedWeight, walk
+from keras_hyper.graph import NamedWeight, own_weights, walk
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.models.adapter import load_adapter, save_adapter
 from keras_hyper.models.arguments import (
@@ -205,6 +205,8 @@ class Hypernetwork(ConditionalModel):
         self.sample_seeds = keras.random.SeedGenerator()
         self.target_variables: Any = None
         self._injection: Any = None
+        self._owners: Any = None
+        self._was_quantized = False
         self._shapes: Any = {}
         self._input_dtypes: Any = None
         self._build_if_known()
@@ -280,6 +282,7 @@ class Hypernetwork(ConditionalModel):
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.target
         build_target(model, self._target_shapes(), self._input_dtypes)
+        self._was_quantized = any(is_quantized(layer) for layer in walk(model))
         width = None
         if self.condition is not None:
             if condition_shape is None and self.condition.takes_values:
@@ -318,7 +321,8 @@ class Hypernetwork(ConditionalModel):
         of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
         if of_tasks is not None:
             hold(self, "state_of_tasks", of_tasks)
-        bases = [slot.base for slot in self.slots]
+        self._owners = Untracked({w.path: w.layers[-1] for w in generated})
+        bases = [w.variable if made[w.path].base_outside else made[w.path].base for w in generated]
         self.target_variables = TargetVariables(
             model, generated, ordinary, parts.state, of_tasks, bases
         )
@@ -332,6 +336,7 @@ class Hypernetwork(ConditionalModel):
         if self._record is not None:
             restore_sublayers(self._record, self)
             self.target_variables.freeze(self._record["frozen_now"])
+            self._added()
         freeze_what_is_new(self)
 
     def takes(self) -> Any:
@@ -348,6 +353,29 @@ class Hypernetwork(ConditionalModel):
     def _target_shapes(self) -> Any:
         shapes = self._shapes["inputs_shape"]
         return without_axis(shapes) if self.sample_axis else shapes
+
+    def _added(self) -> set[str]:
+        """Returns the paths of weights that are added to those of quantized layers.
+
+        Their bases are dropped, which the layers hold in fewer bits.
+        """
+        added = set()
+        for path, slot in zip(self.weight_paths, self.slots, strict=True):
+            owner, name = self._owners.value[path], path.rpartition("/")[2]
+            if self.composition == "replace" or name not in quantized_shapes(owner):
+                continue
+            if self.composition != "add":
+                raise ValueError(
+                    f"Layer '{owner.name}' is quantized, and composition='{self.composition}' "
+                    "needs its kernel. Use composition='add', or do not quantize the layer."
+                )
+            added.add(path)
+            if not slot.base_outside:
+                slot.base_outside = True
+                del slot.base
+                slot.base = None
+                self.target_variables.generated[path] = own_weights(owner)[name]
+        return added
 
     def _per_task(self, weight: NamedWeight) -> keras.Variable:
         """Returns a variable with a row of the state for each task."""
@@ -407,7 +435,7 @@ class Hypernetwork(ConditionalModel):
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self.target_variables.write, task)
-        with self._injection.weights(kernels, state, write):
+        with self._injection.weights(kernels, state, write, self._added()):
             outputs = self.target(inputs, **arguments)
         return outputs if count is None else unfold(outputs, count)
 
@@ -471,6 +499,7 @@ class Hypernetwork(ConditionalModel):
 
     def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
         """Returns the generated weights as kernels, by path."""
+        self._added()
         weights = given(self)
         if weights is not None:
             return self._as_kernels(weights)
@@ -571,6 +600,11 @@ class Hypernetwork(ConditionalModel):
                 "condition=...)` with one condition. A model that takes all of them can be "
                 "exported (`keras_hyper.export_saved_model`)."
             )
+        if self._added():
+            raise ValueError(
+                f"The target '{self.target.name}' is quantized, and generated weights cannot be "
+                "written into its kernels. Bake the model first, and quantize the baked one."
+            )
         weights = self.generate(condition)
         shapes = self._weight_shapes()
         for path, value in weights.items():
@@ -667,6 +701,7 @@ class Hypernetwork(ConditionalModel):
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the weights and the state of the target that are not generated."""
+        self._added()
         self.target_variables.save(store)
 
     def load_own_variables(self, store: Any) -> None:
@@ -704,8 +739,10 @@ class Hypernetwork(ConditionalModel):
             generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
         else:
             generator = serialize_shared(generator, self)
+        target = serialize_shared(self.target, self, "target")
         config = {
-            "target": unquantized(serialize_shared(self.target, self, "target")),
+            # What was quantized later is quantized again once the model is built.
+            "target": target if self._was_quantized else unquantized(target),
             "generator": generator,
             "condition": serialize_shared(self.condition, self, "condition"),
             "include": include,

@@ -197,7 +197,7 @@ def _best(choices: Sequence[_Choice], budget: int) -> _Choice | None:
 
 
 def _size(weights: Sequence[NamedWeight]) -> int:
-    return sum(math.prod(weight.variable.shape) for weight in weights)
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def _choices(
@@ -214,7 +214,7 @@ def _choices(
 
 
 def _generated_shape(weight: NamedWeight, composition: str) -> tuple[int, ...]:
-    shape = tuple(weight.variable.shape)
+    shape = weight.shape
     if composition == "scale":
         return (*(1,) * (len(shape) - 1), *shape[-1:])
     return shape

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.application import of_quantization, own_initializer, quantized_shapes
 from keras_hyper.generators import Generator
 from keras_hyper.graph import NamedWeight, named_weights, walk
 from keras_hyper.initializers import weight_std
@@ -88,7 +89,9 @@ def divide(
     if not model.weights:
         raise ValueError(f"The target '{model.name}' has no weights that could be generated.")
     thawed = _thawed(model)
-    named = named_weights(model)
+    named = [_logical(w) for w in named_weights(model) if not _is_of_quantization(w)]
+    # Quantized kernels are never trained, and yet are weights.
+    thawed |= {id(w.variable) for w in named if w.logical_shape is not None}
     if not isinstance(model, keras.Model):
         # A layer alone has its own name in the paths, as `variable.path` has it.
         named = [dataclasses.replace(w, path=f"{model.name}/{w.path}") for w in named]
@@ -106,7 +109,11 @@ def divide(
     for weight in weights:
         if weight.path not in wanted:
             reasons[weight.path] = "not included"
-        elif not keras.backend.is_float_dtype(weight.variable.dtype):
+        elif weight.logical_shape is not None and composition in ("multiply", "scale"):
+            reasons[weight.path] = "quantized, which no factor changes"
+        elif weight.logical_shape is None and not keras.backend.is_float_dtype(
+            weight.variable.dtype
+        ):
             reasons[weight.path] = f"of dtype {weight.variable.dtype}"
         elif record is not None:
             included.append(weight)
@@ -130,6 +137,16 @@ def divide(
         else:
             included.append(weight)
     return Parts(weights, included, reasons, state, frozen, [w.path for w in named])
+
+
+def _is_of_quantization(weight: NamedWeight) -> bool:
+    return any(v is weight.variable for v in of_quantization(weight.layers[-1]))
+
+
+def _logical(weight: NamedWeight) -> NamedWeight:
+    """Returns a weight with the shape that it had before it was quantized."""
+    shape = quantized_shapes(weight.layers[-1]).get(weight.variable.name)
+    return dataclasses.replace(weight, logical_shape=shape)
 
 
 def _with_paths(named: Sequence[NamedWeight], paths: Sequence[str]) -> list[NamedWeight]:
@@ -185,10 +202,11 @@ def start_of(weight: NamedWeight) -> tuple[Any, Any]:
     names = (f"{name}_initializer", *_INITIALIZERS.get(name, ()))
     found = [getattr(layer, n) for n in names if getattr(layer, n, None) is not None]
     initializer = keras.initializers.get(found[0]) if found else None
-    if initializer is None and len(variable.shape) > 1:
+    initializer = own_initializer(layer, name, initializer)
+    if initializer is None and len(weight.shape) > 1:
         # What `add_weight` takes where it is given none.
         return keras.initializers.GlorotUniform(), None
-    if initializer is not None and weight_std(initializer, variable.shape):
+    if initializer is not None and weight_std(initializer, weight.shape):
         return initializer, None
     start: Any = _constant(initializer)
     if start is not None and name == "bias" and getattr(layer, "unit_forget_bias", False):

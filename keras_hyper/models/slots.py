@@ -62,7 +62,7 @@ def make_slots(
         except ValueError as error:
             if is_named(weight.path, include) or pattern == weight.path:
                 raise ValueError(
-                    f"Weight '{weight.path}' of shape {tuple(weight.variable.shape)} was named "
+                    f"Weight '{weight.path}' of shape {weight.shape} was named "
                     f"to be generated, and cannot be: {error}"
                 ) from error
             reasons[weight.path] = str(error)
@@ -105,7 +105,7 @@ def _slot(
     penalised = base_trainable and not replaced
     slot = GeneratedWeight(
         generator,
-        tuple(variable.shape),
+        weight.shape,
         initializer,
         regularizer=None if penalised else variable.regularizer,
         composition=composition,
@@ -116,7 +116,9 @@ def _slot(
         dtype=dtype,
         name=name,
     )
-    if not replaced or start is variable:
+    if weight.logical_shape is not None:
+        slot.base_outside = True
+    elif not replaced or start is variable:
         # Tracked by what was asked for, whatever is frozen now: files have one order then.
         flag, variable.trainable = variable.trainable, base_trainable
         slot.base = variable

@@ -42,7 +42,8 @@ class TargetVariables:
         # Where the state is kept, by path.
         self.state = dict(zip(self.own_state, kept, strict=True))
         known = [*self.generated.values(), *self.ordinary.values(), *self.own_state.values()]
-        self._known = {id(v) for v in known}
+        # Quantized ones are no longer those of the model's weights.
+        self._known = {id(v) for v in known if keras.backend.is_float_dtype(v.dtype)}
         used = {id(base) for base in bases}
         self._replaced = {id(v): v for v in self.generated.values() if id(v) not in used}
         if self.per_task:

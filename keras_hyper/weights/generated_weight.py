@@ -119,6 +119,8 @@ class GeneratedWeight(PolicyLayer):
         self._rows, self._columns = self._as_matrix()
         # A variable, or a number. One that is set before `build` is kept, and shared.
         self.base: Any = None
+        # Whether a quantized layer has the base, and adds what is generated.
+        self.base_outside = False
         self.gate: Any = None
         self.normalizer: Any = None
         self.embedding: Any = None
@@ -183,7 +185,7 @@ class GeneratedWeight(PolicyLayer):
         if self.generator.normalization is not None:
             self._build_normalizer(self.generator.normalization)
         if self.composition != "replace":
-            if self.base is None:
+            if self.base is None and not self.base_outside:
                 self.base = self.add_weight(
                     name="base",
                     shape=self.weight_shape,
@@ -288,6 +290,8 @@ class GeneratedWeight(PolicyLayer):
             kernel = kernel.scaled(self.scale)
         else:
             gate = ops.cast(self.gate, self.compute_dtype)
+            if self.base_outside:
+                return kernel.scaled(self.scale * gate)
             if isinstance(self.base, float):
                 base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
             else:

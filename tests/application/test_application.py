@@ -41,7 +41,14 @@ CASES = {
     "Gemma's output": Case(einsum("btnh,nhd->btd", (None, 4)), (6, 2, 3)),
     "ellipsis": Case(einsum("...x,xy->...y", 4, "y"), (6, 5)),
     "transposed": Case(einsum("abc,cd->adb", (4, None), "d"), (6, 5)),
+    "experts": Case(einsum("abc,bcd->abd", (3, 4), "bd"), (3, 5)),
+    "a factor for each": Case(einsum("abc,bc->abc", (3, 5)), (3, 5)),
     "Embedding": Case(lambda: layers.Embedding(7, 4), (6,), ids=7),
+    "ReversibleEmbedding": Case(lambda: layers.ReversibleEmbedding(7, 4), (6,), ids=7),
+    "tied logits": Case(lambda: Reversed(7, 4), (6, 4)),
+    "untied logits": Case(lambda: Reversed(7, 4, tie_weights=False), (6, 4)),
+    "capped logits": Case(lambda: Reversed(7, 4, logit_soft_cap=2.0), (6, 4)),
+    "logits of a dtype": Case(lambda: Reversed(7, 4, reverse_dtype="float64"), (6, 4)),
     "Conv1D": Case(lambda: layers.Conv1D(4, 3, padding="causal"), (8, 5)),
     "Conv2D": Case(lambda: layers.Conv2D(4, 3, strides=2, activation="relu"), (8, 8, 3)),
     "Conv2D of groups": Case(lambda: layers.Conv2D(4, 3, groups=2), (6, 6, 4)),
@@ -84,6 +91,13 @@ class Attending(layers.Layer):
 
     def call(self, inputs):
         return self.attention(inputs, inputs)
+
+
+class Reversed(layers.ReversibleEmbedding):
+    """Logits of vectors, as of any other layer."""
+
+    def __call__(self, inputs):
+        return super().__call__(inputs, reverse=True)
 
 
 def low_rank(rng, shape, batched):

@@ -13,6 +13,7 @@ from keras_hyper import (
     HyperConv3D,
     HyperDense,
     HyperDepthwiseConv2D,
+    HyperEinsumDense,
     HyperEmbedding,
     LinearGenerator,
     TiledKernelGenerator,
@@ -269,6 +270,22 @@ def called(layer):
 
 MISTAKES = {
     "units zero": (lambda: HyperDense(0), ValueError, "`units`.*units=0"),
+    "equation": (lambda: HyperEinsumDense(3, 4), TypeError, "`equation`.*equation=3"),
+    "output shape": (
+        lambda: HyperEinsumDense("abc,cd->abd", 4),
+        ValueError,
+        "`output_shape`.*'bd'.*output_shape=4",
+    ),
+    "axis not known": (
+        lambda: HyperEinsumDense("abc,bcd->abd", (None, 4)).build((None, None, 3)),
+        ValueError,
+        "axes of the kernel.*must be known.*output_shape",
+    ),
+    "bias axis": (
+        lambda: HyperEinsumDense("ab,bc->ac", 4, bias_axes="d").build((None, 3)),
+        ValueError,
+        "Bias dimension 'd'",
+    ),
     "units float": (lambda: HyperDense(2.5), ValueError, "`units`.*units=2.5"),
     "units string": (lambda: HyperDense("4"), ValueError, "`units`.*units='4'.*str"),
     "units bool": (lambda: HyperDense(True), ValueError, "`units`.*units=True"),
@@ -320,7 +337,7 @@ MISTAKES = {
     "rows float": (lambda: HyperEmbedding(2.0, 3), ValueError, "`input_dim`.*=2.0"),
     "row width": (lambda: HyperEmbedding(3, "4"), ValueError, "`output_dim`.*='4'"),
     "rows": (lambda: HyperEmbedding(0, 3), ValueError, "`input_dim`.*=0"),
-    "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "expected min_ndim=5, found ndim=4"),
+    "conv3d rank": (lambda: HyperConv3D(4, 3)(IMAGES), ValueError, "min_ndim=5, found ndim=4"),
     "bias constraint": (
         lambda: HyperDense(4, generate_bias=True, bias_constraint="non_neg"),
         ValueError,

@@ -22,6 +22,7 @@ from keras_hyper import (
     HyperConv3D,
     HyperDense,
     HyperDepthwiseConv2D,
+    HyperEinsumDense,
     HyperEmbedding,
     LinearGenerator,
     LowRankGenerator,
@@ -76,6 +77,26 @@ CASES = {
     "dense-narrow": (HyperDense, {"units": 3}, (20,)),
     "dense-3d": (HyperDense, {"units": 7, "use_bias": False}, (4, 5)),
     "dense-4d": (HyperDense, {"units": 7}, (2, 3, 5)),
+    "einsum-query": (
+        HyperEinsumDense,
+        {"equation": "abc,cde->abde", "output_shape": (None, 2, 3), "bias_axes": "de"},
+        (4, 5),
+    ),
+    "einsum-output": (
+        HyperEinsumDense,
+        {"equation": "abcd,dce->abe", "output_shape": (None, 4), "activation": "sigmoid"},
+        (4, 2, 3),
+    ),
+    "einsum-swapped": (
+        HyperEinsumDense,
+        {"equation": "abc,cd->adb", "output_shape": (6, None), "bias_axes": "d"},
+        (4, 5),
+    ),
+    "einsum-experts": (
+        HyperEinsumDense,
+        {"equation": "abc,bcd->abd", "output_shape": (3, 4), "bias_axes": "bd"},
+        (3, 5),
+    ),
     "conv": (HyperConv2D, {"filters": 6, "kernel_size": 3}, (7, 8, 4)),
     "conv-same": (HyperConv2D, {"filters": 6, "kernel_size": (2, 3), "padding": "same"}, (7, 8, 4)),
     "conv-strides": (
@@ -278,6 +299,8 @@ def test_per_sample_gradients_equal_the_equations(case, generator, rng):
 def by_the_equations(hyper, sample, kernel, bias):
     if isinstance(hyper, HyperDense):
         return equations.dense(sample, kernel, bias)
+    if isinstance(hyper, HyperEinsumDense):
+        return equations.einsum_dense(sample[None], kernel, bias, hyper.equation)[0]
     first = hyper.data_format == "channels_first"
     sample = np.moveaxis(sample, 0, -1) if first else sample
     options = [hyper.strides, hyper.padding, hyper.dilation_rate]

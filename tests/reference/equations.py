@@ -64,6 +64,18 @@ def dense(x, kernel, bias=0.0):
     return out + bias
 
 
+def einsum_dense(x, kernel, bias, equation):
+    """A sum over all axes of an equation without an ellipsis, number by number."""
+    into, axes, out = equation.replace(",", " ").replace("->", " ").split()
+    lengths = dict(zip(into + axes, x.shape + kernel.shape, strict=True))
+    y = np.zeros([lengths[axis] for axis in out])
+    for place in np.ndindex(*lengths.values()):
+        at = dict(zip(lengths, place, strict=True))
+        number = x[tuple(at[a] for a in into)] * kernel[tuple(at[a] for a in axes)]
+        y[tuple(at[a] for a in out)] += number
+    return y + bias
+
+
 def chunked_weight(embeddings, layers, head, activation, shape):
     """`H n(h(e_j)) + beta` for each chunk `j`, in a row, cut to size, unit after unit."""
     chunks = [mlp_features(e, layers, activation) @ head[0] + head[1] for e in embeddings]

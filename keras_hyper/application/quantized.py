@@ -1,0 +1,88 @@
+"""Quantized layers with given weights: what is generated is added to their own products."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.application.dense import add_bias
+from keras_hyper.application.stock import Given
+from keras_hyper.graph import own_weights
+
+_MODES = ("int8", "int4", "float8")
+# What quantized layers hold as other numbers, and what else they had before.
+_KERNELS = ("kernel", "embeddings", "reverse_embeddings")
+_OTHERS = ("bias",)
+# What comes after the product.
+_LAST = ("activation", "logit_soft_cap")
+
+
+def is_quantized(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer computes with kernels of a few bits."""
+    return getattr(layer, "quantization_mode", None) in _MODES
+
+
+def quantized_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a quantized layer's kernels by name, as before quantization."""
+    if not is_quantized(layer):
+        return {}
+    shapes = {
+        name: tuple(getattr(layer, name).shape) for name in _KERNELS if name in own_weights(layer)
+    }
+    if "reverse_embeddings" in shapes:
+        shapes["reverse_embeddings"] = shapes["embeddings"][::-1]
+    return shapes
+
+
+def of_quantization(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the scales and the like that a layer got when it was quantized."""
+    if not is_quantized(layer):
+        return []
+    return [v for name, v in own_weights(layer).items() if name not in (*_KERNELS, *_OTHERS)]
+
+
+def call_quantized(
+    layer: Any,
+    given: Given,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """Returns the outputs of a quantized layer.
+
+    Weights in `given.added` are added to those of the layer, by a product of their own that
+    comes before bias and activation. Others replace them, and are used as they are.
+
+    Args:
+        layer: The layer.
+        given: What it is given.
+        function: The function that applies it.
+        args: Arguments of the call.
+        kwargs: Keyword arguments of the call.
+    """
+    kernels = {n: k.cast(layer.compute_dtype) for n, k in given.generated.items()}
+    bias = kernels.pop("bias", None)
+    if kernels.keys() - given.added:
+        return function(
+            layer,
+            {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()},
+            *args,
+            **kwargs,
+        )
+    # The layer without what comes after the product; it shares all variables.
+    bare = object.__new__(type(layer))
+    bare.__dict__.update(vars(layer))
+    last = _LAST if bias is None else ("bias", *_LAST)
+    bare.__dict__.update({name: None for name in last if hasattr(layer, name)})
+    outputs = type(layer).quantized_call(bare, *args, **kwargs)
+    reverse = isinstance(layer, keras.layers.Embedding) and (kwargs.get("reverse") or args[1:2])
+    used = "reverse_embeddings" if reverse and not layer.tie_weights else None
+    if (used or next(iter(kernels), None)) in kernels:
+        outputs = outputs + function(bare, kernels, *args, **kwargs)
+    if bias is not None:
+        outputs = add_bias(bias, outputs)
+    if reverse and layer.logit_soft_cap is not None:
+        outputs = ops.tanh(outputs / layer.logit_soft_cap) * layer.logit_soft_cap
+    activation = getattr(layer, "activation", None)
+    return outputs if activation is None else activation(outputs)

@@ -1,0 +1,199 @@
+"""Quantized layers compute their own product, and what is generated is added to it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import gradients, long_where_compiled, shake, to_numpy
+from keras_hyper import Hypernetwork, LinearGenerator, LowRankGenerator
+
+TARGETS = {
+    "Dense": (lambda: layers.Dense(6, activation="tanh", name="layer"), (8,)),
+    "EinsumDense": (
+        lambda: layers.EinsumDense(
+            "abc,cde->abde", (3, 2, 6), bias_axes="de", activation="tanh", name="layer"
+        ),
+        (3, 8),
+    ),
+    "Embedding": (lambda: layers.Embedding(9, 6, name="layer"), (3,)),
+}
+MODES = [
+    ("int8", "Dense"),
+    ("int4", "Dense"),
+    ("float8", "Dense"),
+    ("int8", "EinsumDense"),
+    long_where_compiled("int4", "EinsumDense"),
+    ("int8", "Embedding"),
+    long_where_compiled("int4", "Embedding"),
+]
+
+
+def target(name):
+    make, shape = TARGETS[name]
+    dtype = "int32" if name == "Embedding" else "float32"
+    model = keras.Sequential([keras.Input(shape, dtype=dtype), make()])
+    for v in model.weights:
+        v.assign(np.random.default_rng(0).normal(size=v.shape) / 2)
+    return model
+
+
+def hypernetwork(model, **options):
+    options = {"include": lambda path, _: "bias" not in path, "composition": "add", **options}
+    hyper = Hypernetwork(model, LowRankGenerator(2, 4), condition=3, **options)
+    for slot in hyper.slots:
+        slot.gate.assign(0.5)
+    return hyper
+
+
+def data(name, rng):
+    shape = (4, *TARGETS[name][1])
+    if name == "Embedding":
+        return rng.integers(0, 9, size=shape).astype("int32")
+    return rng.normal(size=shape).astype("float32")
+
+
+def without_end(model, x):
+    """Returns the outputs of the stock layer before its activation."""
+    layer = model.get_layer("layer")
+    activation = getattr(layer, "activation", None)
+    if activation is None:
+        return to_numpy(model(x))
+    layer.activation = keras.activations.linear
+    outputs = to_numpy(model(x))
+    layer.activation = activation
+    return outputs
+
+
+def product(name, x, change):
+    """Returns what is added to the outputs of the stock layer for a sample."""
+    if name == "Embedding":
+        return change[x]
+    return np.tensordot(x, change, axes=1)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["quantized later", "quantized before"])
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(("mode", "name"), MODES)
+def test_the_product_is_added_before_the_activation(mode, name, batched, first, rng, tmp_path):
+    if name == "Embedding" and mode == "float8":
+        pytest.skip("Keras has no such layer")
+    model, x = target(name), data(name, rng)
+    if first:
+        model.get_layer("layer").quantize(mode)
+    hyper = hypernetwork(model)
+    c = rng.normal(size=(4, 3) if batched else (3,)).astype("float32")
+    before = to_numpy(hyper(x, condition=c))
+    if not first:
+        model.get_layer("layer").quantize(mode)
+    outputs = to_numpy(hyper(x, condition=c))
+    assert np.abs(outputs - before).max() > 0 or first
+    (change,) = to_numpy(hyper.generate(c)).values()
+    plain = without_end(model, x)
+    rows = [product(name, x[i], change[i] if batched else change) for i in range(4)]
+    expected = plain + np.stack(rows)
+    if name != "Embedding":
+        expected = np.tanh(expected)
+    np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-6)
+    assert np.abs(np.stack(rows)).max() > 0.01
+    # The numbers of the kernel are stored once, in few bits.
+    stored = [v for v in hyper.weights if str(v.dtype).startswith("float") and v.shape]
+    if mode != "float8":
+        assert tuple(change.shape[batched:]) not in {tuple(v.shape) for v in stored}
+    hyper.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(again(x, condition=c)), outputs)
+    assert again.weight_paths == hyper.weight_paths
+    assert [tuple(v.shape) for v in again.weights] == [tuple(v.shape) for v in hyper.weights]
+
+
+def test_gradients_reach_the_generator_alone(rng):
+    model = target("Dense")
+    model.get_layer("layer").quantize("int8")
+    hyper = hypernetwork(model)
+    x, c = data("Dense", rng), rng.normal(size=(4, 3)).astype("float32")
+    found = gradients(lambda c: keras.ops.sum(hyper(x, condition=c) ** 2), hyper, c)
+    # The stored bias of the target, and the generated weight's own.
+    names = [v.path for v in hyper.trainable_variables]
+    assert not any(name.endswith("kernel_scale") for name in names)
+    assert all(np.abs(g).max() > 0 for g in found)
+
+
+@pytest.mark.parametrize("composition", ["multiply", "scale"])
+def test_factors_of_quantized_kernels_raise(composition, rng):
+    x, c = data("Dense", rng), rng.normal(size=(4, 3)).astype("float32")
+    model = target("Dense")
+    hyper = hypernetwork(model, composition=composition)
+    model.get_layer("layer").quantize("int8")
+    with pytest.raises(ValueError, match="'layer' is quantized, and composition="):
+        hyper(x, condition=c)
+    with pytest.raises(ValueError, match="quantized"):
+        hypernetwork(model, composition=composition)
+
+
+def test_replaced_kernels_are_used_as_they_are(rng):
+    x, c = data("Dense", rng), rng.normal(size=(4, 3)).astype("float32")
+    model = target("Dense")
+    hyper = Hypernetwork(model, LinearGenerator(4), condition=3, include="*")
+    shake(hyper, rng)
+    expected = to_numpy(hyper(x, condition=c))
+    model.get_layer("layer").quantize("int8")
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_generated_bias_of_a_quantized_layer(batched, rng):
+    x, c = data("Dense", rng), rng.normal(size=(4, 3) if batched else (3,)).astype("float32")
+    model = target("Dense")
+    model.get_layer("layer").quantize("int8")
+    hyper = Hypernetwork(model, LinearGenerator(4), condition=3, include="*bias", composition="add")
+    shake(hyper, rng)
+    (bias,) = to_numpy(hyper.generate(c)).values()
+    stock = to_numpy(model.get_layer("layer").bias)
+    expected = np.tanh(without_end(model, x) - stock + bias)
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=1e-5, atol=1e-6)
+
+
+# Keras transposes scales of one axis.
+@pytest.mark.filterwarnings("ignore:.*use of `x.T`")
+@pytest.mark.parametrize("tied", [False, True])
+def test_quantized_logits_are_capped_after_the_sum(tied, rng):
+    layer = layers.ReversibleEmbedding(9, 6, tie_weights=tied, logit_soft_cap=1.5, name="layer")
+
+    class Logits(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def build(self, shape):
+            self.layer.build((None, 3))
+
+        def call(self, inputs):
+            return self.layer(inputs, reverse=True)
+
+    x, c = rng.normal(size=(4, 3, 6)).astype("float32"), rng.normal(size=(4, 3)).astype("float32")
+    model = Logits()
+    model(x)
+    layer.quantize("int8")
+    hyper = Hypernetwork(
+        model, LowRankGenerator(2, 4), condition=3, include="*embeddings", composition="add"
+    )
+    hyper(x, condition=c)
+    for slot in hyper.slots:
+        slot.gate.assign(0.5)
+    path = "layer/embeddings" if tied else "layer/reverse_embeddings"
+    change = to_numpy(hyper.generate(c))[path]
+    change = change.transpose(0, 2, 1) if tied else change
+    layer.logit_soft_cap = None
+    plain = to_numpy(model(x))
+    layer.logit_soft_cap = 1.5
+    expected = np.tanh((plain + x @ change) / 1.5) * 1.5
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_quantized_target_is_baked_before(rng):
+    model = target("Dense")
+    model.get_layer("layer").quantize("int8")
+    hyper = hypernetwork(model)
+    with pytest.raises(ValueError, match="Bake the model first"):
+        hyper.bake(np.ones(3, "float32"))
