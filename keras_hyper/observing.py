@@ -14,7 +14,7 @@ from keras_hyper.models import Hypernetwork
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord, record_weights
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
-from keras_hyper.summaries import slots_of
+from keras_hyper.weights import find_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +44,16 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
     layers = list(walk(model))
     over = [layer for layer in layers if isinstance(layer, Hypernetwork)]
     recurrent = [x for x in layers if isinstance(x, RecurrentLayer) and x.built]
-    slots = {
-        path: slot
-        for hyper in over
-        for path, slot in zip(hyper.weight_paths, hyper.slots, strict=True)
-    }
-    inside = {id(slot) for slot in slots.values()}
-    alone = {f"{x}/{w}": slot for x, w, slot in slots_of(model) if id(slot) not in inside}
+    found = find_weights(model)
+    of_targets = [x for x in found if isinstance(x.owner, Hypernetwork)]
+    weights = {x.path: x.weight for x in of_targets}
+    alone = {"/".join(x.names): x.weight for x in found if x not in of_targets}
     made: dict[str, Any] = {}
     sequences: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
-        for name, slot in alone.items():
+        for name, weight in alone.items():
             see = functools.partial(_keep_weight, made, name)
-            stack.enter_context(_watched(slot, "call", see))
+            stack.enter_context(_watched(weight, "call", see))
         for hyper in over:
             see = functools.partial(_keep_weights, made)
             stack.enter_context(_watched(hyper, "_kernels", see))
@@ -65,13 +62,13 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
             stack.enter_context(_watched(layer, "call", see))
         if inputs is not None:
             model(inputs, training=False)
-    for name, slot in alone.items():
-        if name not in made and not slot.conditioned:
-            made[name] = slot().materialize()
+    for name, weight in alone.items():
+        if name not in made and not weight.conditioned:
+            made[name] = weight().materialize()
     for hyper in over:
         if hyper.condition is None and inputs is None:
             made.update(hyper.generate())
-    ranks = {name: len(slot.weight_shape) for name, slot in (slots | alone).items()}
+    ranks = {name: len(weight.weight_shape) for name, weight in (weights | alone).items()}
     return Observed(
         weights={name: as_array(weight) for name, weight in made.items()},
         batched=frozenset(name for name, w in made.items() if len(w.shape) > ranks[name]),

@@ -31,10 +31,10 @@ def given(owner: Any) -> Any:
 
 @contextlib.contextmanager
 def weights_scope(weights: Mapping[int, Any]) -> Iterator[None]:
-    """Within it, slots and hypernetworks use weights that are given.
+    """Within it, generated weights and hypernetworks use values that are given.
 
     Args:
-        weights: By the `id` of the slot a kernel, by that of the hypernetwork a
+        weights: By the `id` of the generated weight a kernel, by that of the hypernetwork a
             dict from path to tensor. Who is not in it, nor in an outer scope, generates.
     """
     token = _given.set({**(_given.get() or {}), **weights})

@@ -82,15 +82,15 @@ class ConditionedHypernetwork(Conditioned):
     def __init__(self, model: Hypernetwork, interface: Interface) -> None:
         if model.state_per_task:
             raise NotSeparableError("With state_per_task=True the outputs depend on the task, too.")
-        paths = {clean(path): path for path in model.weight_paths}
-        if len(paths) < len(model.weight_paths):
+        paths = {clean(path): path for path in model.generated_weights}
+        if len(paths) < len(model.generated_weights):
             raise NotSeparableError(
                 f"Two weights have the same name for a client: {sorted(paths)}."
             )
-        shapes = dict(zip(model.weight_paths, [s.weight_shape for s in model.slots], strict=True))
+        shapes = {name: model.generated_weights[p].weight_shape for name, p in paths.items()}
         weights = {
-            name: keras.KerasTensor((None, *shapes[path]), dtype=_float(model))
-            for name, path in paths.items()
+            name: keras.KerasTensor((None, *shape), dtype=_float(model))
+            for name, shape in shapes.items()
         }
         conditions = interface.conditions
         inputs = {n: spec for n, spec in interface.inputs.items() if n not in conditions}
@@ -117,7 +117,7 @@ class ConditionedLayers(Conditioned):
     """The halves of a functional model with conditioned hyper layers.
 
     The first is the part of the model from its inputs to the conditions of these
-    layers, and their slots. The second is the model, whose slots are given their weights.
+    layers, and their weights. The second is the model, which is given these weights.
 
     Args:
         model: A functional model.
@@ -139,16 +139,15 @@ class ConditionedLayers(Conditioned):
         # From the inputs of the model: a graph from other tensors would add nodes to its layers.
         tensors = keras.tree.flatten(model.inputs)
         context = keras.Model(tensors, conditions)
-        slots: dict[str, GeneratedWeight] = {}
+        generated: dict[str, GeneratedWeight] = {}
         owners: dict[str, int] = {}
         for layer, condition in zip(layers, of_layers, strict=True):
-            for slot in (layer.kernel_weight, layer.bias_weight):
-                if slot is not None:
-                    name = clean(f"{layer.name}_{slot.name}")
-                    slots[name], owners[name] = slot, places[id(condition)]
+            for path, weight in layer.generated_weights.items():
+                name = clean(f"{layer.name}_{path}")
+                generated[name], owners[name] = weight, places[id(condition)]
         weights = {
-            name: keras.KerasTensor((None, *slot.weight_shape), dtype=_float(slot))
-            for name, slot in slots.items()
+            name: keras.KerasTensor((None, *weight.weight_shape), dtype=_float(weight))
+            for name, weight in generated.items()
         }
         _check_names(weights, interface.inputs)
         self.weights = list(weights)
@@ -158,17 +157,17 @@ class ConditionedLayers(Conditioned):
             given = context([tensors[name] for name in interface.inputs], training=False)
             given = given if isinstance(given, list) else [given]
             return {
-                name: ops.cast(slot(given[owners[name]]).materialize(), _float(slot))
-                for name, slot in slots.items()
+                name: ops.cast(weight(given[owners[name]]).materialize(), _float(weight))
+                for name, weight in generated.items()
             }
 
         def apply(tensors: Tensors) -> Tensors:
             kernels = {
-                id(slot): Full(
-                    ops.cast(tensors[name], slot.compute_dtype),
-                    batched=len(tensors[name].shape) > len(slot.weight_shape),
+                id(weight): Full(
+                    ops.cast(tensors[name], weight.compute_dtype),
+                    batched=len(tensors[name].shape) > len(weight.weight_shape),
                 )
-                for name, slot in slots.items()
+                for name, weight in generated.items()
             }
             with weights_scope(kernels):
                 return interface.run(_completed(tensors, interface.inputs))

@@ -33,7 +33,7 @@ class Folded(keras.layers.Layer):
         done: set[int] = set()
         for layer in layers:
             if isinstance(layer, Hypernetwork):
-                done |= {id(slot) for slot in layer.slots}
+                done |= {id(weight) for weight in layer.generated_weights.values()}
                 if layer.condition is None or id(layer) in fixed:
                     weights = layer.generate(fixed.get(id(layer)))
                     self._stored[id(layer)] = {p: self._store(w) for p, w in weights.items()}

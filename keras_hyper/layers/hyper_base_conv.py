@@ -55,7 +55,7 @@ class HyperBaseConv(HyperLayer):
         return -1 if self.data_format == "channels_last" else 1
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Creates the slots for inputs of a known number of channels."""
+        """Creates the weights for inputs of a known number of channels."""
         known = len(inputs_shape) == self.rank + 2
         channels = inputs_shape[self.channel_axis] if known else None
         if channels is None:

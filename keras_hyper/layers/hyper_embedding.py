@@ -108,7 +108,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         )
 
     def build(self, inputs_shape: Any = None, condition_shape: Any = None) -> None:
-        """Creates the slot."""
+        """Creates the generated table."""
         self.build_weights((self.input_dim, self.output_dim), None, condition_shape)
 
     def check_inputs(self, inputs: Any) -> None:

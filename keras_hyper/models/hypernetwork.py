@@ -26,11 +26,11 @@ from keras_hyper.models.arguments import (
 )
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.data import ConditionalModel
+from keras_hyper.models.generating import generate, make_weights
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.rebuild import rebuild
 from keras_hyper.models.selection import as_include, divide
-from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
 from keras_hyper.models.target import TargetVariables, finish_loading
 from keras_hyper.ops import same_batch
@@ -69,7 +69,7 @@ class Hypernetwork(ConditionalModel):
             these is concatenated.
         include: Which weights are generated: a pattern of paths (`"*kernel"`,
             `"block_1"` for all below it), a layer type, a function of path and
-            variable that is asked once, or an iterable of these. `weight_paths` of
+            variable that is asked once, or an iterable of these. `generated_weights` of
             a built hypernetwork has the paths. Weights that the generator cannot
             make stay ordinary ones; `keras_hyper.summary` lists them with the
             reason. One that is named, without wildcards, is refused then.
@@ -160,8 +160,7 @@ class Hypernetwork(ConditionalModel):
         self.output_regularization = (
             None if output_regularization is None else float(output_regularization)
         )
-        self.slots: list[GeneratedWeight] = []
-        self.weight_paths: list[str] = []
+        self.generated_weights: dict[str, GeneratedWeight] = {}
         self._paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
         self.kept: Any = None
@@ -178,7 +177,7 @@ class Hypernetwork(ConditionalModel):
         """The generator, or the dict from patterns to generators.
 
         It is no sublayer, since it is never built where each weight has a copy of it.
-        The slots have those that are used.
+        The generated weights have those that are used.
         """
         return self._generators.value
 
@@ -219,9 +218,9 @@ class Hypernetwork(ConditionalModel):
 
     def _freeze_bases(self) -> None:
         if not self.base_trainable:
-            for slot in self.slots:
-                if isinstance(slot.base, keras.Variable):
-                    slot.base.trainable = False
+            for weight in self.generated_weights.values():
+                if isinstance(weight.base, keras.Variable):
+                    weight.base.trainable = False
 
     def _build_if_known(self) -> None:
         """Builds what can be built before a call, so that `fit` need not."""
@@ -234,7 +233,7 @@ class Hypernetwork(ConditionalModel):
             self.build(shapes, self.condition.default_shape())
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Builds the target, and makes a slot for each generated weight."""
+        """Builds the target, and makes the generated weights."""
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.target
         build_target(model, inputs_shape, self._input_dtypes)
@@ -254,7 +253,7 @@ class Hypernetwork(ConditionalModel):
             self._generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy
             )
-        made, self.ordinary_reasons = make_slots(
+        made, self.ordinary_reasons = make_weights(
             parts,
             self.generator,
             width,
@@ -263,14 +262,13 @@ class Hypernetwork(ConditionalModel):
             base_trainable=self.base_trainable,
             dtype=self.dtype_policy,
         )
-        self.weight_paths = list(made)
-        hold(self, "slots", list(made.values()))
+        hold(self, "generated_weights", made)
         ordinary = [w for w in parts.weights if w.path not in made]
         generated = [w for w in parts.included if w.path in made]
         for weight in ordinary if self._record is not None else ():
             weight.variable.trainable = weight.path not in parts.frozen
         of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
-        bases = [slot.base for slot in self.slots]
+        bases = [weight.base for weight in made.values()]
         self.target_variables = TargetVariables(
             model, generated, ordinary, parts.state, of_tasks, bases
         )
@@ -280,7 +278,7 @@ class Hypernetwork(ConditionalModel):
             self.kept = KeptWeights(
                 self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
             )
-            self.kept.build(width, [slot.weight_shape for slot in self.slots])
+            self.kept.build(width, list(self._weight_shapes().values()))
         if self._record is not None:
             restore_sublayers(self._record, self)
             self.target_variables.freeze(self._record["frozen_now"])
@@ -326,8 +324,8 @@ class Hypernetwork(ConditionalModel):
         weights = self._kernels(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
-            kernels = generate(self.slots, conditions)
-            drift = self.kept([kernel.materialize() for kernel in kernels])
+            kernels = generate(self.generated_weights, conditions)
+            drift = self.kept([kernel.materialize() for kernel in kernels.values()])
             self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
         return self._run(inputs, weights, task, training)
@@ -397,8 +395,7 @@ class Hypernetwork(ConditionalModel):
         weights = given(self)
         if weights is not None:
             return self._as_kernels(weights)
-        made = generate(self.slots, vector, training, penalise=True)
-        return dict(zip(self.weight_paths, made, strict=True))
+        return generate(self.generated_weights, vector, training, penalise=True)
 
     def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
         shapes = self._weight_shapes()
@@ -426,7 +423,7 @@ class Hypernetwork(ConditionalModel):
 
         Args:
             weights: Dict from path to tensor, as `generate` returns it: one for
-                each of `weight_paths`, with a batch axis for weights of each
+                each of `generated_weights`, with a batch axis for weights of each
                 sample's own.
             inputs: What the target takes.
             task: With `state_per_task`, the id of the task whose state is used.
@@ -447,11 +444,11 @@ class Hypernetwork(ConditionalModel):
                 "`apply` needs a `task` with state_per_task=True, and takes none without. "
                 f"Received: task={task!r}"
             )
-        missing = sorted(set(self.weight_paths) - set(weights))
-        unknown = sorted(set(weights) - set(self.weight_paths))
+        missing = sorted(set(self.generated_weights) - set(weights))
+        unknown = sorted(set(weights) - set(self.generated_weights))
         if missing or unknown:
             raise ValueError(
-                "`weights` must have a tensor for each of `weight_paths`. Missing: "
+                "`weights` must have a tensor for each of `generated_weights`. Missing: "
                 f"{missing}. Unknown: {unknown}"
             )
         shapes = self._weight_shapes()
@@ -557,7 +554,8 @@ class Hypernetwork(ConditionalModel):
         if not known or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
-        self.kept.keep(task, vector, [w.materialize() for w in generate(self.slots, vector)])
+        made = generate(self.generated_weights, vector)
+        self.kept.keep(task, vector, [kernel.materialize() for kernel in made.values()])
 
     def save_adapter(self, path: Any) -> None:
         """Writes all weights but those of the target that were frozen from the start.
@@ -583,8 +581,7 @@ class Hypernetwork(ConditionalModel):
         load_adapter(self, path)
 
     def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = [slot.weight_shape for slot in self.slots]
-        return dict(zip(self.weight_paths, shapes, strict=True))
+        return {path: weight.weight_shape for path, weight in self.generated_weights.items()}
 
     def _check_built(self, method: str) -> None:
         if not self.built:
@@ -626,7 +623,7 @@ class Hypernetwork(ConditionalModel):
                     f"Hypernetwork '{self.name}' has `include` of types or functions, and was not "
                     "built: which weights that means is not known yet. Call it on inputs first."
                 )
-            include = list(self.weight_paths)
+            include = list(self.generated_weights)
         generator = self.generator
         if isinstance(generator, Mapping):
             generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
@@ -646,7 +643,7 @@ class Hypernetwork(ConditionalModel):
         if self.built:
             config["record"] = {
                 "paths": list(self._paths),
-                "generated": list(self.weight_paths),
+                "generated": list(self.generated_weights),
                 **self.target_variables.frozen_paths(),
             }
             config["record"] = with_sublayers(config["record"], self)

@@ -1,4 +1,4 @@
-"""The slot: all that belongs to one generated weight."""
+"""All that belongs to one generated weight."""
 
 import math
 import warnings
@@ -23,9 +23,9 @@ from keras_hyper.weights.normalization import WeightNormalization
 
 @serializable
 class GeneratedWeight(PolicyLayer):
-    r"""A slot for one generated weight: what a layer has in place of a variable.
+    r"""One generated weight: what a layer has in place of a variable.
 
-    `W = sigma G(e)` with a generator `G` that other slots may share, and all
+    `W = sigma G(e)` with a generator `G` that other weights may share, and all
     that belongs to this weight alone: its embedding, the projection of a
     condition onto it, the standard deviation `sigma`, and, where asked for, a
     base weight to compose with and the gain of a normalisation.
@@ -33,7 +33,7 @@ class GeneratedWeight(PolicyLayer):
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a
     learned `e_0`, a learned matrix `P` (the paper's equation 11) and
     `n(e) = e / rms(e)` over all numbers of the embedding, which a generator can
-    switch off. Which of the two is fixed when the slot is built.
+    switch off. Which of the two is fixed when it is built.
 
     Args:
         generator: The `Generator` that makes the weight.
@@ -58,7 +58,7 @@ class GeneratedWeight(PolicyLayer):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        condition: None for a static slot, otherwise a tensor of shape
+        condition: None for a static weight, otherwise a tensor of shape
             `(batch, dim)` (a weight for each sample) or `(dim,)` (one weight
             for the batch).
         training: Boolean, for a generator that normalises over the batch.
@@ -305,7 +305,7 @@ class GeneratedWeight(PolicyLayer):
         return self.regularizer(weight)
 
     def check_condition(self, condition: Any) -> None:
-        """Raises if the condition is not what this slot was built for."""
+        """Raises if the condition is not what this weight was built for."""
         if condition is None:
             if self.conditioned:
                 raise ValueError(
@@ -330,7 +330,7 @@ class GeneratedWeight(PolicyLayer):
         floating("condition", condition, "Task ids go through keras_hyper.TaskEmbedding.")
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this slot again."""
+        """Returns the arguments to construct this weight again."""
         config = {
             "generator": serialize_shared(self.generator, self),
             "weight_shape": self.weight_shape,
@@ -360,11 +360,11 @@ def _axes(axes: Any, rank: int) -> tuple[int, ...]:
 class _Penalty(keras.regularizers.Regularizer):
     """The regularizer of a variable that looks at the weight generated from it."""
 
-    def __init__(self, slot: GeneratedWeight) -> None:
-        self._slot = slot
+    def __init__(self, weight: GeneratedWeight) -> None:
+        self._weight = weight
 
     def __call__(self, embedding: Any) -> Any:
-        return self._slot.penalty(self._slot())
+        return self._weight.penalty(self._weight())
 
 
 def as_generator(generator: Any) -> Generator:
