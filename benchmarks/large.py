@@ -48,7 +48,7 @@ def measure(name: str, rows: int, columns: int, compiled: bool, gradients: bool)
     @tf.function(jit_compile=compiled)
     def step():
         with tf.GradientTape() as tape:
-            mean_square = tf.reduce_mean(tf.square(generated().materialize()))
+            mean_square = tf.reduce_mean(tf.square(generated()))
         variables = [v.value for v in generated.trainable_variables]
         return mean_square, tape.gradient(mean_square, variables) if gradients else ()
 

@@ -53,7 +53,7 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
     with contextlib.ExitStack() as stack:
         for name, weight in alone.items():
             see = functools.partial(_keep_weight, made, name)
-            stack.enter_context(_watched(weight, "call", see))
+            stack.enter_context(_watched(weight, "kernel", see))
         for hyper in over:
             see = functools.partial(_keep_weights, made)
             stack.enter_context(_watched(hyper, "_kernels", see))
@@ -64,7 +64,7 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
             model(inputs, training=False)
     for name, weight in alone.items():
         if name not in made and not weight.conditioned:
-            made[name] = weight().materialize()
+            made[name] = weight()
     for hyper in over:
         if hyper.condition is None and inputs is None:
             made.update(hyper.generate())

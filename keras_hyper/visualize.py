@@ -65,7 +65,7 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
                 "`condition` must be one condition of shape (dim,). Received: condition of shape "
                 f"{np.shape(condition)}"
             )
-        weight = found[0].weight(condition).materialize()
+        weight = found[0].weight(condition)
     array = as_array(numeric("weight", weight))
     if not 0 < array.ndim < 6:
         raise ValueError(

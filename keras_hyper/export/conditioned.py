@@ -157,7 +157,7 @@ class ConditionedLayers(Conditioned):
             given = context([tensors[name] for name in interface.inputs], training=False)
             given = given if isinstance(given, list) else [given]
             return {
-                name: ops.cast(weight(given[owners[name]]).materialize(), _float(weight))
+                name: ops.cast(weight(given[owners[name]]), _float(weight))
                 for name, weight in generated.items()
             }
 

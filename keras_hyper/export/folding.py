@@ -39,7 +39,7 @@ class Folded(keras.layers.Layer):
                     self._stored[id(layer)] = {p: self._store(w) for p, w in weights.items()}
         for layer in layers:
             if isinstance(layer, GeneratedWeight) and not (layer.conditioned or id(layer) in done):
-                self._stored[id(layer)] = self._store(layer().materialize())
+                self._stored[id(layer)] = self._store(layer())
         self.built = True
 
     def _store(self, value: Any) -> keras.Variable:

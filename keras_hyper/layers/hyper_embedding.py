@@ -119,7 +119,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         self.check_call(inputs, condition)
         if hasattr(inputs, "nested_row_lengths"):
             return self._ragged_rows(inputs, condition)
-        weights = {self.weight_name: self.kernel_weight(condition)}
+        weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         return apply_layer(self.stock, self, weights, inputs)
 
     def _ragged_rows(self, ids: Any, condition: Any) -> Any:

@@ -271,9 +271,9 @@ class HyperLayer(PolicyLayer):
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
             dtype: Dtype of the weights.
         """
-        weights = {self.weight_name: self.kernel_weight(condition)}
+        weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         if self.bias_weight is not None:
-            weights["bias"] = self.bias_weight(condition)
+            weights["bias"] = self.bias_weight.kernel(condition)
         elif self.bias is not None:
             weights["bias"] = Full(self.bias.value, batched=False)
         return {name: kernel.cast(dtype) for name, kernel in weights.items()}
@@ -305,8 +305,7 @@ class HyperLayer(PolicyLayer):
                 "`generate`."
             )
         condition = None if condition is None else numeric("condition", condition)
-        generated = self.generated_weights.items()
-        weights = {name: weight(condition).materialize() for name, weight in generated}
+        weights = {name: weight(condition) for name, weight in self.generated_weights.items()}
         if self.bias is not None:
             # A tensor, where TensorFlow would hand the variable itself on.
             weights["bias"] = ops.reshape(self.bias, self.bias.shape)

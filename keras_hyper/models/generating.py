@@ -90,13 +90,13 @@ def _made(
     if not generator.shape_free:
         config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
         generator = type(generator).from_config(config)
-    # A base that is trained is penalised itself.
-    penalised = base_trainable and not replaced
+    # A base that is trained is penalized itself.
+    penalized = base_trainable and not replaced
     made = GeneratedWeight(
         generator,
         tuple(variable.shape),
         initializer,
-        regularizer=None if penalised else variable.regularizer,
+        regularizer=None if penalized else variable.regularizer,
         composition=composition,
         base_trainable=base_trainable,
         unit_axes=unit_axes,
@@ -123,7 +123,7 @@ def generate(
     weights: Mapping[str, GeneratedWeight],
     vector: Any,
     training: Any = None,
-    penalise: bool = False,
+    penalize: bool = False,
 ) -> dict[str, Kernel]:
     """Returns weights as kernels by path, those of one generator by one call of it.
 
@@ -131,30 +131,23 @@ def generate(
         weights: The weights by path.
         vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         training: Boolean.
-        penalise: Whether regularizers of conditioned weights add their losses.
+        penalize: Whether regularizers of conditioned weights add their losses.
     """
     groups: dict[Any, list[str]] = {}
     for path, weight in weights.items():
-        alone = not weight.generator.shape_free or (penalise and weight.regularizer is not None)
+        alone = not weight.generator.shape_free or (penalize and weight.regularizer is not None)
         # Embeddings of one width: those of a `DirectGenerator` are as wide as their weights.
         width = weight.generator.embedding_shape(weight.generated_shape)[-1]
         groups.setdefault(path if alone else (id(weight.generator), width), []).append(path)
     kernels: dict[str, Kernel] = {}
     for group in groups.values():
         some = [weights[path] for path in group]
-        if len(group) == 1 and penalise:
-            made = [some[0](vector, training=training)]
-        elif len(group) == 1:
-            made = [_alone(some[0], vector, training)]
+        if len(group) == 1:
+            made = [some[0].kernel(vector, training, penalize)]
         else:
             made = _together(some, vector, training)
         kernels.update(zip(group, made, strict=True))
     return {path: kernels[path] for path in weights}
-
-
-def _alone(weight: GeneratedWeight, vector: Any, training: Any) -> Kernel:
-    kernel = weight.generator.kernel(weight.embed(vector), weight.generated_shape)
-    return weight.finish(kernel, training)
 
 
 def _together(weights: Sequence[GeneratedWeight], vector: Any, training: Any) -> list[Kernel]:

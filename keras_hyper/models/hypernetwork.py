@@ -395,7 +395,7 @@ class Hypernetwork(ConditionalModel):
         weights = given(self)
         if weights is not None:
             return self._as_kernels(weights)
-        return generate(self.generated_weights, vector, training, penalise=True)
+        return generate(self.generated_weights, vector, training, penalize=True)
 
     def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
         shapes = self._weight_shapes()

@@ -1,8 +1,10 @@
 """All that belongs to one generated weight."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -19,6 +21,17 @@ from keras_hyper.saving import deserialize_shared, serializable, serialize_share
 from keras_hyper.scopes import given
 from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
 from keras_hyper.weights.normalization import WeightNormalization
+
+
+@dataclasses.dataclass
+class _Form:
+    """What a call that returns the tensors of a kernel leaves besides."""
+
+    penalize: bool
+    kernel: Any = None
+
+
+_form: ContextVar[_Form | None] = ContextVar("keras_hyper_form", default=None)
 
 
 @serializable
@@ -64,8 +77,9 @@ class GeneratedWeight(PolicyLayer):
         training: Boolean, for a generator that normalises over the batch.
 
     Output shape:
-        A `keras_hyper.kernels.Kernel`, a value that knows how to multiply: of shape
-        `weight_shape`, or one such weight for each sample.
+        `weight_shape`, or `(batch, *weight_shape)` for a weight for each sample. Layers use
+        `kernel(condition)` instead: a `keras_hyper.kernels.Kernel`, a value that knows how to
+        multiply.
 
     Raises:
         TypeError: If `generator` is no `Generator`.
@@ -73,11 +87,14 @@ class GeneratedWeight(PolicyLayer):
             condition does not fit, at the call.
 
     Examples:
+        >>> import keras
         >>> from keras_hyper import GeneratedWeight, LinearGenerator
         >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
         >>> weight.build(None)
-        >>> tuple(weight().materialize().shape)
+        >>> tuple(weight().shape)
         (5, 3)
+        >>> tuple(weight.kernel().dense(keras.ops.ones((2, 5))).shape)
+        (2, 3)
     """
 
     def __init__(
@@ -235,15 +252,45 @@ class GeneratedWeight(PolicyLayer):
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
-    def call(self, condition: Any = None, training: Any = None) -> Kernel:
-        """Returns the weight."""
+    def call(self, condition: Any = None, training: Any = None, parts: Any = None) -> Any:
+        """Returns the weight as a tensor. With `parts=()`, the tensors that a kernel holds."""
+        form = None if parts is None else _form.get()
         kernel = given(self)
-        if kernel is not None:
-            return kernel
-        kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
-        kernel = self.finish(kernel, training)
-        if self.regularizer is not None and self.conditioned:
-            self.add_loss(self.penalty(kernel))
+        if kernel is None:
+            kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
+            kernel = self.finish(kernel, training)
+            penalize = parts is None or (form is not None and form.penalize)
+            if penalize and self.regularizer is not None and self.conditioned:
+                self.add_loss(self.penalty(kernel))
+        if parts is None:
+            return kernel.materialize()
+        if form is not None:  # None where a rematerialized call runs again.
+            form.kernel = kernel
+        return kernel.tensors()
+
+    def kernel(self, condition: Any = None, training: Any = None, penalize: bool = True) -> Kernel:
+        """Returns the weight as a value that knows how to multiply: for layers.
+
+        Args:
+            condition: As in a call.
+            training: Boolean, for a generator that normalizes over the batch. None for that
+                of the layer which is called.
+            penalize: Whether the regularizer of a conditioned weight adds its loss.
+
+        Raises:
+            ValueError: If the weight is not built, or the condition does not fit.
+        """
+        if not self.built:
+            raise ValueError(f"'{self.name}' is not built. Call `build(condition_shape)` first.")
+        # By a call, which has the dtypes of this layer. Only tensors go in and out of it.
+        form = _Form(penalize)
+        mode = {} if training is None else {"training": training}
+        token = _form.set(form)
+        try:
+            tensors = self(condition, parts=(), **mode)
+        finally:
+            _form.reset(token)
+        kernel: Kernel = form.kernel.with_tensors(iter(tensors))
         return kernel
 
     def finish(self, kernel: Kernel, training: Any = None) -> Kernel:
@@ -292,7 +339,7 @@ class GeneratedWeight(PolicyLayer):
         """Returns what the regularizer says of a weight; its mean over the samples.
 
         Args:
-            kernel: What `call` returned.
+            kernel: What `kernel` returned.
         """
         # In the type of the variables, as for a variable.
         weight = ops.cast(kernel.materialize(), self.variable_dtype)
@@ -364,7 +411,7 @@ class _Penalty(keras.regularizers.Regularizer):
         self._weight = weight
 
     def __call__(self, embedding: Any) -> Any:
-        return self._weight.penalty(self._weight())
+        return self._weight.penalty(self._weight.kernel())
 
 
 def as_generator(generator: Any) -> Generator:

@@ -74,7 +74,7 @@ def by_the_equations(generated, e):
 def test_static_weights_follow_the_equations(make, shape, rng):
     generated = built(make, shape, None, rng)
     expected = by_the_equations(generated, generated.embedding.numpy())
-    np.testing.assert_allclose(to_numpy(generated().materialize()), expected, **FLOAT64)
+    np.testing.assert_allclose(to_numpy(generated()), expected, **FLOAT64)
 
 
 @over_generators
@@ -83,7 +83,7 @@ def test_conditioned_weights_follow_the_equations(make, shape, rng):
     generated = built(make, shape, 2, rng)
     conditions = rng.normal(size=(3, 2))
     e_0, projection = generated.embedding.numpy(), generated.projection.kernel.numpy()
-    weights = to_numpy(generated(conditions).materialize())
+    weights = to_numpy(generated(conditions))
     assert weights.shape == (3, *shape)
     for condition, weight in zip(conditions, weights, strict=True):
         # A chunked generator shifts the embeddings of all chunks alike.
@@ -91,7 +91,7 @@ def test_conditioned_weights_follow_the_equations(make, shape, rng):
         e = e_0 + shift
         e = e / np.sqrt(np.mean(e**2) + 1e-7)
         np.testing.assert_allclose(weight, by_the_equations(generated, e), **FLOAT64)
-        alone = to_numpy(generated(condition).materialize())
+        alone = to_numpy(generated(condition))
         np.testing.assert_allclose(alone, weight, **FLOAT64)
 
 
@@ -138,7 +138,7 @@ def test_std_is_the_stock_initializers(initializer, name, shape, conditioned, rn
         generated = GeneratedWeight(START[name](), shape, seeded(initializer, seed))
         generated.build((None, 6) if conditioned else None)
         condition = rng.normal(size=6).astype("float32") if conditioned else None
-        squares.append(np.mean(to_numpy(generated(condition).materialize()) ** 2))
+        squares.append(np.mean(to_numpy(generated(condition)) ** 2))
     # Of rank 1, the mean square of u v^T scatters by sqrt(2 / 30 + 2 / 40) = 0.38 for
     # one draw, by 0.085 for the mean over 20, and its root by 0.04: 4 times that.
     tolerance = 0.16 if getattr(generated.generator, "rank", 8) == 1 else 0.1
@@ -154,7 +154,7 @@ def test_fan_avg_is_the_harmonic_mean_of_the_two_variances():
     fan_avg = keras.initializers.VarianceScaling(2.0, "fan_avg", "untruncated_normal")
     generated = GeneratedWeight(ChunkedGenerator(1000), (256, 64), fan_avg)
     generated.build(None)
-    variance = np.mean(to_numpy(generated().materialize()) ** 2)
+    variance = np.mean(to_numpy(generated()) ** 2)
     assert variance == pytest.approx(2 / (256 / 2 + 64 / 2), rel=0.01)
 
 
@@ -163,7 +163,7 @@ def test_every_chunk_has_the_variance_asked_for_not_twice_that(activation):
     generator = ChunkedGenerator(500, (32,), activation)
     generated = GeneratedWeight(generator, (100, 50), "lecun_normal")
     generated.build(None)
-    chunks = to_numpy(generated().materialize()).T.reshape(10, 500)
+    chunks = to_numpy(generated()).T.reshape(10, 500)
     np.testing.assert_allclose(np.mean(chunks**2, axis=1), 1 / 100, rtol=1e-3)
 
 
@@ -176,7 +176,7 @@ def test_the_generators_activation_and_the_targets_are_independent(activation):
             ChunkedGenerator(500, (32,), activation), (100, 50), initializer
         )
         generated.build(None)
-        variances.append(np.mean(to_numpy(generated().materialize()) ** 2))
+        variances.append(np.mean(to_numpy(generated()) ** 2))
     np.testing.assert_allclose(variances, [1 / 100, 2 / 100], rtol=1e-3)
 
 

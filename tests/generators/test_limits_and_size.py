@@ -116,7 +116,7 @@ def test_the_rank_of_tiled_kernels_is_bounded_and_the_bound_is_reached(tile, wid
     for _ in range(5):
         for v in generated.weights:
             v.assign(rng.normal(size=v.shape))
-        kernel = np.moveaxis(to_numpy(generated().materialize()), -2, 0).reshape(8, -1)
+        kernel = np.moveaxis(to_numpy(generated()), -2, 0).reshape(8, -1)
         # Rounding to float32, as Keras does on PyTorch, stays below this.
         tolerance = 1e-4 * np.linalg.norm(kernel, 2)
         ranks.append(np.linalg.matrix_rank(kernel, tol=tolerance))
@@ -140,9 +140,9 @@ def test_working_in_groups_of_pieces_changes_nothing(make, shape, condition_dim,
 
     def results():
         def loss():
-            return keras.ops.sum(keras.ops.square(generated(condition).materialize()))
+            return keras.ops.sum(keras.ops.square(generated(condition)))
 
-        return [to_numpy(generated(condition).materialize()), *gradients(loss, generated)]
+        return [to_numpy(generated(condition)), *gradients(loss, generated)]
 
     at_once = results()
     assert generated.generator.work > 0
@@ -168,7 +168,7 @@ def test_dropout_has_one_mask_forward_and_backward(monkeypatch):
     generated.build(None)
 
     def loss():
-        square = keras.ops.sum(keras.ops.square(generated(training=True).materialize())) / 2
+        square = keras.ops.sum(keras.ops.square(generated(training=True))) / 2
         return square, keras.ops.stop_gradient(square)
 
     square, grads = outputs_and_gradients(loss, generated)
@@ -193,7 +193,7 @@ LARGE = {
 def test_ten_million_numbers_keep_their_variance(make):
     generated = GeneratedWeight(make(), (2500, 4000), "he_normal")
     generated.build(None)
-    mean_square = np.mean(to_numpy(generated().materialize()) ** 2)
+    mean_square = np.mean(to_numpy(generated()) ** 2)
     # Exact where a piece has more numbers than the layer before it. Where it has
     # fewer, 4 or 50 columns cut the features' length of 1 off at random.
     small = generated.generator.work > 0
@@ -209,7 +209,7 @@ def test_ten_million_numbers_stay_within_three_times_their_memory(make):
     shape = (2500, 4000)
     generated = GeneratedWeight(make(), shape, "he_normal")
     generated.build(None)
-    graph = tf.function(lambda: generated().materialize()).get_concrete_function().graph
+    graph = tf.function(lambda: generated()).get_concrete_function().graph
     sizes = {}
     for function in [graph, *(f.graph for f in getattr(graph, "_functions", {}).values())]:
         for op in function.get_operations():

@@ -44,7 +44,7 @@ over_generators = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENER
 @over_generators
 def test_static_weight_follows_the_equations(make, rng):
     generated = built(make(), rng=rng)
-    kernel = generated()
+    kernel = generated.kernel()
     assert isinstance(kernel, Full)
     expected = expected_weight(generated, generated.embedding.numpy()[0])
     np.testing.assert_allclose(to_numpy(kernel.materialize()), expected, **FLOAT64)
@@ -54,7 +54,7 @@ def test_static_weight_follows_the_equations(make, rng):
 def test_conditioned_weight_follows_the_equations(make, rng):
     generated = built(make(), condition_dim=2, rng=rng)
     conditions = rng.normal(size=(3, 2))
-    kernel = generated(conditions)
+    kernel = generated.kernel(conditions)
     assert isinstance(kernel, Mixture)
     weights = to_numpy(kernel.materialize())
     assert weights.shape == (3, *SHAPE)
@@ -63,7 +63,7 @@ def test_conditioned_weight_follows_the_equations(make, rng):
             generated.embedding.numpy(), generated.projection.kernel.numpy(), condition
         )
         np.testing.assert_allclose(weight, expected_weight(generated, e[0]), **FLOAT64)
-        one = to_numpy(generated(condition).materialize())
+        one = to_numpy(generated(condition))
         np.testing.assert_allclose(one, weight, **FLOAT64)
 
 
@@ -76,7 +76,7 @@ def test_native_start_is_the_initializers_draw(make, initializer):
     np.testing.assert_allclose(
         generated.generator.head.bias.numpy().reshape(30, 30), draw, atol=1e-7
     )
-    rest = to_numpy(generated().materialize()) - draw
+    rest = to_numpy(generated()) - draw
     # The root mean square of 900 numbers scatters by 2.4%.
     share = np.sqrt(np.mean(rest**2)) / np.sqrt(np.mean(draw**2))
     assert share == pytest.approx(0.01, rel=0.1)
@@ -152,7 +152,7 @@ def test_hidden_layers_may_have_any_activation_without_changing_the_variance():
         for _ in range(20):
             generated = GeneratedWeight(MLPGenerator((16, 16), activation), (30, 30), "he_normal")
             generated.build(None)
-            std.append(to_numpy(generated().materialize()).std())
+            std.append(to_numpy(generated()).std())
         assert np.sqrt(np.mean(np.square(std))) == pytest.approx(np.sqrt(2 / 30), rel=0.1)
 
 
@@ -160,7 +160,7 @@ def test_the_direct_generator_is_the_embedding():
     generated = built(DirectGenerator(dtype="float64"), shape=(2, 3))
     assert generated.count_params() == 6
     expected = generated.scale * generated.embedding.numpy().reshape(2, 3)
-    np.testing.assert_array_equal(to_numpy(generated().materialize()), expected)
+    np.testing.assert_array_equal(to_numpy(generated()), expected)
 
 
 @pytest.mark.parametrize("initialization", ["variance", "native"])
@@ -168,7 +168,7 @@ def test_the_direct_generator_depends_on_the_condition_from_the_start(initializa
     """Unless it starts natively, where the draw is the start for every condition."""
     generated = GeneratedWeight(DirectGenerator(initialization), (4, 5))
     generated.build((None, 3))
-    a, b = to_numpy(generated(rng.normal(size=(2, 3)).astype("float32")).materialize())
+    a, b = to_numpy(generated(rng.normal(size=(2, 3)).astype("float32")))
     assert (np.abs(a - b).max() > 0.01) == (initialization == "variance")
 
 
@@ -180,7 +180,7 @@ def test_the_native_direct_generator_starts_at_the_draw(initializer, rng):
         generated = GeneratedWeight(DirectGenerator("native"), (4, 4), initializer)
         generated.build(None if condition_dim is None else (None, condition_dim))
         condition = None if condition_dim is None else rng.normal(size=3).astype("float32")
-        np.testing.assert_allclose(to_numpy(generated(condition).materialize()), draw, atol=1e-7)
+        np.testing.assert_allclose(to_numpy(generated(condition)), draw, atol=1e-7)
 
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["static", "conditioned"])

@@ -48,7 +48,7 @@ def test_kernels_follow_equations_1_to_3(tile, shape, rng):
     expected = equations.tiled_kernel(
         generated.embedding.numpy(), *generator_arrays(generator), shape
     )
-    kernel = to_numpy(generated().materialize())
+    kernel = to_numpy(generated())
     assert kernel.shape == shape
     np.testing.assert_allclose(kernel, expected * generated.scale, **FLOAT64)
 
@@ -59,7 +59,7 @@ def test_conditioned_kernels_follow_the_equations_sample_by_sample(rng):
     generated.build((None, 3))
     randomise(generated, rng)
     conditions = rng.normal(size=(2, 3))
-    kernels = to_numpy(generated(conditions).materialize())
+    kernels = to_numpy(generated(conditions))
     for condition, kernel in zip(conditions, kernels, strict=True):
         e = equations.embedding(
             generated.embedding.numpy(), generated.projection.kernel.numpy(), condition
@@ -73,11 +73,11 @@ def test_one_tile_of_the_mnist_network_is_the_first_rows_tile():
     generator = TiledKernelGenerator((1, 1, 2, 2), embedding_dim=1)
     generated = GeneratedWeight(generator, (1, 1, 4, 6))
     generated.build(None)
-    before = to_numpy(generated().materialize())
+    before = to_numpy(generated())
     embedding = generated.embedding.numpy()
     embedding[1] += 1.0
     generated.embedding.assign(embedding)
-    changed = np.abs(to_numpy(generated().materialize()) - before)[0, 0] > 0
+    changed = np.abs(to_numpy(generated()) - before)[0, 0] > 0
     expected = np.zeros((4, 6), bool)
     expected[:2, 2:4] = True
     np.testing.assert_array_equal(changed, expected)
@@ -140,7 +140,7 @@ def test_paper_initialisation_is_the_notebooks():
         generated = GeneratedWeight(generator, (7, 7, 16, 16), "he_normal")
         generated.build(None)
         assert generated.scale == 1.0
-        stds.append(to_numpy(generated().materialize()).std())
+        stds.append(to_numpy(generated()).std())
     weights = generator.weights
     for v in (weights[0], weights[2]):
         # Truncated at two standard deviations.

@@ -47,7 +47,7 @@ def test_every_generator_composes_by_the_equations(make, composition, condition_
     generated.build(None if condition_dim is None else (None, condition_dim))
     base = to_numpy(generated.base.value)
     condition = None if condition_dim is None else rng.normal(size=(2, condition_dim))
-    start = to_numpy(generated(condition).materialize())
+    start = to_numpy(generated(condition))
     np.testing.assert_allclose(start, np.broadcast_to(base, start.shape), rtol=1e-12)
 
     generated.gate.assign(0.3)
@@ -61,7 +61,7 @@ def test_every_generator_composes_by_the_equations(make, composition, condition_
     change = scale * to_numpy(change)
     assert change.shape[-2:] == ((1, 4) if composition == "scale" else (5, 4))
     expected = equations.compose(composition, base, change, 0.3)
-    np.testing.assert_allclose(to_numpy(generated(condition).materialize()), expected, **FLOAT64)
+    np.testing.assert_allclose(to_numpy(generated(condition)), expected, **FLOAT64)
 
 
 @over_compositions
@@ -191,7 +191,7 @@ def test_unit_axes_are_axes_of_the_weight(shape, axes):
 def test_one_number_can_be_scaled():
     generated = GeneratedWeight(LinearGenerator(2), (), "ones", composition="scale")
     generated.build(None)
-    assert float(generated().materialize()) == 1
+    assert float(generated()) == 1
     generated.gate.assign(0.5)
     number = float(generated.generator(generated.embed())[0, 0]) * generated.scale
-    np.testing.assert_allclose(float(generated().materialize()), 1 + 0.5 * number, rtol=1e-6)
+    np.testing.assert_allclose(float(generated()), 1 + 0.5 * number, rtol=1e-6)

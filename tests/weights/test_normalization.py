@@ -50,7 +50,7 @@ def test_every_generator_normalises_by_the_equations(make, kind, condition_dim, 
     expected = [
         equations.normalize(w, kind, (-1,)) * gain / np.sqrt(5) for w in raw.reshape(-1, 5, 4)
     ]
-    weights = to_numpy(generated(condition).materialize()).reshape(-1, 5, 4)
+    weights = to_numpy(generated(condition)).reshape(-1, 5, 4)
     np.testing.assert_allclose(weights, expected, **FLOAT64)
 
 
@@ -59,7 +59,7 @@ def test_normalised_weights_start_with_the_variance_of_the_initializer(kind):
     for make in GENERATORS.values():
         generated = GeneratedWeight(make(normalization=kind), (50, 40), "he_normal")
         generated.build(None)
-        mean_square = np.mean(to_numpy(generated().materialize()) ** 2)
+        mean_square = np.mean(to_numpy(generated()) ** 2)
         assert mean_square == pytest.approx(2 / 50, rel=1e-3)
 
 
@@ -84,7 +84,7 @@ def test_batch_norm_is_over_the_weight_sets_of_the_batch(rng):
     generated = batch_normalized(initializer="lecun_normal")
     conditions = rng.normal(size=(200, 3)).astype("float32")
     raw = to_numpy(generated.generator.kernel(generated.embed(conditions), (5, 4)).materialize())
-    weights = to_numpy(generated(conditions, training=True).materialize())
+    weights = to_numpy(generated(conditions, training=True))
     expected = (raw - raw.mean(axis=0)) / np.sqrt(raw.var(axis=0) + 1e-3) / np.sqrt(5)
     np.testing.assert_allclose(weights, expected, rtol=1e-3, atol=1e-4)
     # The moving averages went a step of 0.01 from 0 towards the mean of the batch.
@@ -100,7 +100,7 @@ def test_batch_norm_takes_moving_averages_in_inference_and_for_one_weight(rank_1
     generated.normalizer.batch.moving_variance.assign(variance)
     condition = rng.normal(size=(3,) if rank_1 else (1, 3)).astype("float32")
     raw = to_numpy(generated.generator.kernel(generated.embed(condition), (5, 4)).materialize())
-    weight = to_numpy(generated(condition, training=rank_1).materialize())
+    weight = to_numpy(generated(condition, training=rank_1))
     expected = (raw.reshape(20) - mean) / np.sqrt(variance + 1e-3) / np.sqrt(5)
     np.testing.assert_allclose(weight.reshape(20), expected, rtol=1e-3, atol=1e-5)
 
@@ -167,7 +167,7 @@ def test_sums_over_large_weights_fit_into_half_precision(kind, rng):
     generated = GeneratedWeight(MLPGenerator((16,), normalization=kind), (512, 512))
     generated.build(None)
     generated.generator.head.bias.assign(2 + rng.normal(size=512 * 512))
-    weight = to_numpy(generated().materialize()).astype("float64")
+    weight = to_numpy(generated()).astype("float64")
     expected = 512**-0.5  # glorot_uniform
     assert np.sqrt(np.mean(weight**2)) == pytest.approx(expected, rel=0.02)
     assert bool(abs(weight.mean()) < 0.01 * expected) is (kind == "layer")
