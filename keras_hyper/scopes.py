@@ -1,4 +1,4 @@
-"""Scopes that change what our classes do: while a model is baked, and while it is exported."""
+"""Scopes: for classes while a model is baked, and for the values that a call uses."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 _baking: ContextVar[bool] = ContextVar("keras_hyper_baking", default=False)
 _given: ContextVar[Mapping[int, Any] | None] = ContextVar("keras_hyper_given", default=None)
+_record: ContextVar[dict[int, list[Any]] | None] = ContextVar("keras_hyper_record", default=None)
 
 
 def baking() -> bool:
@@ -24,21 +25,39 @@ def bake_scope() -> Iterator[None]:
         _baking.reset(token)
 
 
-def given(owner: Any) -> Any:
-    """Returns the weights that `owner` is to use, None if it is to generate them."""
-    return (_given.get() or {}).get(id(owner))
-
-
 @contextlib.contextmanager
-def weights_scope(weights: Mapping[int, Any]) -> Iterator[None]:
-    """Within it, generated weights and hypernetworks use values that are given.
+def override(values: Mapping[int, Any]) -> Iterator[None]:
+    """Within it, generated weights and recurrent layers use values that are given.
 
     Args:
-        weights: By the `id` of the generated weight a kernel, by that of the hypernetwork a
-            dict from path to tensor. Who is not in it, nor in an outer scope, generates.
+        values: By the `id` of a `GeneratedWeight` a kernel, by that of a recurrent layer a list
+            of initial states. What is neither here nor in an outer scope is as always.
     """
-    token = _given.set({**(_given.get() or {}), **weights})
+    token = _given.set({**(_given.get() or {}), **values})
     try:
         yield
     finally:
         _given.reset(token)
+
+
+def given(owner: Any) -> Any:
+    """Returns the value that `owner` is to use, None for its own."""
+    return (_given.get() or {}).get(id(owner))
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[dict[int, list[Any]]]:
+    """Yields a dict that fills with the values that are used within, by the `id` of the owner."""
+    record: dict[int, list[Any]] = {}
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)
+
+
+def report(owner: Any, value: Any) -> None:
+    """Adds a value that `owner` used to the record, if there is one."""
+    record = _record.get()
+    if record is not None:
+        record.setdefault(id(owner), []).append(value)

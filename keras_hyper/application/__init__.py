@@ -2,6 +2,9 @@
 
 from keras_hyper.application.axes import axes_of as axes_of
 from keras_hyper.application.injection import WeightInjection as WeightInjection
+from keras_hyper.application.installing import installed as installed
+from keras_hyper.application.loops import LoopRun as LoopRun
+from keras_hyper.application.loops import loops_of as loops_of
 from keras_hyper.application.table import application_of as application_of
 from keras_hyper.application.table import apply_layer as apply_layer
 from keras_hyper.application.table import register_application as register_application

@@ -3,21 +3,18 @@
 import contextlib
 import dataclasses
 import functools
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from keras_hyper.application.installing import Method, installed
+from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
 from keras_hyper.graph import NamedWeight, own_weights, walk
 from keras_hyper.kernels import Kernel
-
-_lock = threading.Lock()
-# How many calls in progress use the methods that are set on a layer, by the layer's `id`.
-_uses: dict[int, int] = {}
 
 
 class WeightInjection:
@@ -60,16 +57,16 @@ class WeightInjection:
         self._methods = self._methods_of(model)
         self._seeds = seeds
 
-    def _methods_of(self, model: keras.layers.Layer) -> list[tuple[keras.layers.Layer, str, Any]]:
+    def _methods_of(self, model: keras.layers.Layer) -> list[Method]:
         """Returns which methods of which layers are replaced, and by what."""
-        methods: list[tuple[keras.layers.Layer, str, Any]] = []
+        methods: list[Method] = []
         for layer in walk(model):
             if id(layer) in self._owners:
                 for name in ("call", "quantized_call"):
                     methods.append((layer, name, functools.partial(self._call, layer, name)))
             cell = getattr(layer, "cell", None)
             if isinstance(layer, keras.layers.RNN) and id(cell) in self._owners:
-                methods.append((layer, "inner_loop", functools.partial(_inner_loop, layer)))
+                methods += loops_of([layer])
             below = [key for key in map(id, walk(layer)) if key in self._owners]
             if below:
                 rematerialized = functools.partial(_rematerialized, layer, below)
@@ -109,28 +106,8 @@ class WeightInjection:
             for key in self._owners
             if generated[key] or values[key]
         }
-        with self._installed(), giving({**all_given(), **given}):
+        with installed(self._methods), giving({**all_given(), **given}):
             yield
-
-    @contextlib.contextmanager
-    def _installed(self) -> Iterator[None]:
-        """Sets the methods on the layers, and removes them when no call uses them."""
-        with _lock:
-            for layer, name, method in self._methods:
-                key = hash((id(layer), name))
-                if not _uses.get(key):
-                    setattr(layer, name, method)
-                _uses[key] = _uses.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            with _lock:
-                for layer, name, _ in self._methods:
-                    key = hash((id(layer), name))
-                    _uses[key] -= 1
-                    if not _uses[key]:
-                        del _uses[key]
-                        delattr(layer, name)
 
     def _call(self, layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> Any:
         """Applies a layer with what it is given in this context."""
@@ -158,23 +135,6 @@ class WeightInjection:
 
 def _values(given: Given) -> dict[str, Any]:
     return {name: kernel.materialize() for name, kernel in given.generated.items()}
-
-
-def _inner_loop(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Runs the loop of a recurrent layer with what its cell is given.
-
-    Weights that differ between samples go around the fused implementation of the backend,
-    which takes the variables of the cell, whatever its `call` does.
-    """
-    given = given_of(layer.cell)
-    if given is None:
-        return type(layer).inner_loop(layer, *args, **kwargs)
-    if given.batched:
-        return keras.layers.RNN.inner_loop(layer, *args, **kwargs)
-    rest = {key: value for key, value in all_given().items() if key != id(layer.cell)}
-    whole = dataclasses.replace(given, every=list(layer.variables))
-    with giving({**rest, id(layer): whole}):
-        return call_with(layer, _values(given), args, kwargs, "inner_loop")
 
 
 def _rematerialized(layer: Any, below: Sequence[int], call: Any, *args: Any, **kwargs: Any) -> Any:

@@ -111,7 +111,7 @@ def drawn(
         seed: Random seed.
     """
     rng = np.random.default_rng(seed)
-    layers = layers_of(model)
+    layers = list(walk(model))
     tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
     # Ids that every table has, and that are no padding if there are enough of them.
     ids = min((n for n in tables if isinstance(n, int)), default=2)
@@ -168,7 +168,7 @@ def alike(
     finite = np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return False
-    policies = {layer.compute_dtype for layer in layers_of(model)}
+    policies = {layer.compute_dtype for layer in walk(model)}
     rounding = 3e-2 if policies & set(_HALF) else 1e-4
     spread = spread_of(b) if spread is None else spread
     last_digits = 16 * np.finfo("float32").eps * np.abs(b[finite]).max(initial=0)
@@ -184,13 +184,6 @@ def spread_of(array: np.ndarray) -> float:
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(finite, axis=axes, keepdims=True)
     return float(np.nan_to_num(np.abs(finite - mean)).max(initial=0))
-
-
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns all layers of a model, with those of the targets of hypernetworks."""
-    layers = list(walk(model))
-    targets = [layer.target for layer in layers if isinstance(layer, Hypernetwork)]
-    return [*layers, *(inner for target in targets for inner in walk(target))]
 
 
 def reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from keras_hyper.generators import Generator
 from keras_hyper.graph import NamedWeight
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.scopes import given, report
 from keras_hyper.weights import GeneratedWeight
 
 
@@ -135,7 +136,8 @@ def generate(
     """
     groups: dict[Any, list[str]] = {}
     for path, weight in weights.items():
-        alone = not weight.generator.shape_free or (penalize and weight.regularizer is not None)
+        alone = not weight.generator.shape_free or given(weight) is not None
+        alone = alone or (penalize and weight.regularizer is not None)
         # Embeddings of one width: those of a `DirectGenerator` are as wide as their weights.
         width = weight.generator.embedding_shape(weight.generated_shape)[-1]
         groups.setdefault(path if alone else (id(weight.generator), width), []).append(path)
@@ -161,4 +163,5 @@ def _together(weights: Sequence[GeneratedWeight], vector: Any, training: Any) ->
     for weight, own in zip(weights, ops.split(pieces, ends[:-1], axis=axis), strict=True):
         kernel = Full(generator.assemble(own, weight.generated_shape), batched=bool(axis))
         kernels.append(weight.finish(kernel, training))
+        report(weight, kernels[-1])
     return kernels

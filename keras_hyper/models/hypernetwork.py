@@ -317,11 +317,11 @@ class Hypernetwork(ConditionalModel):
         inputs, condition = self.unpack(inputs, condition)
         condition = self.check_condition(inputs, condition)
         vector = None
-        if self.condition is not None and given(self) is None:
+        if self.condition is not None and not self._all_given():
             vector = self.condition(condition, inputs=inputs, training=training)
             for x in _batched(inputs)[:1]:
                 vector = same_batch(vector, x)
-        weights = self._kernels(vector, training)
+        weights = generate(self.generated_weights, vector, training, penalize=True)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
             kernels = generate(self.generated_weights, conditions)
@@ -390,12 +390,8 @@ class Hypernetwork(ConditionalModel):
                 f"{sorted(batches)}"
             )
 
-    def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
-        """Returns the generated weights as kernels, by path."""
-        weights = given(self)
-        if weights is not None:
-            return self._as_kernels(weights)
-        return generate(self.generated_weights, vector, training, penalize=True)
+    def _all_given(self) -> bool:
+        return all(given(weight) is not None for weight in self.generated_weights.values())
 
     def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
         shapes = self._weight_shapes()
@@ -414,7 +410,8 @@ class Hypernetwork(ConditionalModel):
         self._check_built("generate")
         condition = self.check_condition((), condition)
         vector = None if self.condition is None else self.condition(condition)
-        return {path: kernel.materialize() for path, kernel in self._kernels(vector).items()}
+        kernels = generate(self.generated_weights, vector)
+        return {path: kernel.materialize() for path, kernel in kernels.items()}
 
     def apply(
         self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None

@@ -18,7 +18,7 @@ from keras_hyper.kernels import Full, Kernel, as_shape
 from keras_hyper.ops import rms_normalize
 from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
-from keras_hyper.scopes import given
+from keras_hyper.scopes import given, report
 from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
 from keras_hyper.weights.normalization import WeightNormalization
 
@@ -263,6 +263,7 @@ class GeneratedWeight(PolicyLayer):
             if penalize and self.regularizer is not None and self.conditioned:
                 self.add_loss(self.penalty(kernel))
         if parts is None:
+            report(self, kernel)
             return kernel.materialize()
         if form is not None:  # None where a rematerialized call runs again.
             form.kernel = kernel
@@ -291,6 +292,7 @@ class GeneratedWeight(PolicyLayer):
         finally:
             _form.reset(token)
         kernel: Kernel = form.kernel.with_tensors(iter(tensors))
+        report(self, kernel)
         return kernel
 
     def finish(self, kernel: Kernel, training: Any = None) -> Kernel:

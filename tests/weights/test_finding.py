@@ -135,3 +135,18 @@ def test_a_users_own_list_of_that_name_is_searched():
     layer = layers.Dense(2)
     layer.generated_weights = [GeneratedWeight(LinearGenerator(4), (3, 2), name="one")]
     assert [x.path for x in find_weights(layer)] == ["one"]
+
+
+def test_hypernetworks_over_targets_of_one_name_are_recorded_apart(rng):
+    def target():
+        return keras.Sequential([keras.Input((3,)), layers.Dense(3, name="dense")])
+
+    pair = [Hypernetwork(target(), ChunkedGenerator(4), name=name) for name in ("one", "two")]
+    model = keras.Sequential([keras.Input((3,)), *pair])
+    observed = observe(model, rng.normal(size=(2, 3)).astype("float32"))
+    assert {"dense/kernel", "two/dense/kernel"} <= set(observed.weights)
+    np.testing.assert_allclose(
+        observed.weights["two/dense/kernel"],
+        to_numpy(pair[1].generate()["dense/kernel"]),
+        rtol=1e-5,
+    )
