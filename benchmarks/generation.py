@@ -30,7 +30,7 @@ def operations(chunk: int) -> float:
 
 
 def ours(jit: bool = False) -> Callable[[Any], Callable[[], Any]]:
-    """Returns what makes a function that generates with slots."""
+    """Returns what makes a function that generates with `GeneratedWeight`s."""
 
     def make(chunk: int) -> Callable[[], Any]:
         import keras

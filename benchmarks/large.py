@@ -42,14 +42,14 @@ def measure(name: str, rows: int, columns: int, compiled: bool, gradients: bool)
     import keras_hyper
 
     generator = GENERATORS[name](keras_hyper)
-    slot = keras_hyper.GeneratedWeight(generator, (rows, columns), "he_normal")
-    slot.build(None)
+    generated = keras_hyper.GeneratedWeight(generator, (rows, columns), "he_normal")
+    generated.build(None)
 
     @tf.function(jit_compile=compiled)
     def step():
         with tf.GradientTape() as tape:
-            mean_square = tf.reduce_mean(tf.square(slot().materialize()))
-        variables = [v.value for v in slot.trainable_variables]
+            mean_square = tf.reduce_mean(tf.square(generated()))
+        variables = [v.value for v in generated.trainable_variables]
         return mean_square, tape.gradient(mean_square, variables) if gradients else ()
 
     gc.collect()

@@ -104,7 +104,9 @@ class Ours:
             output_regularization=config.strength,
         )
         self.parameters = trained(self.hyper)
-        self.generated = sum(int(np.prod(slot.weight_shape)) for slot in self.hyper.slots)
+        self.generated = sum(
+            int(np.prod(weight.weight_shape)) for weight in self.hyper.generated_weights.values()
+        )
 
     def learn(self, task: int, images: np.ndarray, labels: np.ndarray) -> None:
         """Learns from images, in batches of the configuration, in their order."""

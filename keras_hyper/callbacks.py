@@ -16,7 +16,8 @@ from keras_hyper.images import kernel_image
 from keras_hyper.observing import observe
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.inventory import hyper_variables
-from keras_hyper.summaries import hyper_cells_of, slots_of
+from keras_hyper.summaries import hyper_cells_of
+from keras_hyper.weights import find_weights
 
 _SATURATED = 0.99  # Of the largest value that tanh(c) can have.
 _FEW_ROWS = 4  # Of weights for each sample, so many are drawn.
@@ -153,9 +154,8 @@ class HyperTensorBoard(keras.callbacks.Callback):
     def _generators(self) -> dict[str, list[keras.Variable]]:
         """Returns the variables that generate, by the name of a generator or a recurrent layer."""
         names = self._names()
-        found = {
-            names[id(slot.generator)]: slot.generator.weights for *_, slot in slots_of(self.model)
-        }
+        generators = [found.weight.generator for found in find_weights(self.model)]
+        found = {names[id(generator)]: generator.weights for generator in generators}
         for layer, cell in hyper_cells_of(self.model):
             found[layer] = [
                 *hyper_variables(cell),
@@ -165,9 +165,9 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     def _names(self) -> dict[int, str]:
         """Returns the names of generators by `id`, with a layer's where several have one."""
-        slots = slots_of(self.model)
-        names = {id(slot.generator): slot.generator.name for *_, slot in slots}
-        users = {id(slot.generator): layer for layer, _, slot in reversed(slots)}
+        generators = {id(x.weight.generator): x for x in reversed(find_weights(self.model))}
+        names = {key: x.weight.generator.name for key, x in generators.items()}
+        users = {key: x.names[0] for key, x in generators.items()}
         count = collections.Counter(names.values())
         return {
             key: name if count[name] == 1 else f"{users[key]}/{name}" for key, name in names.items()
@@ -191,14 +191,14 @@ class HyperTensorBoard(keras.callbacks.Callback):
         """Returns points with their labels, by name: of each generator, and each table of tasks."""
         found: dict[str, tuple[list[np.ndarray], list[str]]] = {}
         names = self._names()
-        for layer, weight, slot in slots_of(self.model):
-            if slot.embedding is None:
+        for each in find_weights(self.model):
+            if each.weight.embedding is None:
                 continue  # Its condition is the embedding.
             # Generators that make several shapes have embeddings of one width.
-            points = as_array(slot.embedding)
-            rows, labels = found.setdefault(names[id(slot.generator)], ([], []))
+            points = as_array(each.weight.embedding)
+            rows, labels = found.setdefault(names[id(each.weight.generator)], ([], []))
             rows.extend(points)
-            pieces = [f"{layer}/{weight}"] * len(points)
+            pieces = ["/".join(each.names)] * len(points)
             labels += pieces if len(points) == 1 else [f"{n}/{i}" for i, n in enumerate(pieces)]
         for name, table in self._task_embeddings().items():
             points = as_array(table.embeddings)

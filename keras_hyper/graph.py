@@ -172,7 +172,7 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
         seen.add(id(layer))
         # Keras constructs its own classes again with the names that their layers had.
         kept = kept and _is_of_keras(layer)
-        names = _names(layer, kept)
+        names = named_children(layer, kept)
         inner = {id(v) for child, _ in names for v in child.weights}
         for v in layer.weights:
             if id(v) not in inner and id(v) not in seen:
@@ -205,7 +205,9 @@ def variable_name(variable: keras.Variable) -> str:
     return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
 
 
-def _names(parent: keras.layers.Layer, kept: bool) -> list[tuple[keras.layers.Layer, str]]:
+def named_children(
+    parent: keras.layers.Layer, kept: bool = False
+) -> list[tuple[keras.layers.Layer, str]]:
     """Returns the layers that a layer holds, each once, with different names.
 
     Args:

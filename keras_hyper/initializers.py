@@ -1,6 +1,6 @@
 """Initialisation: which standard deviation a generated weight should start with.
 
-A generator emits numbers of unit variance; a slot multiplies them by the
+A generator emits numbers of unit variance; a generated weight multiplies them by the
 standard deviation that the layer's own `kernel_initializer` would have given
 an ordinary kernel. With `VarianceScaling` in the modes fan_in, fan_out and
 fan_avg this is the hyperfan-in, the hyperfan-out and their average of Chang,

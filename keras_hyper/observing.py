@@ -1,20 +1,18 @@
 """What a model generates when it is called, without a change to it."""
 
-import contextlib
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_hyper.application import installed, loops_of
 from keras_hyper.graph import walk
-from keras_hyper.models import Hypernetwork
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord, record_weights
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
-from keras_hyper.summaries import slots_of
+from keras_hyper.scopes import recording
+from keras_hyper.weights import find_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,72 +39,24 @@ def observe(model: keras.Model, inputs: Any = None) -> Observed:
         inputs: What it takes. With None it is not called, and what depends on
             inputs is left out. Of layers that are called several times, the last counts.
     """
-    layers = list(walk(model))
-    over = [layer for layer in layers if isinstance(layer, Hypernetwork)]
-    recurrent = [x for x in layers if isinstance(x, RecurrentLayer) and x.built]
-    slots = {
-        path: slot
-        for hyper in over
-        for path, slot in zip(hyper.weight_paths, hyper.slots, strict=True)
-    }
-    inside = {id(slot) for slot in slots.values()}
-    alone = {f"{x}/{w}": slot for x, w, slot in slots_of(model) if id(slot) not in inside}
-    made: dict[str, Any] = {}
-    sequences: dict[str, Any] = {}
-    with contextlib.ExitStack() as stack:
-        for name, slot in alone.items():
-            see = functools.partial(_keep_weight, made, name)
-            stack.enter_context(_watched(slot, "call", see))
-        for hyper in over:
-            see = functools.partial(_keep_weights, made)
-            stack.enter_context(_watched(hyper, "_kernels", see))
-        for layer in recurrent:
-            see = functools.partial(_keep_input, sequences, layer.name)
-            stack.enter_context(_watched(layer, "call", see))
+    recurrent = [x for x in walk(model) if isinstance(x, RecurrentLayer) and x.built]
+    with installed(loops_of(recurrent)), recording() as used:
         if inputs is not None:
             model(inputs, training=False)
-    for name, slot in alone.items():
-        if name not in made and not slot.conditioned:
-            made[name] = slot().materialize()
-    for hyper in over:
-        if hyper.condition is None and inputs is None:
-            made.update(hyper.generate())
-    ranks = {name: len(slot.weight_shape) for name, slot in (slots | alone).items()}
-    return Observed(
-        weights={name: as_array(weight) for name, weight in made.items()},
-        batched=frozenset(name for name, w in made.items() if len(w.shape) > ranks[name]),
-        records={
-            layer.name: record_weights(layer, sequences[layer.name])
-            for layer in recurrent
-            if layer.name in sequences
-        },
-    )
-
-
-@contextlib.contextmanager
-def _watched(owner: Any, name: str, see: Callable[[tuple[Any, ...], Any], Any]) -> Iterator[None]:
-    """Within it, `see` is told of what a method was called with, and what it returned."""
-    method = getattr(owner, name)
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        outputs = method(*args, **kwargs)
-        see(args, outputs)
-        return outputs
-
-    setattr(owner, name, watched)
-    try:
-        yield
-    finally:
-        delattr(owner, name)
-
-
-def _keep_weight(made: dict[str, Any], name: str, args: Any, kernel: Any) -> None:
-    made[name] = kernel.materialize()
-
-
-def _keep_weights(made: dict[str, Any], args: Any, weights: dict[str, Any]) -> None:
-    made.update({path: kernel.materialize() for path, kernel in weights.items()})
-
-
-def _keep_input(sequences: dict[str, Any], name: str, args: Any, outputs: Any) -> None:
-    sequences[name] = args[0]
+    weights: dict[str, np.ndarray] = {}
+    batched: set[str] = set()
+    for found in find_weights(model):
+        name = "/".join(found.names)
+        if name in weights:  # Of another hypernetwork over the same target, for example.
+            name = f"{found.owner.name}/{found.path}"
+        kernels = used.get(id(found.weight), [])
+        if kernels or not found.weight.conditioned:
+            kernel = kernels[-1] if kernels else found.weight.kernel()
+            weights[name] = as_array(kernel.materialize())
+            batched |= {name} if kernel.batched else set()
+    records = {}
+    for layer in recurrent:
+        for run in used.get(id(layer), []):
+            mask = keras.tree.flatten(run.mask)[0]
+            records[layer.name] = record_weights(layer, run.sequences, run.initial_state, mask)
+    return Observed(weights, frozenset(batched), records)

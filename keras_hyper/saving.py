@@ -1,6 +1,6 @@
 """Registration of classes, configurations of shared layers, and writing files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -69,18 +69,19 @@ def serialize_shared(
     return config
 
 
-def hold(owner: keras.layers.Layer, name: str, items: Sequence[Any]) -> None:
-    """Assigns a list of layers or variables to an attribute, and each of them to its own.
+def hold(owner: keras.layers.Layer, name: str, items: Sequence[Any] | Mapping[str, Any]) -> None:
+    """Assigns a list or dict of layers or variables to an attribute, and each to its own.
 
-    Keras tracks what is in a list; `tf.train.Checkpoint` finds attributes only.
+    Keras tracks what is in a collection; `tf.train.Checkpoint` finds attributes only.
 
     Args:
         owner: The layer that gets the attributes.
-        name: Name of the attribute for the list. The items get `name_0`, `name_1`, ...
+        name: Name of the attribute for the collection. The items get `name_0`, `name_1`, ...
         items: The items.
     """
-    setattr(owner, name, list(items))
-    for i, item in enumerate(items):
+    values = list(items.values() if isinstance(items, Mapping) else items)
+    setattr(owner, name, dict(items) if isinstance(items, Mapping) else values)
+    for i, item in enumerate(values):
         setattr(owner, f"{name}_{i}", item)
 
 

@@ -1,4 +1,4 @@
-"""The scope that gives weights to what would generate them, for exports."""
+"""Scopes for the values that a call uses, and for recording them."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -6,23 +6,42 @@ from contextvars import ContextVar
 from typing import Any
 
 _given: ContextVar[Mapping[int, Any] | None] = ContextVar("keras_hyper_given", default=None)
-
-
-def given(owner: Any) -> Any:
-    """Returns the weights that `owner` is to use, None if it is to generate them."""
-    return (_given.get() or {}).get(id(owner))
+_record: ContextVar[dict[int, list[Any]] | None] = ContextVar("keras_hyper_record", default=None)
 
 
 @contextlib.contextmanager
-def weights_scope(weights: Mapping[int, Any]) -> Iterator[None]:
-    """Within it, slots and hypernetworks use weights that are given.
+def override(values: Mapping[int, Any]) -> Iterator[None]:
+    """Within it, generated weights and recurrent layers use values that are given.
 
     Args:
-        weights: By the `id` of the slot a kernel, by that of the hypernetwork a
-            dict from path to tensor. Who is not in it, nor in an outer scope, generates.
+        values: By the `id` of a `GeneratedWeight` a kernel, by that of a recurrent layer a list
+            of initial states. What is neither here nor in an outer scope is as always.
     """
-    token = _given.set({**(_given.get() or {}), **weights})
+    token = _given.set({**(_given.get() or {}), **values})
     try:
         yield
     finally:
         _given.reset(token)
+
+
+def given(owner: Any) -> Any:
+    """Returns the value that `owner` is to use, None for its own."""
+    return (_given.get() or {}).get(id(owner))
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[dict[int, list[Any]]]:
+    """Yields a dict that fills with the values that are used within, by the `id` of the owner."""
+    record: dict[int, list[Any]] = {}
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)
+
+
+def report(owner: Any, value: Any) -> None:
+    """Adds a value that `owner` used to the record, if there is one."""
+    record = _record.get()
+    if record is not None:
+        record.setdefault(id(owner), []).append(value)

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 
 from keras_hyper.graph import walk
-from keras_hyper.layers import HyperLayer
 from keras_hyper.models import Hypernetwork
 from keras_hyper.rnn.hyper_cell import HyperCell
 from keras_hyper.rnn.inventory import hyper_variables, step_weights
-from keras_hyper.weights import GeneratedWeight
+from keras_hyper.weights import find_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,23 +152,6 @@ def check_built(model: Any) -> None:
         )
 
 
-def slots_of(model: keras.layers.Layer) -> list[tuple[str, str, GeneratedWeight]]:
-    """Returns the slots of a model with the names of their layers and weights."""
-    slots: dict[int, tuple[str, str, GeneratedWeight]] = {}
-    for layer in walk(model):
-        if isinstance(layer, Hypernetwork):
-            for path, slot in zip(layer.weight_paths, layer.slots, strict=True):
-                owner, _, name = path.rpartition("/")
-                slots[id(slot)] = (owner or layer.target.name, name, slot)
-        elif isinstance(layer, HyperLayer):
-            for slot in (layer.kernel_weight, layer.bias_weight):
-                if slot is not None:
-                    slots[id(slot)] = (layer.name, slot.name, slot)
-        elif isinstance(layer, GeneratedWeight):
-            slots.setdefault(id(layer), (layer.name, layer.name, layer))
-    return list(slots.values())
-
-
 def hyper_cells_of(model: keras.layers.Layer) -> list[tuple[str, HyperCell]]:
     """Returns the built hyper cells of a model, with the names of the layers that run them."""
     cells: dict[int, tuple[str, HyperCell]] = {}
@@ -184,7 +166,7 @@ def inventory(
     model: keras.layers.Layer,
 ) -> tuple[list[tuple[WeightSummary, int]], dict[int, GeneratorSummary]]:
     """Returns each generated weight of a model with the key of its generator, and those by key."""
-    rows = [*_slot_rows(model), *_cell_rows(model)]
+    rows = [*_weight_rows(model), *_cell_rows(model)]
     weights = [(weight, key) for weight, key, _ in rows]
     generators = {}
     for _, key, (kind, stored) in rows:
@@ -197,23 +179,24 @@ def inventory(
 _Row = tuple[WeightSummary, int, tuple[str, int]]
 
 
-def _slot_rows(model: keras.layers.Layer) -> Iterator[_Row]:
-    for layer, name, slot in slots_of(model):
-        generator = slot.generator
-        stored_base = slot.base is not None and not isinstance(slot.base, float)
-        base = math.prod(slot.weight_shape) if stored_base else 0
-        weight = WeightSummary(
+def _weight_rows(model: keras.layers.Layer) -> Iterator[_Row]:
+    for found in find_weights(model):
+        layer, name = found.names
+        weight, generator = found.weight, found.weight.generator
+        stored_base = weight.base is not None and not isinstance(weight.base, float)
+        base = math.prod(weight.weight_shape) if stored_base else 0
+        row = WeightSummary(
             layer=layer,
             weight=name,
-            shape=tuple(slot.weight_shape),
-            generated=math.prod(slot.weight_shape),
+            shape=tuple(weight.weight_shape),
+            generated=math.prod(weight.weight_shape),
             base=base,
-            stored=slot.count_params() - generator.count_params() - base,
+            stored=weight.count_params() - generator.count_params() - base,
             generator=generator.name,
-            conditioned=slot.conditioned,
-            limits=tuple(slot.limits().values()),
+            conditioned=weight.conditioned,
+            limits=tuple(weight.limits().values()),
         )
-        yield weight, id(generator), (type(generator).__name__, generator.count_params())
+        yield row, id(generator), (type(generator).__name__, generator.count_params())
 
 
 def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
@@ -268,7 +251,7 @@ def _when(weight: WeightSummary) -> str:
 
 
 def _lines(figures: Summary, kind: str) -> list[str]:
-    slots = [
+    weights = [
         (
             w.layer,
             w.weight,
@@ -290,7 +273,7 @@ def _lines(figures: Summary, kind: str) -> list[str]:
     more = [(bases, "bases"), (figures.kept, "kept of tasks")]
     others = "".join(f", {name} {number:,}" for number, name in more if number)
     return [
-        *_table(("layer", "weight", "shape", "generated", "own", "generator"), slots, "<<<>><"),
+        *_table(("layer", "weight", "shape", "generated", "own", "generator"), weights, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
         *(
             f"{w.layer} {w.weight}, at every step: {w.every_step}"

@@ -13,10 +13,10 @@ import numpy as np
 from keras_hyper.checks import numeric, positive_int
 from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.images import kernel_tiles
-from keras_hyper.layers import HyperLayer
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recording import WeightRecord
 from keras_hyper.summaries import check_built, inventory
+from keras_hyper.weights import find_weights
 
 _GATES = {
     4: ("input", "forget", "candidate", "output"),
@@ -29,7 +29,7 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
     """Draws a generated weight: of a convolution, a tile for each pair of channels.
 
     Args:
-        weight: A built hyper layer, or an array.
+        weight: A built layer with a generated weight, of several the first, or an array.
         condition: For a conditioned layer, one condition of shape `(dim,)`.
         most: The largest number of tiles, and of pixels along an axis of a matrix.
         axes: Where to draw.
@@ -38,7 +38,7 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
         The axes.
 
     Raises:
-        TypeError: If `weight` is neither a hyper layer nor an array.
+        TypeError: If `weight` is neither a layer with a generated weight nor an array.
         ValueError: If the layer is not built, or needs a condition.
 
     Examples:
@@ -51,15 +51,21 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
         >>> axes.get_xlabel()
         'output channel'
     """
-    if isinstance(weight, HyperLayer):
-        if not weight.built:
+    if isinstance(weight, keras.layers.Layer):
+        found = find_weights(weight)
+        if not weight.built and hasattr(weight, "generated_weights"):
             raise ValueError(f"Layer '{weight.name}' is not built. Call it on inputs first.")
+        if not found:
+            raise TypeError(
+                "`weight` must be a built layer with a generated weight, or an array. Received: "
+                f"weight={weight!r} (of type {type(weight).__name__})"
+            )
         if condition is not None and len(np.shape(condition)) != 1:
             raise ValueError(
                 "`condition` must be one condition of shape (dim,). Received: condition of shape "
                 f"{np.shape(condition)}"
             )
-        weight = weight.generate(condition)[weight.weight_name]
+        weight = found[0].weight(condition)
     array = as_array(numeric("weight", weight))
     if not 0 < array.ndim < 6:
         raise ValueError(

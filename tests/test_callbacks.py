@@ -17,6 +17,7 @@ from keras_hyper import (
     record_weights,
 )
 from keras_hyper.callbacks import HyperTensorBoard
+from keras_hyper.observing import observe
 
 
 def read(folder):
@@ -111,6 +112,28 @@ def test_recurrent_layers_are_told_of_along_sequences(rng, tmp_path):
     assert 0.1 < saturated < 1
     np.testing.assert_allclose(scalar(found, "recurrent/hyper_lstm/saturated")[0], saturated)
     assert scalar(found, "generators/hyper_lstm/norm")[0] > 0
+
+
+@pytest.mark.parametrize("what", ["mask", "states"])
+def test_recurrent_layers_are_recorded_as_they_are_called(what, rng):
+    """With the mask, or the initial states, that the model gives them."""
+    x, h = (rng.normal(size=shape).astype("float32") for shape in ((3, 5, 2), (3, 6)))
+    x[0, 3:] = 0
+    layer = HyperLSTM(6, hyper_units=4, embedding_dim=2, return_sequences=True)
+    inputs, state = keras.Input((None, 2)), keras.Input((6,))
+    if what == "mask":
+        model, data = keras.Model(inputs, layer(layers.Masking()(inputs))), x
+        expected = record_weights(layer, x, mask=np.any(x != 0, axis=-1))
+    else:
+        states = [state, state, state[:, :4], state[:, :4]]
+        model, data = keras.Model([inputs, state], layer(inputs, initial_state=states)), [x, h]
+        expected = record_weights(layer, x, [h, h, h[:, :4], h[:, :4]])
+    record = observe(model, data).records[layer.name]
+    plain = record_weights(layer, x)
+    for a, b, c in zip(record.states, expected.states, plain.states, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-6)
+        assert np.abs(to_numpy(a) - to_numpy(c)).max() > 1e-3
+    assert "inner_loop" not in vars(layer)
 
 
 def by_task():

@@ -98,7 +98,7 @@ def test_text_to_lora(kinds, rng, tmp_path):
 
     hyper = make()
     np.testing.assert_allclose(to_numpy(hyper(ids, condition=tasks)), before, rtol=1e-5, atol=1e-6)
-    assert hyper.weight_paths == [
+    assert list(hyper.generated_weights) == [
         f"block_{i}/{'attention_output' if kind == 'output' else kind}/kernel"
         for i in range(blocks)
         for kind in kinds

@@ -176,15 +176,17 @@ def test_they_can_be_targets(make, rng, tmp_path):
     x = rng.normal(size=(3, 4)).astype("float32")
     outputs = to_numpy(hyper(x))
     np.testing.assert_allclose(outputs, to_numpy(target(x)), rtol=1e-5, atol=1e-6)
-    for slot in hyper.slots:
-        slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(0.5)
     assert np.abs(to_numpy(hyper(x)) - outputs).max() > 1e-3
     hyper.save_adapter(tmp_path / "small.npz")
     other = Hypernetwork(
         make(name="target"), LowRankGenerator(2), include="*kernel", composition="add"
     )
     other(x)
-    assert other.weight_paths == hyper.weight_paths
+    assert list(other.generated_weights) == list(hyper.generated_weights)
     other.load_adapter(tmp_path / "small.npz")
-    for a, b in zip(hyper.slots, other.slots, strict=True):
+    for a, b in zip(
+        hyper.generated_weights.values(), other.generated_weights.values(), strict=True
+    ):
         np.testing.assert_array_equal(to_numpy(a.embedding), to_numpy(b.embedding))

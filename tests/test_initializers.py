@@ -119,9 +119,9 @@ def test_the_variance_of_one_shared_generator_is_exact_not_only_on_average():
     """Every draw, not the mean of many: all layers share a shared generator's error."""
     for _ in range(5):
         generator = TiledKernelGenerator((3, 3, 16, 16), embedding_dim=8)
-        slot = GeneratedWeight(generator, (3, 3, 32, 32), "he_normal")
-        slot.build(None)
-        kernel = to_numpy(slot().materialize())
+        generated = GeneratedWeight(generator, (3, 3, 32, 32), "he_normal")
+        generated.build(None)
+        kernel = to_numpy(generated())
         assert rms(kernel) == pytest.approx(np.sqrt(2 / 288), rel=1e-4)
 
 

@@ -295,17 +295,28 @@ def recurrent(cls):
             lambda: recurrent(keras_hyper.LayerNormLSTM),
             lambda model: model.layers[-1].cell.gate_norm,
         ),
-        (lambda: conditioned_by_two_kinds(LinearGenerator(3)), lambda model: model.slots[0]),
+        (
+            lambda: conditioned_by_two_kinds(LinearGenerator(3)),
+            lambda model: next(iter(model.generated_weights.values())),
+        ),
         (
             lambda: conditioned_by_two_kinds(MLPGenerator((4,))),
-            lambda model: model.slots[0].generator.hidden[0],
+            lambda model: next(iter(model.generated_weights.values())).generator.hidden[0],
         ),
         (
             lambda: keras.Sequential([keras.Input((6,)), HyperDense(6, generate_bias=True)]),
             lambda model: model.layers[0].bias_weight,
         ),
     ],
-    ids=["kernel", "own generator", "cell", "norm", "slot", "hidden layer of a copy", "bias"],
+    ids=[
+        "kernel",
+        "own generator",
+        "cell",
+        "norm",
+        "generated weight",
+        "hidden layer of a copy",
+        "bias",
+    ],
 )
 def test_a_frozen_part_of_a_layer_stays_frozen(make, part, way, tmp_path):
     model = make()

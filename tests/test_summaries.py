@@ -49,8 +49,8 @@ def test_figures_add_up():
     assert (first.layer, second.layer, kernel.layer, bias.weight) == ("one", "two", "three", "bias")
     assert (first.stored, first.generated, first.shape) == (2, 144, (3, 3, 4, 4))
     assert kernel.conditioned
-    slot = dense.kernel_weight
-    assert kernel.stored == slot.embedding.shape[0] * slot.embedding.shape[1] * (1 + 3)
+    generated = dense.kernel_weight
+    assert kernel.stored == generated.embedding.shape[0] * generated.embedding.shape[1] * (1 + 3)
     text = "\n".join(lines)
     assert "one, two" in text
     assert "3 x 3 x 4 x 4" in text

@@ -90,7 +90,7 @@ hyper = Hypernetwork(
 codes = layers.Embedding(COUNT, CODE, embeddings_initializer="normal", name="codes")
 number, place = keras.Input((), dtype="int32"), keras.Input((None, 2))
 model = keras.Model([number, place], hyper(place, condition=codes(number)))
-generated = sum(np.prod(slot.weight_shape) for slot in hyper.slots)
+generated = sum(np.prod(weight.weight_shape) for weight in hyper.generated_weights.values())
 print(f"{COUNT} networks of {generated:,} weights each, from codes of {CODE} numbers")
 
 # %% [markdown]

@@ -1,14 +1,14 @@
 """Generated weights inside a model: the layers that have any are applied with them."""
 
 import contextlib
-import dataclasses
 import functools
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from keras_hyper.application.installing import Method, installed
+from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
@@ -16,10 +16,6 @@ from keras_hyper.application.stock import Given, all_given, call_with, given_of,
 from keras_hyper.application.table import application_of
 from keras_hyper.graph import NamedWeight, named_weights, own_weights, walk
 from keras_hyper.kernels import Kernel
-
-_lock = threading.Lock()
-# How many calls in progress use a method that is set on a layer.
-_uses: dict[tuple[int, str], int] = {}
 
 
 class WeightInjection:
@@ -56,23 +52,23 @@ class WeightInjection:
                     "variables": variables,
                     "every": list(owner.variables),
                     "path": weight.path.rpartition("/")[0] + "/",
-                    "installed": self._installed,
+                    "installed": lambda: installed(self._methods),
                     "seeds": seeds,
                 }
             names = {id(v): name for name, v in self._parts[key]["variables"].items()}
             self._places[weight.path] = (key, names[id(weight.variable)])
         self._methods = self._methods_of(model)
 
-    def _methods_of(self, model: keras.layers.Layer) -> list[tuple[keras.layers.Layer, str, Any]]:
+    def _methods_of(self, model: keras.layers.Layer) -> list[Method]:
         """Returns which methods of which layers are replaced, and by what."""
-        methods: list[tuple[keras.layers.Layer, str, Any]] = []
+        methods: list[Method] = []
         for layer in walk(model):
             if id(layer) in self._owners:
                 for name in ("call", "quantized_call"):
                     methods.append((layer, name, functools.partial(_call, layer, name)))
             cell = getattr(layer, "cell", None)
             if isinstance(layer, keras.layers.RNN) and id(cell) in self._owners:
-                methods.append((layer, "inner_loop", functools.partial(_inner_loop, layer)))
+                methods += loops_of([layer])
             if any(id(child) in self._owners for child in walk(layer)):
                 again = functools.partial(rematerialized, layer)
                 methods.append((layer, "rematerialized_call", again))
@@ -117,7 +113,7 @@ class WeightInjection:
             for key in self._owners
             if generated[key] or values[key]
         }
-        with self._installed(), giving({**all_given(), **given}):
+        with installed(self._methods), giving({**all_given(), **given}):
             yield
 
     def _parts_of(self, key: int) -> dict[str, Any]:
@@ -126,29 +122,6 @@ class WeightInjection:
         if is_quantized(owner):
             parts |= {"variables": own_weights(owner), "every": list(owner.variables)}
         return parts
-
-    @contextlib.contextmanager
-    def _installed(self) -> Iterator[None]:
-        """Sets the methods on the layers, and removes them when no call uses them."""
-        with _lock:
-            for layer, name, method in self._methods:
-                key = id(layer), name
-                if key not in _uses and name not in vars(layer):
-                    setattr(layer, name, method)
-                    _uses[key] = 0
-                if key in _uses:
-                    _uses[key] += 1
-        try:
-            yield
-        finally:
-            with _lock:
-                for layer, name, _ in self._methods:
-                    key = id(layer), name
-                    if key in _uses:
-                        _uses[key] -= 1
-                    if _uses.get(key) == 0:
-                        del _uses[key]
-                        delattr(layer, name)
 
 
 def _reader(weight: NamedWeight) -> tuple[keras.layers.Layer, dict[str, keras.Variable]]:
@@ -191,23 +164,6 @@ def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> 
 
 def _values(given: Given) -> dict[str, Any]:
     return {name: kernel.materialize() for name, kernel in given.generated.items()}
-
-
-def _inner_loop(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Runs the loop of a recurrent layer with what its cell is given.
-
-    Weights that differ between samples go around the fused implementation of the backend,
-    which takes the variables of the cell, whatever its `call` does.
-    """
-    given = given_of(layer.cell)
-    if given is None:
-        return type(layer).inner_loop(layer, *args, **kwargs)
-    if given.batched:
-        return keras.layers.RNN.inner_loop(layer, *args, **kwargs)
-    rest = {key: value for key, value in all_given().items() if key != id(layer.cell)}
-    whole = dataclasses.replace(given, every=list(layer.variables))
-    with giving({**rest, id(layer): whole}):
-        return call_with(layer, _values(given), args, kwargs, "inner_loop")
 
 
 def _check_rows(layer: keras.layers.Layer, given: Given, args: Sequence[Any]) -> None:

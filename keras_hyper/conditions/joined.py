@@ -209,7 +209,7 @@ class JoinedCondition(keras.layers.Layer):
         if len(row.shape) != 2 + batched or self._weights not in (None, row.shape[-2]):
             raise ValueError(
                 f"A layer of `condition` must return a row for each of the {self._weights} "
-                "generated weights, in the order of `weight_paths`, or one for all. Received: "
+                "generated weights, in the order of `generated_weights`, or one for all. Received: "
                 f"outputs of shape {tuple(row.shape)}."
             )
         return row, batched

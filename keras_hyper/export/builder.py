@@ -15,7 +15,7 @@ from keras_hyper.export.interface import Specs, Tensors, as_arrays, drawn, reaso
 from keras_hyper.export.text import check_text, text_shape, text_trials
 from keras_hyper.export.trials import Trial, Trials, unchanged
 from keras_hyper.graph import walk
-from keras_hyper.scopes import weights_scope
+from keras_hyper.scopes import override
 
 
 class Builder:
@@ -203,7 +203,7 @@ class Builder:
 
     def _with_folded(self, run: Run) -> Run:
         def folded(tensors: Tensors) -> Tensors:
-            with weights_scope(self.folded.weights_of() if self.folded else {}):
+            with override(self.folded.weights_of() if self.folded else {}):
                 return run(tensors)
 
         return folded

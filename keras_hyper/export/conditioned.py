@@ -19,12 +19,11 @@ from keras_hyper.export.interface import (
 from keras_hyper.export.trials import Trial, Trials
 from keras_hyper.graph import walk
 from keras_hyper.kernels import Full
-from keras_hyper.layers import HyperLayer
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.models.naming import clean
-from keras_hyper.scopes import weights_scope
-from keras_hyper.weights import GeneratedWeight
+from keras_hyper.scopes import override
+from keras_hyper.weights import FoundWeight, GeneratedWeight, find_weights
 
 
 class NotSeparableError(ValueError):
@@ -34,19 +33,42 @@ class NotSeparableError(ValueError):
 class Conditioned:
     """A conditioned model in two halves.
 
+    Args:
+        generated: The generated weights by the names that a client uses.
+        interface: The inputs and outputs of the model.
+
     Attributes:
         generate_inputs: What the weights depend on.
         generate: From that to the weights, with a row for each sample.
         apply_inputs: What else the outputs depend on, and the weights.
-        apply: From that to the outputs.
         weights: The names of the weights.
+        weight_specs: Their shapes and dtypes.
     """
 
     generate_inputs: Specs
     generate: Callable[[Tensors], Tensors]
     apply_inputs: Specs
-    apply: Callable[[Tensors], Tensors]
-    weights: list[str]
+
+    def __init__(self, generated: Mapping[str, GeneratedWeight], interface: Interface) -> None:
+        self._generated = generated
+        self._interface = interface
+        self.weights = list(generated)
+        self.weight_specs: Specs = {
+            name: keras.KerasTensor((None, *weight.weight_shape), dtype=_float(weight))
+            for name, weight in generated.items()
+        }
+
+    def apply(self, tensors: Tensors) -> Tensors:
+        """Returns outputs from inputs and weights."""
+        kernels = {
+            id(weight): Full(
+                ops.cast(tensors[name], weight.compute_dtype),
+                batched=len(tensors[name].shape) > len(weight.weight_shape),
+            )
+            for name, weight in self._generated.items()
+        }
+        with override(kernels):
+            return self._interface.run(_completed(tensors, self._interface.inputs))
 
     def trials(self, trials: Trials, one_for_all: bool) -> tuple[list[Trial], list[Trial]]:
         """Returns inputs and expected outputs of `generate` and of `apply`.
@@ -82,42 +104,32 @@ class ConditionedHypernetwork(Conditioned):
     def __init__(self, model: Hypernetwork, interface: Interface) -> None:
         if model.state_per_task:
             raise NotSeparableError("With state_per_task=True the outputs depend on the task, too.")
-        paths = {clean(path): path for path in model.weight_paths}
-        if len(paths) < len(model.weight_paths):
+        paths = {clean(path): path for path in model.generated_weights}
+        if len(paths) < len(model.generated_weights):
             raise NotSeparableError(
                 f"Two weights have the same name for a client: {sorted(paths)}."
             )
-        shapes = dict(zip(model.weight_paths, [s.weight_shape for s in model.slots], strict=True))
-        weights = {
-            name: keras.KerasTensor((None, *shapes[path]), dtype=_float(model))
-            for name, path in paths.items()
-        }
+        generated = {name: model.generated_weights[path] for name, path in paths.items()}
+        super().__init__(generated, interface)
         conditions = interface.conditions
         inputs = {n: spec for n, spec in interface.inputs.items() if n not in conditions}
-        _check_names(weights, inputs)
-        self.weights = list(weights)
+        _check_names(self.weight_specs, inputs)
         self.generate_inputs = {n: interface.inputs[n] for n in conditions}
-        self.apply_inputs = {**inputs, **weights}
+        self.apply_inputs = {**inputs, **self.weight_specs}
 
         def generate(tensors: Tensors) -> Tensors:
             values = [tensors[name] for name in conditions]
             made = model.generate(values[0] if len(values) == 1 else values)
             return {name: ops.cast(made[path], _float(model)) for name, path in paths.items()}
 
-        def apply(tensors: Tensors) -> Tensors:
-            given = {path: tensors[name] for name, path in paths.items()}
-            given = {p: ops.cast(w, model.compute_dtype) for p, w in given.items()}
-            with weights_scope({id(model): given}):
-                return interface.run(_completed(tensors, interface.inputs))
-
-        self.generate, self.apply = generate, apply
+        self.generate = generate
 
 
 class ConditionedLayers(Conditioned):
     """The halves of a functional model with conditioned hyper layers.
 
     The first is the part of the model from its inputs to the conditions of these
-    layers, and their slots. The second is the model, whose slots are given their weights.
+    layers, and their weights. The second is the model, which is given these weights.
 
     Args:
         model: A functional model.
@@ -126,57 +138,38 @@ class ConditionedLayers(Conditioned):
     """
 
     def __init__(self, model: keras.Model, interface: Interface, trials: Trials) -> None:
-        layers = [x for x in walk(model) if isinstance(x, HyperLayer) and x.conditioned]
+        found = _conditioned_weights(model)
         if getattr(model, "inputs", None) is None:
             raise NotSeparableError(f"Model '{model.name}' is not functional.")
-        outside = [layer.name for layer in layers if layer not in model.layers]
+        outside = {each.owner.name for each in found if each.owner not in model.layers}
         if outside:
-            raise NotSeparableError(f"Layers {outside} are not layers of the model itself.")
-        of_layers = [_condition_of(layer) for layer in layers]
+            raise NotSeparableError(f"Layers {sorted(outside)} are not layers of the model itself.")
+        of_weights = [_condition_of(each) for each in found]
         # Layers may share one.
-        conditions = list({id(c): c for c in of_layers}.values())
+        conditions = list({id(c): c for c in of_weights}.values())
         places = {id(c): i for i, c in enumerate(conditions)}
         # From the inputs of the model: a graph from other tensors would add nodes to its layers.
         tensors = keras.tree.flatten(model.inputs)
         context = keras.Model(tensors, conditions)
-        slots: dict[str, GeneratedWeight] = {}
-        owners: dict[str, int] = {}
-        for layer, condition in zip(layers, of_layers, strict=True):
-            for slot in (layer.kernel_weight, layer.bias_weight):
-                if slot is not None:
-                    name = clean(f"{layer.name}_{slot.name}")
-                    slots[name], owners[name] = slot, places[id(condition)]
-        weights = {
-            name: keras.KerasTensor((None, *slot.weight_shape), dtype=_float(slot))
-            for name, slot in slots.items()
-        }
-        _check_names(weights, interface.inputs)
-        self.weights = list(weights)
+        names = [clean(f"{each.owner.name}_{each.path}") for each in found]
+        generated = {name: each.weight for name, each in zip(names, found, strict=True)}
+        place = {name: places[id(c)] for name, c in zip(names, of_weights, strict=True)}
+        super().__init__(generated, interface)
+        _check_names(self.weight_specs, interface.inputs)
 
         def generate(tensors: Tensors) -> Tensors:
             tensors = _completed(tensors, interface.inputs)
             given = context([tensors[name] for name in interface.inputs], training=False)
             given = given if isinstance(given, list) else [given]
             return {
-                name: ops.cast(slot(given[owners[name]]).materialize(), _float(slot))
-                for name, slot in slots.items()
+                name: ops.cast(weight(given[place[name]]), _float(weight))
+                for name, weight in generated.items()
             }
 
-        def apply(tensors: Tensors) -> Tensors:
-            kernels = {
-                id(slot): Full(
-                    ops.cast(tensors[name], slot.compute_dtype),
-                    batched=len(tensors[name].shape) > len(slot.weight_shape),
-                )
-                for name, slot in slots.items()
-            }
-            with weights_scope(kernels):
-                return interface.run(_completed(tensors, interface.inputs))
-
-        self.generate, self.apply = generate, apply
+        self.generate = generate
         size = next(iter(trials.sizes), ())
         used = needed(model, generate, interface.inputs, size)
-        rest = needed(model, apply, {**interface.inputs, **weights}, size)
+        rest = needed(model, self.apply, {**interface.inputs, **self.weight_specs}, size)
         named = zip(interface.inputs, tensors, strict=True)
         features = [name for name, x in named if id(x) in places and name in rest]
         if features:
@@ -186,7 +179,7 @@ class ConditionedLayers(Conditioned):
             )
         self.generate_inputs = {name: interface.inputs[name] for name in used}
         others = {name: spec for name, spec in interface.inputs.items() if name in rest}
-        self.apply_inputs = {**others, **weights}
+        self.apply_inputs = {**others, **self.weight_specs}
         self._check(model, trials)
 
     def _check(self, model: keras.Model, trials: Trials) -> None:
@@ -225,7 +218,7 @@ def conditioned(model: keras.Model, interface: Interface, trials: Trials) -> Con
         raise NotSeparableError(
             f"Hypernetwork '{parts[0]}' is a part of the model. Export it by itself."
         )
-    if not any(isinstance(x, HyperLayer) and x.conditioned for x in layers):
+    if not _conditioned_weights(model):
         return None
     try:
         return ConditionedLayers(model, interface, trials)
@@ -237,16 +230,26 @@ def conditioned(model: keras.Model, interface: Interface, trials: Trials) -> Con
         ) from error
 
 
-def _condition_of(layer: HyperLayer) -> Any:
+def _conditioned_weights(model: keras.Model) -> list[FoundWeight]:
+    """Returns the weights of layers that depend on a condition."""
+    found = [each for each in find_weights(model) if each.weight.conditioned]
+    return [each for each in found if not isinstance(each.owner, Hypernetwork)]
+
+
+def _condition_of(found: FoundWeight) -> Any:
+    """Returns the symbolic condition of a weight: the last tensor that its owner is called with."""
+    name = found.owner.name
     try:
-        tensors = keras.tree.flatten(layer.input)
+        tensors = keras.tree.flatten(found.owner.input)
     except (AttributeError, ValueError) as error:
         raise NotSeparableError(
-            f"Layer '{layer.name}' is not called with a symbolic condition."
+            f"Layer '{name}' is not called with a symbolic condition."
         ) from error
     condition = tensors[-1]
     if len(tensors) < 2 or len(condition.shape) != 2:
-        raise NotSeparableError(f"The condition of layer '{layer.name}' is no tensor with rows.")
+        raise NotSeparableError(f"The condition of layer '{name}' is no tensor with rows.")
+    if condition.shape[-1] != found.weight.condition_dim:
+        raise NotSeparableError(f"The last argument of layer '{name}' is not its condition.")
     return condition
 
 

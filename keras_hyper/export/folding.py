@@ -6,11 +6,10 @@ import keras
 from keras import ops
 
 from keras_hyper.conditions import NoiseCondition
-from keras_hyper.graph import walk
 from keras_hyper.kernels import Full
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.hypernetwork import Hypernetwork
-from keras_hyper.weights import GeneratedWeight
+from keras_hyper.weights import find_weights
 
 
 class Folded(keras.layers.Layer):
@@ -23,23 +22,16 @@ class Folded(keras.layers.Layer):
 
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
-        # By the id of what would generate them: a variable, or a dict from path to variable.
-        self._stored: dict[int, Any] = {}
-        layers = list(walk(model))
+        # By the id of what would generate them.
+        self._stored: dict[int, keras.Variable] = {}
         # In a larger model, a hypernetwork may be there at several conditions.
-        fixed: dict[int, Any] = {}
         if isinstance(model, HypernetworkAt) and not _draws(model.hypernetwork):
-            fixed[id(model.hypernetwork)] = model.values()
-        done: set[int] = set()
-        for layer in layers:
-            if isinstance(layer, Hypernetwork):
-                done |= {id(slot) for slot in layer.slots}
-                if layer.condition is None or id(layer) in fixed:
-                    weights = layer.generate(fixed.get(id(layer)))
-                    self._stored[id(layer)] = {p: self._store(w) for p, w in weights.items()}
-        for layer in layers:
-            if isinstance(layer, GeneratedWeight) and not (layer.conditioned or id(layer) in done):
-                self._stored[id(layer)] = self._store(layer().materialize())
+            weights = model.hypernetwork.generated_weights
+            for path, value in model.hypernetwork.generate(model.values()).items():
+                self._stored[id(weights[path])] = self._store(value)
+        for found in find_weights(model):
+            if not found.weight.conditioned and id(found.weight) not in self._stored:
+                self._stored[id(found.weight)] = self._store(found.weight())
         self.built = True
 
     def _store(self, value: Any) -> keras.Variable:
@@ -49,12 +41,10 @@ class Folded(keras.layers.Layer):
         return variable
 
     def weights_of(self) -> dict[int, Any]:
-        """Returns what `weights_scope` takes."""
+        """Returns what `override` takes."""
         return {
-            owner: {path: ops.convert_to_tensor(v) for path, v in stored.items()}
-            if isinstance(stored, dict)
-            else Full(ops.convert_to_tensor(stored), batched=False)
-            for owner, stored in self._stored.items()
+            key: Full(ops.convert_to_tensor(stored), batched=False)
+            for key, stored in self._stored.items()
         }
 
 

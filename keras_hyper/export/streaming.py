@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyper.application import installed, loops_of
 from keras_hyper.export.interface import (
     TRIED,
     Interface,
@@ -28,6 +29,7 @@ from keras_hyper.rnn import (
     HyperSimpleRNNCell,
     LayerNormLSTMCell,
 )
+from keras_hyper.scopes import override, recording
 
 # Names of the states of cells; of others they are numbered.
 _STATES = {
@@ -107,12 +109,17 @@ class Stream:
     def step(self, tensors: Tensors) -> Tensors:
         """Returns the outputs of one step, and the states after it as `next_...`."""
         steps = {name: ops.expand_dims(tensors[name], axis=1) for name in self.interface.inputs}
-        with self._replaced(tensors) as after:
+        states = {
+            id(layer): [ops.cast(tensors[n], layer.cell.compute_dtype) for n in _names(layer)]
+            for layer in self.layers
+        }
+        loops = loops_of(self.layers)
+        with self._unrolled(), installed(loops), override(states), recording() as used:
             outputs = self.interface.run(steps)
         for layer in self.layers:
-            if len(after.get(id(layer), [])) != 1:
+            if len(used.get(id(layer), [])) != 1:
                 raise NotStreamableError(
-                    f"Layer '{layer.name}' is called {len(after.get(id(layer), []))} times in one "
+                    f"Layer '{layer.name}' is called {len(used.get(id(layer), []))} times in one "
                     "step, and has one state."
                 )
         outputs = {
@@ -120,41 +127,22 @@ class Stream:
             for name, value in outputs.items()
         }
         for layer in self.layers:
-            (states,) = after[id(layer)]
-            names = (f"next_{name}" for name in _names(layer))
-            outputs.update(zip(names, map(widened, states), strict=True))
+            (run,) = used[id(layer)]
+            after = map(widened, keras.tree.flatten(run.states))
+            outputs.update(zip((f"next_{n}" for n in _names(layer)), after, strict=True))
         return outputs
 
     @contextlib.contextmanager
-    def _replaced(self, tensors: Tensors) -> Iterator[dict[int, list[Any]]]:
-        """Runs recurrent layers from given states, and records the states after the step."""
-        after: dict[int, list[Any]] = {}
-
-        def replace(layer: Any) -> None:
-            loop = layer.inner_loop
-            flat = [ops.cast(tensors[name], layer.cell.compute_dtype) for name in _names(layer)]
-
-            def inner_loop(
-                sequences: Any, initial_state: Any, mask: Any, training: Any = False
-            ) -> Any:
-                given = keras.tree.pack_sequence_as(initial_state, flat)
-                result = loop(sequences, given, mask, training=training)
-                after.setdefault(id(layer), []).append(keras.tree.flatten(result[2]))
-                return result
-
-            layer.inner_loop = inner_loop
-            layer.unroll = True  # One step needs no loop.
-
+    def _unrolled(self) -> Iterator[None]:
+        """Within it, recurrent layers take their one step without a loop."""
         unrolled = [layer.unroll for layer in self.layers]
         try:
             for layer in self.layers:
-                replace(layer)
-            yield after
+                layer.unroll = True
+            yield
         finally:
             for layer, unroll in zip(self.layers, unrolled, strict=True):
                 layer.unroll = unroll
-                with contextlib.suppress(AttributeError):
-                    del layer.inner_loop
 
     def check(self) -> None:
         """Raises if steps give something else than whole sequences.

@@ -154,35 +154,35 @@ class TemplateGenerator(Generator):
         coefficients = ops.cast(self.mix(ops.squeeze(embedding, 1)), dtype)
         return Mixture(ops.cast(self.templates, dtype), coefficients)
 
-    def layer_similarity(self, slots: Sequence[Any]) -> np.ndarray:
+    def layer_similarity(self, weights: Sequence[Any]) -> np.ndarray:
         """Returns how alike the static kernels are that share these templates.
 
         `S_ij = |<a_i, a_j>| / (|a_i| |a_j|)`, the layer similarity matrix of
         Savarese & Maire: 1 where two layers use the same kernel up to a factor.
 
         Args:
-            slots: The `kernel_weight` of each layer.
+            weights: The `kernel_weight` of each layer.
 
         Returns:
-            Array of shape `(len(slots), len(slots))`.
+            Array of shape `(len(weights), len(weights))`.
 
         Raises:
-            ValueError: If there are none, or if they are not static slots of
+            ValueError: If there are none, or if they are not static weights of
                 this generator.
         """
-        if not slots or not all(
-            getattr(slot, "generator", None) is self
-            and getattr(slot, "embedding", None) is not None
-            and not slot.conditioned
-            for slot in slots
+        if not weights or not all(
+            getattr(weight, "generator", None) is self
+            and getattr(weight, "embedding", None) is not None
+            and not weight.conditioned
+            for weight in weights
         ):
             raise ValueError(
-                "`slots` must be the `kernel_weight` of built layers without a condition that "
-                f"use '{self.name}'. Received: slots={slots}"
+                "`weights` must be the `kernel_weight` of built layers without a condition that "
+                f"use '{self.name}'. Received: weights={weights}"
             )
         rows = [
-            keras.ops.convert_to_numpy(ops.stop_gradient(self.mix(slot.embed()))).reshape(-1)
-            for slot in slots
+            keras.ops.convert_to_numpy(ops.stop_gradient(self.mix(weight.embed()))).reshape(-1)
+            for weight in weights
         ]
         units = np.stack([row / np.linalg.norm(row) for row in rows])
         return np.abs(units @ units.T)

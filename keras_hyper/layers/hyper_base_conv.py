@@ -60,7 +60,7 @@ class HyperBaseConv(HyperLayer):
         return -1 if self.data_format == "channels_last" else 1
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Creates the slots for inputs of a known number of channels."""
+        """Creates the weights for inputs of a known number of channels."""
         if condition_shape is not None and len(inputs_shape) == self.rank + 3:
             inputs_shape = (None, *inputs_shape[2:])
         known = len(inputs_shape) == self.rank + 2

@@ -115,7 +115,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         )
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Creates the slots for inputs of a known last axis."""
+        """Creates the weights for inputs of a known last axis."""
         fan_in = inputs_shape[-1] if inputs_shape else None
         if fan_in is None:
             raise ValueError(

@@ -108,7 +108,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         )
 
     def build(self, inputs_shape: Any = None, condition_shape: Any = None) -> None:
-        """Creates the slot."""
+        """Creates the generated table."""
         self.build_weights((self.input_dim, self.output_dim), None, condition_shape)
 
     def check_inputs(self, inputs: Any) -> None:
@@ -119,7 +119,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         self.check_call(inputs, condition)
         if hasattr(inputs, "nested_row_lengths"):
             return self._ragged_rows(inputs, condition)
-        weights = {self.weight_name: self.kernel_weight(condition)}
+        weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         return apply_layer(self.stock, self, weights, inputs)
 
     def _ragged_rows(self, ids: Any, condition: Any) -> Any:

@@ -25,6 +25,7 @@ from keras_hyper.weights import (
     check_condition_shape,
     check_condition_type,
     generated_part,
+    held_weights,
 )
 
 # Arguments of stock layers that are about a stored kernel.
@@ -44,7 +45,7 @@ class HyperLayer(PolicyLayer):
 
     A hyper layer inherits from this class and from its stock twin, in that
     order: the twin brings its arguments, their checks and the output shape; this
-    class brings the slots in place of the variables, and applies the stock layer
+    class brings generated weights in place of the variables, and applies the stock layer
     with what they generate. The subclass names the shape of its kernel in `build`.
 
     Args:
@@ -67,7 +68,7 @@ class HyperLayer(PolicyLayer):
         prefix: What its arguments about the kernel start with.
         unit_axes: The axes of the kernel that number its units.
         input_axes: Those that its product sums over, where they are not all but the last.
-        kernel_weight: The slot of the kernel, once built; its `generator` is the one
+        kernel_weight: The `GeneratedWeight` of the kernel, once built; its `generator` is the one
             that was given, or the layer's own.
 
     Call arguments:
@@ -169,6 +170,15 @@ class HyperLayer(PolicyLayer):
             )
 
     @property
+    def generated_weights(self) -> dict[str, GeneratedWeight]:
+        """The generated weights by the names of the stock layer's variables, once built."""
+        return held_weights(self)
+
+    def __dir__(self) -> list[str]:
+        """Lists the attributes but `generated_weights`: Keras saves each weight where it is."""
+        return [name for name in super().__dir__() if name != "generated_weights"]
+
+    @property
     def conditioned(self) -> bool:
         """Whether the layer was built with a condition."""
         return self.kernel_weight is not None and self.kernel_weight.conditioned
@@ -187,7 +197,7 @@ class HyperLayer(PolicyLayer):
         bias_shape: Sequence[int] | None,
         condition_shape: Sequence[int | None] | None,
     ) -> None:
-        """Creates the slots, and the bias if it is an ordinary one.
+        """Creates the generated weights, and the bias if it is an ordinary one.
 
         Args:
             kernel_shape: Shape of the kernel.
@@ -259,9 +269,9 @@ class HyperLayer(PolicyLayer):
             condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
             dtype: Dtype of the weights.
         """
-        weights = {self.weight_name: self.kernel_weight(condition)}
+        weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         if self.bias_weight is not None:
-            weights["bias"] = self.bias_weight(condition)
+            weights["bias"] = self.bias_weight.kernel(condition)
         elif self.bias is not None:
             weights["bias"] = Full(self.bias.value, batched=False)
         return {name: kernel.cast(dtype) for name, kernel in weights.items()}
@@ -293,10 +303,8 @@ class HyperLayer(PolicyLayer):
                 "`generate`."
             )
         condition = None if condition is None else numeric("condition", condition)
-        weights = {self.weight_name: self.kernel_weight(condition).materialize()}
-        if self.bias_weight is not None:
-            weights["bias"] = self.bias_weight(condition).materialize()
-        elif self.bias is not None:
+        weights = {name: weight(condition) for name, weight in self.generated_weights.items()}
+        if self.bias is not None:
             # A tensor, where TensorFlow would hand the variable itself on.
             weights["bias"] = ops.reshape(self.bias, self.bias.shape)
         return weights
@@ -414,7 +422,7 @@ class HyperLayer(PolicyLayer):
         )
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the ordinary bias; the slots save themselves."""
+        """Saves the ordinary bias; generated weights save themselves."""
         save_as_arrays(self, store)
 
     def load_own_variables(self, store: Any) -> None:

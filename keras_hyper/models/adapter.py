@@ -65,12 +65,12 @@ def _small_part(model: Any) -> dict[str, Any]:
     """Returns the variables of the small part, by names that no counter has numbered."""
     variables = model.target_variables
     of_target = {id(v) for v in model.target.weights}
-    bases = [slot.base for slot in model.slots if id(slot.base) in of_target]
+    generated = model.generated_weights
+    bases = [weight.base for weight in generated.values() if id(weight.base) in of_target]
     frozen = [*variables.frozen, *([] if model.base_trainable else bases)]
     # What was thawed since is trained; what was frozen since may have been.
     left_out = {id(v) for v in frozen if not v.trainable}
-    slots = dict(zip(model.weight_paths, model.slots, strict=True))
-    parts = {path: slot.weights for path, slot in slots.items()}
+    parts = {path: weight.weights for path, weight in generated.items()}
     parts["condition"] = [] if model.condition is None else model.condition.weights
     parts["target"] = variables.stored()
     small: dict[str, Any] = {}

@@ -28,11 +28,11 @@ from keras_hyper.models.arguments import (
 from keras_hyper.models.at import HypernetworkAt
 from keras_hyper.models.bake import bake_with
 from keras_hyper.models.data import ConditionalModel
+from keras_hyper.models.generating import generate, make_weights
 from keras_hyper.models.kept import KeptWeights
 from keras_hyper.models.naming import inputs_of
 from keras_hyper.models.planning import default_for
 from keras_hyper.models.selection import as_include, divide
-from keras_hyper.models.slots import generate, make_slots
 from keras_hyper.models.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
 from keras_hyper.models.target import TargetVariables, finish_loading
 from keras_hyper.ops import same_batch
@@ -81,7 +81,7 @@ class Hypernetwork(ConditionalModel):
             these is concatenated.
         include: Which weights are generated: a pattern of paths (`"*kernel"`,
             `"block_1"` for all below it), a layer type, a function of path and
-            variable that is asked once, or an iterable of these. `weight_paths` of
+            variable that is asked once, or an iterable of these. `generated_weights` of
             a built hypernetwork has the paths. Weights that the generator cannot
             make stay ordinary ones; `keras_hyper.summary` lists them with the
             reason. One that is named, without wildcards, is refused then.
@@ -98,7 +98,7 @@ class Hypernetwork(ConditionalModel):
         state_per_task: Whether moving averages and other state of the target are
             kept for each task. `condition` must have a `TaskEmbedding`.
         condition_per_weight: Whether the condition has a row for each generated weight, in the
-            order of `weight_paths`: of shape `(weights, dim)`, or `(batch, weights, dim)` for
+            order of `generated_weights`: of shape `(weights, dim)`, or `(batch, weights, dim)` for
             per-sample weights. A row is the embedding of its weight, with no learned part, so
             `dim` is the `embedding_dim` of `generator`. If the generator makes a weight in several
             pieces, the row is added to the learned embedding of each. A layer of `condition` may
@@ -196,8 +196,7 @@ class Hypernetwork(ConditionalModel):
             None if output_regularization is None else float(output_regularization)
         )
         self.sample_axis = bool(sample_axis)
-        self.slots: list[GeneratedWeight] = []
-        self.weight_paths: list[str] = []
+        self.generated_weights: dict[str, GeneratedWeight] = {}
         self._paths: list[str] = []
         self.ordinary_reasons: dict[str, str] = {}
         self.kept: Any = None
@@ -216,7 +215,7 @@ class Hypernetwork(ConditionalModel):
         """The generator, or the dict from patterns to generators.
 
         It is no sublayer, since it is never built where each weight has a copy of it.
-        The slots have those that are used.
+        The generated weights have those that are used.
         """
         return self._generators.value
 
@@ -262,9 +261,9 @@ class Hypernetwork(ConditionalModel):
         for layer in walk(self):
             if layer is not self and layer.trainable is not bool(value):
                 layer.trainable = value
-        for slot in self.slots if not self.base_trainable else ():
-            if isinstance(slot.base, keras.Variable):
-                slot.base.trainable = False
+        for weight in self.generated_weights.values() if not self.base_trainable else ():
+            if isinstance(weight.base, keras.Variable):
+                weight.base.trainable = False
 
     def _build_if_known(self) -> None:
         """Builds what can be built before a call, so that `fit` need not."""
@@ -278,7 +277,7 @@ class Hypernetwork(ConditionalModel):
             self.build(shapes, self.condition.default_shape())
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Builds the target, and makes a slot for each generated weight."""
+        """Builds the target, and makes the generated weights."""
         self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         model = self.target
         build_target(model, self._target_shapes(), self._input_dtypes)
@@ -299,7 +298,7 @@ class Hypernetwork(ConditionalModel):
             self._generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy
             )
-        made, self.ordinary_reasons = make_slots(
+        made, self.ordinary_reasons = make_weights(
             parts,
             self.generator,
             width,
@@ -310,10 +309,9 @@ class Hypernetwork(ConditionalModel):
             share_generators=self.share_generators,
             dtype=self.dtype_policy,
         )
-        self.weight_paths = list(made)
         if self.condition is not None:
             self.condition.expect_weights(len(made))
-        hold(self, "slots", list(made.values()))
+        hold(self, "generated_weights", made)
         ordinary = [w for w in parts.weights if w.path not in made]
         generated = [w for w in parts.included if w.path in made]
         for weight in ordinary if self._record is not None else ():
@@ -332,7 +330,7 @@ class Hypernetwork(ConditionalModel):
             self.kept = KeptWeights(
                 self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
             )
-            self.kept.build(width, [slot.weight_shape for slot in self.slots])
+            self.kept.build(width, list(self._weight_shapes().values()))
         if self._record is not None:
             restore_sublayers(self._record, self)
             self.target_variables.freeze(self._record["frozen_now"])
@@ -360,7 +358,7 @@ class Hypernetwork(ConditionalModel):
         Their bases are dropped, which the layers hold in fewer bits.
         """
         added = set()
-        for path, slot in zip(self.weight_paths, self.slots, strict=True):
+        for path, weight in self.generated_weights.items():
             owner, name = self._owners.value[path], path.rpartition("/")[2]
             if self.composition == "replace" or name not in quantized_shapes(owner):
                 continue
@@ -370,10 +368,10 @@ class Hypernetwork(ConditionalModel):
                     "needs its kernel. Use composition='add', or do not quantize the layer."
                 )
             added.add(path)
-            if not slot.base_outside:
-                slot.base_outside = True
-                del slot.base
-                slot.base = None
+            if not weight.base_outside:
+                weight.base_outside = True
+                del weight.base
+                weight.base = None
                 self.target_variables.generated[path] = own_weights(owner)[name]
         return added
 
@@ -410,15 +408,15 @@ class Hypernetwork(ConditionalModel):
         inputs, condition = self.unpack(inputs, condition)
         condition = self.check_condition(inputs, condition)
         vector = None
-        if self.condition is not None and given(self) is None:
+        if self.condition is not None and not self._all_given():
             vector = self.condition(condition, inputs=inputs, training=training)
             for x in _batched(inputs)[:1]:
                 vector = same_batch(vector, x, rank=2 if self.condition_per_weight else 1)
         weights = self._kernels(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
-            kernels = generate(self.slots, conditions)
-            drift = self.kept([kernel.materialize() for kernel in kernels])
+            kernels = generate(self.generated_weights, conditions)
+            drift = self.kept([kernel.materialize() for kernel in kernels.values()])
             self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
         return self._run(inputs, weights, task, training)
@@ -500,12 +498,11 @@ class Hypernetwork(ConditionalModel):
     def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
         """Returns the generated weights as kernels, by path."""
         self._added()
-        weights = given(self)
-        if weights is not None:
-            return self._as_kernels(weights)
-        per_weight = self.condition_per_weight
-        made = generate(self.slots, vector, training, penalise=True, per_weight=per_weight)
-        return dict(zip(self.weight_paths, made, strict=True))
+        weights, per_weight = self.generated_weights, self.condition_per_weight
+        return generate(weights, vector, training, penalize=True, per_weight=per_weight)
+
+    def _all_given(self) -> bool:
+        return all(given(weight) is not None for weight in self.generated_weights.values())
 
     def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
         shapes = self._weight_shapes()
@@ -524,7 +521,8 @@ class Hypernetwork(ConditionalModel):
         self._check_built("generate")
         condition = self.check_condition((), condition)
         vector = None if self.condition is None else self.condition(condition)
-        return {path: kernel.materialize() for path, kernel in self._kernels(vector).items()}
+        kernels = generate(self.generated_weights, vector)
+        return {path: kernel.materialize() for path, kernel in kernels.items()}
 
     def apply(
         self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
@@ -533,7 +531,7 @@ class Hypernetwork(ConditionalModel):
 
         Args:
             weights: Dict from path to tensor, as `generate` returns it: one for
-                each of `weight_paths`, with a batch axis for weights of each
+                each of `generated_weights`, with a batch axis for weights of each
                 sample's own.
             inputs: What the target takes.
             task: With `state_per_task`, the id of the task whose state is used.
@@ -554,11 +552,11 @@ class Hypernetwork(ConditionalModel):
                 "`apply` needs a `task` with state_per_task=True, and takes none without. "
                 f"Received: task={task!r}"
             )
-        missing = sorted(set(self.weight_paths) - set(weights))
-        unknown = sorted(set(weights) - set(self.weight_paths))
+        missing = sorted(set(self.generated_weights) - set(weights))
+        unknown = sorted(set(weights) - set(self.generated_weights))
         if missing or unknown:
             raise ValueError(
-                "`weights` must have a tensor for each of `weight_paths`. Missing: "
+                "`weights` must have a tensor for each of `generated_weights`. Missing: "
                 f"{missing}. Unknown: {unknown}"
             )
         shapes = self._weight_shapes()
@@ -663,7 +661,8 @@ class Hypernetwork(ConditionalModel):
         if not known or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
-        self.kept.keep(task, vector, [w.materialize() for w in generate(self.slots, vector)])
+        made = generate(self.generated_weights, vector)
+        self.kept.keep(task, vector, [kernel.materialize() for kernel in made.values()])
 
     def save_adapter(self, path: Any) -> None:
         """Writes all weights but those of the target that were frozen from the start.
@@ -689,8 +688,7 @@ class Hypernetwork(ConditionalModel):
         load_adapter(self, path)
 
     def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = [slot.weight_shape for slot in self.slots]
-        return dict(zip(self.weight_paths, shapes, strict=True))
+        return {path: weight.weight_shape for path, weight in self.generated_weights.items()}
 
     def _check_built(self, method: str) -> None:
         if not self.built:
@@ -733,7 +731,7 @@ class Hypernetwork(ConditionalModel):
                     f"Hypernetwork '{self.name}' has `include` of types or functions, and was not "
                     "built: which weights that means is not known yet. Call it on inputs first."
                 )
-            include = list(self.weight_paths)
+            include = list(self.generated_weights)
         generator = self.generator
         if isinstance(generator, Mapping):
             generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
@@ -758,7 +756,7 @@ class Hypernetwork(ConditionalModel):
         if self.built:
             config["record"] = {
                 "paths": list(self._paths),
-                "generated": list(self.weight_paths),
+                "generated": list(self.generated_weights),
                 **self.target_variables.frozen_paths(),
             }
             config["record"] = with_sublayers(config["record"], self)

@@ -1,8 +1,10 @@
-"""The slot: all that belongs to one generated weight."""
+"""All that belongs to one generated weight."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -16,16 +18,27 @@ from keras_hyper.kernels import Full, Kernel, as_shape
 from keras_hyper.ops import rms_normalize
 from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
-from keras_hyper.scopes import given
+from keras_hyper.scopes import given, report
 from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
 from keras_hyper.weights.normalization import WeightNormalization
 
 
+@dataclasses.dataclass
+class _Form:
+    """What a call that returns the tensors of a kernel leaves besides."""
+
+    penalize: bool
+    kernel: Any = None
+
+
+_form: ContextVar[_Form | None] = ContextVar("keras_hyper_form", default=None)
+
+
 @serializable
 class GeneratedWeight(PolicyLayer):
-    r"""A slot for one generated weight: what a layer has in place of a variable.
+    r"""One generated weight: what a layer has in place of a variable.
 
-    `W = sigma G(e)` with a generator `G` that other slots may share, and all
+    `W = sigma G(e)` with a generator `G` that other weights may share, and all
     that belongs to this weight alone: its embedding, the projection of a
     condition onto it, the standard deviation `sigma`, and, where asked for, a
     base weight to compose with and the gain of a normalisation.
@@ -33,7 +46,7 @@ class GeneratedWeight(PolicyLayer):
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a
     learned `e_0`, a learned matrix `P` (the paper's equation 11) and
     `n(e) = e / rms(e)` over all numbers of the embedding, which a generator can
-    switch off. Which of the two is fixed when the slot is built.
+    switch off. Which of the two is fixed when it is built.
 
     Args:
         generator: The `Generator` that makes the weight.
@@ -61,14 +74,15 @@ class GeneratedWeight(PolicyLayer):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        condition: None for a static slot, otherwise a tensor of shape
+        condition: None for a static weight, otherwise a tensor of shape
             `(batch, dim)` (a weight for each sample) or `(dim,)` (one weight
             for the batch).
         training: Boolean, for a generator that normalises over the batch.
 
     Output shape:
-        A `keras_hyper.kernels.Kernel`, a value that knows how to multiply: of shape
-        `weight_shape`, or one such weight for each sample.
+        `weight_shape`, or `(batch, *weight_shape)` for a weight for each sample. Layers use
+        `kernel(condition)` instead: a `keras_hyper.kernels.Kernel`, a value that knows how to
+        multiply.
 
     Raises:
         TypeError: If `generator` is no `Generator`.
@@ -76,11 +90,14 @@ class GeneratedWeight(PolicyLayer):
             condition does not fit, at the call.
 
     Examples:
+        >>> import keras
         >>> from keras_hyper import GeneratedWeight, LinearGenerator
         >>> weight = GeneratedWeight(LinearGenerator(), weight_shape=(5, 3))
         >>> weight.build(None)
-        >>> tuple(weight().materialize().shape)
+        >>> tuple(weight().shape)
         (5, 3)
+        >>> tuple(weight.kernel().dense(keras.ops.ones((2, 5))).shape)
+        (2, 3)
     """
 
     def __init__(
@@ -261,15 +278,47 @@ class GeneratedWeight(PolicyLayer):
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
-    def call(self, condition: Any = None, training: Any = None) -> Kernel:
-        """Returns the weight."""
+    def call(self, condition: Any = None, training: Any = None, parts: Any = None) -> Any:
+        """Returns the weight as a tensor. With `parts=()`, the tensors that a kernel holds."""
+        form = None if parts is None else _form.get()
         kernel = given(self)
-        if kernel is not None:
-            return kernel
-        kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
-        kernel = self.finish(kernel, training)
-        if self.regularizer is not None and self.conditioned:
-            self.add_loss(self.penalty(kernel))
+        if kernel is None:
+            kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
+            kernel = self.finish(kernel, training)
+            penalize = parts is None or (form is not None and form.penalize)
+            if penalize and self.regularizer is not None and self.conditioned:
+                self.add_loss(self.penalty(kernel))
+        if parts is None:
+            report(self, kernel)
+            return kernel.materialize()
+        if form is not None:  # None where a rematerialized call runs again.
+            form.kernel = kernel
+        return kernel.tensors()
+
+    def kernel(self, condition: Any = None, training: Any = None, penalize: bool = True) -> Kernel:
+        """Returns the weight as a value that knows how to multiply: for layers.
+
+        Args:
+            condition: As in a call.
+            training: Boolean, for a generator that normalizes over the batch. None for that
+                of the layer which is called.
+            penalize: Whether the regularizer of a conditioned weight adds its loss.
+
+        Raises:
+            ValueError: If the weight is not built, or the condition does not fit.
+        """
+        if not self.built:
+            raise ValueError(f"'{self.name}' is not built. Call `build(condition_shape)` first.")
+        # By a call, which has the dtypes of this layer. Only tensors go in and out of it.
+        form = _Form(penalize)
+        mode = {} if training is None else {"training": training}
+        token = _form.set(form)
+        try:
+            tensors = self(condition, parts=(), **mode)
+        finally:
+            _form.reset(token)
+        kernel: Kernel = form.kernel.with_tensors(iter(tensors))
+        report(self, kernel)
         return kernel
 
     def finish(self, kernel: Kernel, training: Any = None) -> Kernel:
@@ -320,7 +369,7 @@ class GeneratedWeight(PolicyLayer):
         """Returns what the regularizer says of a weight; its mean over the samples.
 
         Args:
-            kernel: What `call` returned.
+            kernel: What `kernel` returned.
         """
         # In the type of the variables, as for a variable.
         weight = ops.cast(kernel.materialize(), self.variable_dtype)
@@ -333,7 +382,7 @@ class GeneratedWeight(PolicyLayer):
         return self.regularizer(weight)
 
     def check_condition(self, condition: Any) -> None:
-        """Raises if the condition is not what this slot was built for."""
+        """Raises if the condition is not what this weight was built for."""
         if condition is None:
             if self.conditioned:
                 raise ValueError(
@@ -358,7 +407,7 @@ class GeneratedWeight(PolicyLayer):
         floating("condition", condition, "Task ids go through keras_hyper.TaskEmbedding.")
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this slot again."""
+        """Returns the arguments to construct this weight again."""
         config = {
             "generator": serialize_shared(self.generator, self),
             "weight_shape": self.weight_shape,
@@ -389,11 +438,11 @@ def _axes(axes: Any, rank: int) -> tuple[int, ...]:
 class _Penalty(keras.regularizers.Regularizer):
     """The regularizer of a variable that looks at the weight generated from it."""
 
-    def __init__(self, slot: GeneratedWeight) -> None:
-        self._slot = slot
+    def __init__(self, weight: GeneratedWeight) -> None:
+        self._weight = weight
 
     def __call__(self, embedding: Any) -> Any:
-        return self._slot.penalty(self._slot())
+        return self._weight.penalty(self._weight.kernel())
 
 
 def as_generator(generator: Any) -> Generator:

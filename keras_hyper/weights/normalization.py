@@ -14,7 +14,7 @@ from keras_hyper.precision import PolicyLayer
 class WeightNormalization(PolicyLayer):
     """Scales generated weights to a mean square of 1, times a learned gain.
 
-    A part of a slot, which constructs it again when it is built; it has no
+    A part of a generated weight, which constructs it again when it is built; it has no
     configuration of its own.
 
     Args:

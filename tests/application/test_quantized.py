@@ -41,8 +41,8 @@ def target(name):
 def hypernetwork(model, **options):
     options = {"include": lambda path, _: "bias" not in path, "composition": "add", **options}
     hyper = Hypernetwork(model, LowRankGenerator(2, 4), condition=3, **options)
-    for slot in hyper.slots:
-        slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(0.5)
     return hyper
 
 
@@ -103,7 +103,7 @@ def test_the_product_is_added_before_the_activation(mode, name, batched, first, 
     hyper.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(to_numpy(again(x, condition=c)), outputs)
-    assert again.weight_paths == hyper.weight_paths
+    assert list(again.generated_weights) == list(hyper.generated_weights)
     assert [tuple(v.shape) for v in again.weights] == [tuple(v.shape) for v in hyper.weights]
 
 
@@ -179,8 +179,8 @@ def test_quantized_logits_are_capped_after_the_sum(tied, rng):
         model, LowRankGenerator(2, 4), condition=3, include="*embeddings", composition="add"
     )
     hyper(x, condition=c)
-    for slot in hyper.slots:
-        slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(0.5)
     path = "layer/embeddings" if tied else "layer/reverse_embeddings"
     change = to_numpy(hyper.generate(c))[path]
     change = change.transpose(0, 2, 1) if tied else change

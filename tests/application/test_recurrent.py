@@ -31,8 +31,8 @@ def hypernetwork(layer):
         include="*kernel",
         composition="add",
     )
-    for slot in hyper.slots:
-        slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(0.5)
     return hyper
 
 
@@ -46,7 +46,7 @@ def test_fused_implementations_see_the_given_weights_or_none(cls, batched, rng):
     layer.seen = ()
     outputs = to_numpy(hyper(x, condition=c))
     assert len(layer.seen) == (0 if batched else 1)
-    path = next(path for path in hyper.weight_paths if path.endswith("/kernel"))
+    path = next(path for path in hyper.generated_weights if path.endswith("/kernel"))
     kernel = to_numpy(hyper.generate(c)[path])
     for seen in layer.seen:
         np.testing.assert_array_equal(seen, kernel)

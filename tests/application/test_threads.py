@@ -48,9 +48,9 @@ def target(*between):
 
 def hypernetwork(model, generator=None, **options):
     hyper = Hypernetwork(model, generator or LowRankGenerator(1, 4), condition=3, **options)
-    for slot in hyper.slots:
-        if slot.gate is not None:
-            slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        if weight.gate is not None:
+            weight.gate.assign(0.5)
     return hyper
 
 

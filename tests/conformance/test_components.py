@@ -1,4 +1,4 @@
-"""Properties of generators, slots, kernels and initializers."""
+"""Properties of generators, generated weights, kernels and initializers."""
 
 import json
 
@@ -40,47 +40,45 @@ def test_generators_revive_unbuilt_and_built(make):
 
 @over_generators
 @over_conditions
-def test_slots_revive(make, condition_shape):
-    slot = GeneratedWeight(make(), (5, 4), "he_normal")
-    slot.build(condition_shape)
-    other = revived(slot)
-    assert json.dumps(other.get_config()) == json.dumps(slot.get_config())
-    assert other.conditioned is slot.conditioned
-    other.set_weights(slot.get_weights())
+def test_generated_weights_revive(make, condition_shape):
+    generated = GeneratedWeight(make(), (5, 4), "he_normal")
+    generated.build(condition_shape)
+    other = revived(generated)
+    assert json.dumps(other.get_config()) == json.dumps(generated.get_config())
+    assert other.conditioned is generated.conditioned
+    other.set_weights(generated.get_weights())
     condition = None if condition_shape is None else np.ones((2, 4), "float32")
-    np.testing.assert_array_equal(
-        to_numpy(other(condition).materialize()), to_numpy(slot(condition).materialize())
-    )
+    np.testing.assert_array_equal(to_numpy(other(condition)), to_numpy(generated(condition)))
 
 
 @over_generators
 @over_conditions
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64", "bfloat16"])
-def test_slots_follow_their_policy(make, condition_shape, policy):
+def test_generated_weights_follow_their_policy(make, condition_shape, policy):
     keras.config.set_dtype_policy(policy)
-    slot = GeneratedWeight(make(), (5, 4))
-    slot.build(condition_shape)
+    generated = GeneratedWeight(make(), (5, 4))
+    generated.build(condition_shape)
     policy = keras.dtype_policies.get(policy)
-    assert {w.dtype for w in slot.weights} <= {policy.variable_dtype}
+    assert {w.dtype for w in generated.weights} <= {policy.variable_dtype}
     condition = None if condition_shape is None else np.ones((2, 4), "float32")
 
     def materialize():
-        kernel = slot(condition)
+        kernel = generated.kernel(condition)
         assert kernel.shape == (5, 4)
         assert kernel.batched is (condition_shape is not None)
         return kernel.materialize()
 
-    weight = compiled(materialize, slot)()
+    weight = compiled(materialize, generated)()
     assert keras.backend.standardize_dtype(weight.dtype) == policy.compute_dtype
     assert np.isfinite(to_numpy(keras.ops.cast(weight, "float32"))).all()
 
 
 def test_a_generator_of_another_precision_serves_too():
     generator = kernels()
-    slot = GeneratedWeight(generator, (3, 3, 4, 4), dtype="mixed_float16")
-    slot.build(None)
+    generated = GeneratedWeight(generator, (3, 3, 4, 4), dtype="mixed_float16")
+    generated.build(None)
     assert {w.dtype for w in generator.weights} == {"float32"}
-    assert keras.backend.standardize_dtype(slot().materialize().dtype) == "float16"
+    assert keras.backend.standardize_dtype(generated().dtype) == "float16"
 
 
 @pytest.mark.parametrize("make", KERNELS.values(), ids=KERNELS)

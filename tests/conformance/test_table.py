@@ -55,7 +55,7 @@ def test_every_public_class_has_a_row(covered):
     assert missing == NO_ROW.keys()
 
 
-def test_layers_without_a_row_are_bases_or_slots():
+def test_layers_without_a_row_are_bases_or_generated_weights():
     layers = {cls.__name__ for cls in public_classes() if issubclass(cls, keras.Layer)}
     bases = {"GeneratedWeight", "Generator", "HyperBaseConv", "HyperLayer"}
     assert layers & NO_ROW.keys() == bases

@@ -56,7 +56,9 @@ def test_one_task_holds_no_embeddings_of_the_others(rng, tmp_path):
     hyper = Hypernetwork(small_target(), condition=TaskEmbedding(50, 8))
     _, saved, call = loaded(hyper.at(3), tmp_path / "saved", xla=False)
     stored = sum(int(np.prod(v.shape)) for v in saved.all_variables)
-    assert stored == sum(int(np.prod(slot.weight_shape)) for slot in hyper.slots)
+    assert stored == sum(
+        int(np.prod(weight.weight_shape)) for weight in hyper.generated_weights.values()
+    )
     x = rng.normal(size=(3, 5)).astype("float32")
     outputs = call("serving_default", inputs=x)["outputs"]
     np.testing.assert_allclose(outputs, to_numpy(hyper(x, condition=3)), atol=CLOSE)

@@ -46,16 +46,16 @@ over_shapes = pytest.mark.parametrize("shape", SHAPES, ids=["dense", "conv"])
 
 
 def built(make, shape, condition_dim, rng):
-    slot = GeneratedWeight(make(), shape, dtype="float64")
-    slot.build(None if condition_dim is None else (None, condition_dim))
-    for v in slot.weights:
+    generated = GeneratedWeight(make(), shape, dtype="float64")
+    generated.build(None if condition_dim is None else (None, condition_dim))
+    for v in generated.weights:
         v.assign(rng.normal(size=v.shape))
-    return slot
+    return generated
 
 
-def by_the_equations(slot, e):
+def by_the_equations(generated, e):
     """The weight for one embedding, of shape (pieces, width)."""
-    generator, shape = slot.generator, slot.weight_shape
+    generator, shape = generated.generator, generated.weight_shape
     if isinstance(generator, TemplateGenerator):
         arguments = generator.templates.numpy(), generator.coefficients, generator.temperature
         weight = equations.template_weight(e[0], *arguments)
@@ -66,32 +66,32 @@ def by_the_equations(slot, e):
             weight = equations.chunked_weight(e, layers, head, sigmoid, shape)
         else:
             weight = equations.low_rank_weight(e[0], head, generator.rank, shape)
-    return slot.scale * weight
+    return generated.scale * weight
 
 
 @over_generators
 @over_shapes
 def test_static_weights_follow_the_equations(make, shape, rng):
-    slot = built(make, shape, None, rng)
-    expected = by_the_equations(slot, slot.embedding.numpy())
-    np.testing.assert_allclose(to_numpy(slot().materialize()), expected, **FLOAT64)
+    generated = built(make, shape, None, rng)
+    expected = by_the_equations(generated, generated.embedding.numpy())
+    np.testing.assert_allclose(to_numpy(generated()), expected, **FLOAT64)
 
 
 @over_generators
 @over_shapes
 def test_conditioned_weights_follow_the_equations(make, shape, rng):
-    slot = built(make, shape, 2, rng)
+    generated = built(make, shape, 2, rng)
     conditions = rng.normal(size=(3, 2))
-    e_0, projection = slot.embedding.numpy(), slot.projection.kernel.numpy()
-    weights = to_numpy(slot(conditions).materialize())
+    e_0, projection = generated.embedding.numpy(), generated.projection.kernel.numpy()
+    weights = to_numpy(generated(conditions))
     assert weights.shape == (3, *shape)
     for condition, weight in zip(conditions, weights, strict=True):
         # A chunked generator shifts the embeddings of all chunks alike.
         shift = (condition @ projection).reshape(-1, e_0.shape[1])
         e = e_0 + shift
         e = e / np.sqrt(np.mean(e**2) + 1e-7)
-        np.testing.assert_allclose(weight, by_the_equations(slot, e), **FLOAT64)
-        alone = to_numpy(slot(condition).materialize())
+        np.testing.assert_allclose(weight, by_the_equations(generated, e), **FLOAT64)
+        alone = to_numpy(generated(condition))
         np.testing.assert_allclose(alone, weight, **FLOAT64)
 
 
@@ -132,18 +132,18 @@ def drawn_std(initializer, shape):
     [n if i < 2 else long_where_compiled(n) for i, n in enumerate(INITIALIZERS)],
 )
 def test_std_is_the_stock_initializers(initializer, name, shape, conditioned, rng):
-    generated = []
+    squares = []
     # The mean squares of these scatter by at most 4%, those of the others by 10 to 50%.
     for seed in range(5 if name in ("chunked", "chunked-tanh", "templates") else 20):
-        slot = GeneratedWeight(START[name](), shape, seeded(initializer, seed))
-        slot.build((None, 6) if conditioned else None)
+        generated = GeneratedWeight(START[name](), shape, seeded(initializer, seed))
+        generated.build((None, 6) if conditioned else None)
         condition = rng.normal(size=6).astype("float32") if conditioned else None
-        generated.append(np.mean(to_numpy(slot(condition).materialize()) ** 2))
+        squares.append(np.mean(to_numpy(generated(condition)) ** 2))
     # Of rank 1, the mean square of u v^T scatters by sqrt(2 / 30 + 2 / 40) = 0.38 for
     # one draw, by 0.085 for the mean over 20, and its root by 0.04: 4 times that.
-    tolerance = 0.16 if getattr(slot.generator, "rank", 8) == 1 else 0.1
+    tolerance = 0.16 if getattr(generated.generator, "rank", 8) == 1 else 0.1
     drawn = drawn_std(initializer, shape)
-    assert np.sqrt(np.mean(generated)) == pytest.approx(drawn, rel=tolerance)
+    assert np.sqrt(np.mean(squares)) == pytest.approx(drawn, rel=tolerance)
 
 
 # The three faults of hypnettorch's initialisation, absent here.
@@ -152,18 +152,18 @@ def test_std_is_the_stock_initializers(initializer, name, shape, conditioned, rn
 def test_fan_avg_is_the_harmonic_mean_of_the_two_variances():
     """For in=2/256 and out=2/64 it is 0.0125, where `2 * (1/in + 1/out)` gives 320."""
     fan_avg = keras.initializers.VarianceScaling(2.0, "fan_avg", "untruncated_normal")
-    slot = GeneratedWeight(ChunkedGenerator(1000), (256, 64), fan_avg)
-    slot.build(None)
-    variance = np.mean(to_numpy(slot().materialize()) ** 2)
+    generated = GeneratedWeight(ChunkedGenerator(1000), (256, 64), fan_avg)
+    generated.build(None)
+    variance = np.mean(to_numpy(generated()) ** 2)
     assert variance == pytest.approx(2 / (256 / 2 + 64 / 2), rel=0.01)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", None])
 def test_every_chunk_has_the_variance_asked_for_not_twice_that(activation):
     generator = ChunkedGenerator(500, (32,), activation)
-    slot = GeneratedWeight(generator, (100, 50), "lecun_normal")
-    slot.build(None)
-    chunks = to_numpy(slot().materialize()).T.reshape(10, 500)
+    generated = GeneratedWeight(generator, (100, 50), "lecun_normal")
+    generated.build(None)
+    chunks = to_numpy(generated()).T.reshape(10, 500)
     np.testing.assert_allclose(np.mean(chunks**2, axis=1), 1 / 100, rtol=1e-3)
 
 
@@ -172,9 +172,11 @@ def test_the_generators_activation_and_the_targets_are_independent(activation):
     """One flag ties the two factors in hypnettorch: here each has its own."""
     variances = []
     for initializer in ("lecun_normal", "he_normal"):
-        slot = GeneratedWeight(ChunkedGenerator(500, (32,), activation), (100, 50), initializer)
-        slot.build(None)
-        variances.append(np.mean(to_numpy(slot().materialize()) ** 2))
+        generated = GeneratedWeight(
+            ChunkedGenerator(500, (32,), activation), (100, 50), initializer
+        )
+        generated.build(None)
+        variances.append(np.mean(to_numpy(generated()) ** 2))
     np.testing.assert_allclose(variances, [1 / 100, 2 / 100], rtol=1e-3)
 
 
@@ -191,11 +193,11 @@ def test_a_chunked_generator_serves_every_shape_and_counts_as_it_says():
 
 @over_generators
 def test_a_batch_of_embeddings_gives_what_each_gives_alone(make, rng):
-    slot = built(make, (5, 4), None, rng)
-    embeddings = rng.normal(size=(3, *slot.embedding.shape))
-    numbers = to_numpy(slot.generator(embeddings))
+    generated = built(make, (5, 4), None, rng)
+    embeddings = rng.normal(size=(3, *generated.embedding.shape))
+    numbers = to_numpy(generated.generator(embeddings))
     assert numbers.shape[:2] == embeddings.shape[:2]
-    alone = [to_numpy(slot.generator(embedding)) for embedding in embeddings]
+    alone = [to_numpy(generated.generator(embedding)) for embedding in embeddings]
     np.testing.assert_allclose(numbers, np.stack(alone), **FLOAT64)
 
 
@@ -263,9 +265,9 @@ def test_a_generator_for_one_shape_refuses_another(make):
 
 @pytest.mark.parametrize("initializer", ["zeros", "ones", keras.initializers.Identity()])
 def test_draws_that_are_all_alike_are_no_templates(initializer):
-    slot = GeneratedWeight(TemplateGenerator(4), (5, 5), initializer)
+    generated = GeneratedWeight(TemplateGenerator(4), (5, 5), initializer)
     with pytest.raises(ValueError, match="cannot match the initializer"):
-        slot.build(None)
+        generated.build(None)
 
 
 def test_layer_similarity_names_what_it_needs():
@@ -274,6 +276,6 @@ def test_layer_similarity_names_what_it_needs():
     layer.build((None, 3))
     other = HyperDense(3, generator=TemplateGenerator(2))
     other.build((None, 3))
-    for slots in ([], [layer], [other.kernel_weight], [GeneratedWeight(generator, (3, 3))]):
-        with pytest.raises(ValueError, match="`slots` must be the `kernel_weight` of built"):
-            generator.layer_similarity(slots)
+    for weights in ([], [layer], [other.kernel_weight], [GeneratedWeight(generator, (3, 3))]):
+        with pytest.raises(ValueError, match="`weights` must be the `kernel_weight` of built"):
+            generator.layer_similarity(weights)

@@ -28,11 +28,11 @@ def test_the_tile_that_is_chosen(arguments, expected):
     shape, condition_dim = arguments
     generator = default_generator(shape, "glorot_uniform", condition_dim)
     assert (generator.tile, generator.embedding_dim) == expected
-    slot = GeneratedWeight(generator, shape)
-    slot.build(None if condition_dim is None else (None, condition_dim))
+    generated = GeneratedWeight(generator, shape)
+    generated.build(None if condition_dim is None else (None, condition_dim))
     *_, rows, columns = generator.tile
     choice = _Choice(shape, rows, columns, generator.embedding_dim, condition_dim)
-    assert choice.stored == slot.count_params()
+    assert choice.stored == generated.count_params()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (3, 3, 2, 2), (1, 40)])

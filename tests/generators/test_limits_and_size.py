@@ -110,13 +110,13 @@ def test_nothing_is_said_of_what_can_be_filled_or_was_not_chosen(generator):
 def test_the_rank_of_tiled_kernels_is_bounded_and_the_bound_is_reached(tile, width, hidden, rng):
     keras.config.set_dtype_policy("float64")
     shape = (*tile[:-2], 8, 8)
-    slot = GeneratedWeight(TiledKernelGenerator(tile, width, hidden), shape)
-    slot.build(None)
+    generated = GeneratedWeight(TiledKernelGenerator(tile, width, hidden), shape)
+    generated.build(None)
     ranks = []
     for _ in range(5):
-        for v in slot.weights:
+        for v in generated.weights:
             v.assign(rng.normal(size=v.shape))
-        kernel = np.moveaxis(to_numpy(slot().materialize()), -2, 0).reshape(8, -1)
+        kernel = np.moveaxis(to_numpy(generated()), -2, 0).reshape(8, -1)
         # Rounding to float32, as Keras does on PyTorch, stays below this.
         tolerance = 1e-4 * np.linalg.norm(kernel, 2)
         ranks.append(np.linalg.matrix_rank(kernel, tol=tolerance))
@@ -134,46 +134,48 @@ MANY = {
 @pytest.mark.parametrize(("make", "shape"), MANY.values(), ids=MANY)
 @pytest.mark.parametrize("condition_dim", [None, 3], ids=["static", "conditioned"])
 def test_working_in_groups_of_pieces_changes_nothing(make, shape, condition_dim, rng, monkeypatch):
-    slot = GeneratedWeight(make(), shape)
-    slot.build(None if condition_dim is None else (None, condition_dim))
+    generated = GeneratedWeight(make(), shape)
+    generated.build(None if condition_dim is None else (None, condition_dim))
     condition = None if condition_dim is None else rng.normal(size=(2, 3)).astype("float32")
 
     def results():
         def loss():
-            return keras.ops.sum(keras.ops.square(slot(condition).materialize()))
+            return keras.ops.sum(keras.ops.square(generated(condition)))
 
-        return [to_numpy(slot(condition).materialize()), *gradients(loss, slot)]
+        return [to_numpy(generated(condition)), *gradients(loss, generated)]
 
     at_once = results()
-    assert slot.generator.work > 0
-    monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 40 * slot.generator.work)
-    pieces = slot.generator.embedding_shape(shape)[0]
+    assert generated.generator.work > 0
+    monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 40 * generated.generator.work)
+    pieces = generated.generator.embedding_shape(shape)[0]
     assert pieces > 3 * 40
     groups = []
-    call = slot.generator.call
-    monkeypatch.setattr(slot.generator, "call", lambda e: groups.append(tuple(e.shape)) or call(e))
+    call = generated.generator.call
+    monkeypatch.setattr(
+        generated.generator, "call", lambda e: groups.append(tuple(e.shape)) or call(e)
+    )
     for one, other in zip(at_once, results(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     # Two samples have half as many pieces each in a group.
-    width = slot.generator.embedding_dim
+    width = generated.generator.embedding_dim
     assert max(groups) == ((40, width) if condition is None else (2, 20, width))
 
 
 def test_dropout_has_one_mask_forward_and_backward(monkeypatch):
     """Half of the gradient along the head, which the weight is linear in, is the loss."""
     monkeypatch.setattr(generator_module, "_NUMBERS_AT_ONCE", 2**8)
-    slot = GeneratedWeight(ChunkedGenerator(10, (16,), dropout=0.5, seed=1), (8, 40))
-    slot.build(None)
+    generated = GeneratedWeight(ChunkedGenerator(10, (16,), dropout=0.5, seed=1), (8, 40))
+    generated.build(None)
 
     def loss():
-        square = keras.ops.sum(keras.ops.square(slot(training=True).materialize())) / 2
+        square = keras.ops.sum(keras.ops.square(generated(training=True))) / 2
         return square, keras.ops.stop_gradient(square)
 
-    square, grads = outputs_and_gradients(loss, slot)
-    names = [v.path for v in slot.trainable_variables]
+    square, grads = outputs_and_gradients(loss, generated)
+    names = [v.path for v in generated.trainable_variables]
     along = sum(
         np.sum(grad * v.numpy())
-        for name, grad, v in zip(names, grads, slot.trainable_variables, strict=True)
+        for name, grad, v in zip(names, grads, generated.trainable_variables, strict=True)
         if "head" in name
     )
     assert along == pytest.approx(2 * float(square), rel=1e-5)
@@ -189,12 +191,12 @@ LARGE = {
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
 def test_ten_million_numbers_keep_their_variance(make):
-    slot = GeneratedWeight(make(), (2500, 4000), "he_normal")
-    slot.build(None)
-    mean_square = np.mean(to_numpy(slot().materialize()) ** 2)
+    generated = GeneratedWeight(make(), (2500, 4000), "he_normal")
+    generated.build(None)
+    mean_square = np.mean(to_numpy(generated()) ** 2)
     # Exact where a piece has more numbers than the layer before it. Where it has
     # fewer, 4 or 50 columns cut the features' length of 1 off at random.
-    small = slot.generator.work > 0
+    small = generated.generator.work > 0
     assert mean_square == pytest.approx(2 / 2500, rel=0.1 if small else 1e-3)
 
 
@@ -205,9 +207,9 @@ def test_ten_million_numbers_stay_within_three_times_their_memory(make):
     import tensorflow as tf
 
     shape = (2500, 4000)
-    slot = GeneratedWeight(make(), shape, "he_normal")
-    slot.build(None)
-    graph = tf.function(lambda: slot().materialize()).get_concrete_function().graph
+    generated = GeneratedWeight(make(), shape, "he_normal")
+    generated.build(None)
+    graph = tf.function(lambda: generated()).get_concrete_function().graph
     sizes = {}
     for function in [graph, *(f.graph for f in getattr(graph, "_functions", {}).values())]:
         for op in function.get_operations():

@@ -14,23 +14,23 @@ SHAPE = (3, 4)
 
 
 def built(generator, condition_dim=None, rng=None, shape=SHAPE, **kwargs):
-    slot = GeneratedWeight(generator, shape, dtype="float64", **kwargs)
-    slot.build(None if condition_dim is None else (None, condition_dim))
+    generated = GeneratedWeight(generator, shape, dtype="float64", **kwargs)
+    generated.build(None if condition_dim is None else (None, condition_dim))
     if rng is not None:
-        for v in slot.weights:
+        for v in generated.weights:
             v.assign(rng.normal(size=v.shape))
-    return slot
+    return generated
 
 
-def expected_weight(slot, e):
+def expected_weight(generated, e):
     """The weight for one embedding, by the equations."""
-    generator = slot.generator
+    generator = generated.generator
     if isinstance(generator, MLPGenerator):
         layers = [(d.kernel.numpy(), d.bias.numpy()) for d in generator.hidden]
         e = equations.mlp_features(e, layers, lambda x: 1 / (1 + np.exp(-x)))
     head = generator.head
-    return slot.scale * equations.linear_weight(
-        e, head.kernel.numpy(), head.bias.numpy(), slot.weight_shape
+    return generated.scale * equations.linear_weight(
+        e, head.kernel.numpy(), head.bias.numpy(), generated.weight_shape
     )
 
 
@@ -43,25 +43,27 @@ over_generators = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENER
 
 @over_generators
 def test_static_weight_follows_the_equations(make, rng):
-    slot = built(make(), rng=rng)
-    kernel = slot()
+    generated = built(make(), rng=rng)
+    kernel = generated.kernel()
     assert isinstance(kernel, Full)
-    expected = expected_weight(slot, slot.embedding.numpy()[0])
+    expected = expected_weight(generated, generated.embedding.numpy()[0])
     np.testing.assert_allclose(to_numpy(kernel.materialize()), expected, **FLOAT64)
 
 
 @over_generators
 def test_conditioned_weight_follows_the_equations(make, rng):
-    slot = built(make(), condition_dim=2, rng=rng)
+    generated = built(make(), condition_dim=2, rng=rng)
     conditions = rng.normal(size=(3, 2))
-    kernel = slot(conditions)
+    kernel = generated.kernel(conditions)
     assert isinstance(kernel, Mixture)
     weights = to_numpy(kernel.materialize())
     assert weights.shape == (3, *SHAPE)
     for condition, weight in zip(conditions, weights, strict=True):
-        e = equations.embedding(slot.embedding.numpy(), slot.projection.kernel.numpy(), condition)
-        np.testing.assert_allclose(weight, expected_weight(slot, e[0]), **FLOAT64)
-        one = to_numpy(slot(condition).materialize())
+        e = equations.embedding(
+            generated.embedding.numpy(), generated.projection.kernel.numpy(), condition
+        )
+        np.testing.assert_allclose(weight, expected_weight(generated, e[0]), **FLOAT64)
+        one = to_numpy(generated(condition))
         np.testing.assert_allclose(one, weight, **FLOAT64)
 
 
@@ -69,10 +71,12 @@ def test_conditioned_weight_follows_the_equations(make, rng):
 @pytest.mark.parametrize("initializer", ["orthogonal", "identity", "random_normal"])
 def test_native_start_is_the_initializers_draw(make, initializer):
     initializer = keras.initializers.get(initializer)
-    slot = built(make(), shape=(30, 30), initializer=initializer)
+    generated = built(make(), shape=(30, 30), initializer=initializer)
     draw = to_numpy(initializer((30, 30), dtype="float64"))
-    np.testing.assert_allclose(slot.generator.head.bias.numpy().reshape(30, 30), draw, atol=1e-7)
-    rest = to_numpy(slot().materialize()) - draw
+    np.testing.assert_allclose(
+        generated.generator.head.bias.numpy().reshape(30, 30), draw, atol=1e-7
+    )
+    rest = to_numpy(generated()) - draw
     # The root mean square of 900 numbers scatters by 2.4%.
     share = np.sqrt(np.mean(rest**2)) / np.sqrt(np.mean(draw**2))
     assert share == pytest.approx(0.01, rel=0.1)
@@ -81,10 +85,10 @@ def test_native_start_is_the_initializers_draw(make, initializer):
 def test_native_can_be_asked_for():
     generator = LinearGenerator(4, initialization="native", dtype="float64")
     initializer = keras.initializers.GlorotUniform(seed=1)
-    slot = built(generator, initializer=initializer)
+    generated = built(generator, initializer=initializer)
     draw = to_numpy(initializer(SHAPE, dtype="float64"))
     np.testing.assert_allclose(generator.head.bias.numpy().reshape(SHAPE), draw, atol=1e-7)
-    assert slot.scale == 1.0
+    assert generated.scale == 1.0
 
 
 def test_native_survives_clone_model_and_files(tmp_path):
@@ -146,25 +150,25 @@ def test_hidden_layers_may_have_any_activation_without_changing_the_variance():
     for activation in ("relu", "tanh", "softplus", lambda x: 100.0 * x):
         std = []
         for _ in range(20):
-            slot = GeneratedWeight(MLPGenerator((16, 16), activation), (30, 30), "he_normal")
-            slot.build(None)
-            std.append(to_numpy(slot().materialize()).std())
+            generated = GeneratedWeight(MLPGenerator((16, 16), activation), (30, 30), "he_normal")
+            generated.build(None)
+            std.append(to_numpy(generated()).std())
         assert np.sqrt(np.mean(np.square(std))) == pytest.approx(np.sqrt(2 / 30), rel=0.1)
 
 
 def test_the_direct_generator_is_the_embedding():
-    slot = built(DirectGenerator(dtype="float64"), shape=(2, 3))
-    assert slot.count_params() == 6
-    expected = slot.scale * slot.embedding.numpy().reshape(2, 3)
-    np.testing.assert_array_equal(to_numpy(slot().materialize()), expected)
+    generated = built(DirectGenerator(dtype="float64"), shape=(2, 3))
+    assert generated.count_params() == 6
+    expected = generated.scale * generated.embedding.numpy().reshape(2, 3)
+    np.testing.assert_array_equal(to_numpy(generated()), expected)
 
 
 @pytest.mark.parametrize("initialization", ["variance", "native"])
 def test_the_direct_generator_depends_on_the_condition_from_the_start(initialization, rng):
     """Unless it starts natively, where the draw is the start for every condition."""
-    slot = GeneratedWeight(DirectGenerator(initialization), (4, 5))
-    slot.build((None, 3))
-    a, b = to_numpy(slot(rng.normal(size=(2, 3)).astype("float32")).materialize())
+    generated = GeneratedWeight(DirectGenerator(initialization), (4, 5))
+    generated.build((None, 3))
+    a, b = to_numpy(generated(rng.normal(size=(2, 3)).astype("float32")))
     assert (np.abs(a - b).max() > 0.01) == (initialization == "variance")
 
 
@@ -173,10 +177,10 @@ def test_the_native_direct_generator_starts_at_the_draw(initializer, rng):
     initializer = keras.initializers.get(initializer)
     draw = to_numpy(initializer((4, 4), dtype="float32"))
     for condition_dim in (None, 3):
-        slot = GeneratedWeight(DirectGenerator("native"), (4, 4), initializer)
-        slot.build(None if condition_dim is None else (None, condition_dim))
+        generated = GeneratedWeight(DirectGenerator("native"), (4, 4), initializer)
+        generated.build(None if condition_dim is None else (None, condition_dim))
         condition = None if condition_dim is None else rng.normal(size=3).astype("float32")
-        np.testing.assert_allclose(to_numpy(slot(condition).materialize()), draw, atol=1e-7)
+        np.testing.assert_allclose(to_numpy(generated(condition)), draw, atol=1e-7)
 
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["static", "conditioned"])

@@ -42,38 +42,42 @@ def randomise(layer, rng):
 )
 def test_kernels_follow_equations_1_to_3(tile, shape, rng):
     generator = TiledKernelGenerator(tile=tile, embedding_dim=5, hidden_dim=4, dtype="float64")
-    slot = GeneratedWeight(generator, shape, dtype="float64")
-    slot.build(None)
-    randomise(slot, rng)
-    expected = equations.tiled_kernel(slot.embedding.numpy(), *generator_arrays(generator), shape)
-    kernel = to_numpy(slot().materialize())
+    generated = GeneratedWeight(generator, shape, dtype="float64")
+    generated.build(None)
+    randomise(generated, rng)
+    expected = equations.tiled_kernel(
+        generated.embedding.numpy(), *generator_arrays(generator), shape
+    )
+    kernel = to_numpy(generated())
     assert kernel.shape == shape
-    np.testing.assert_allclose(kernel, expected * slot.scale, **FLOAT64)
+    np.testing.assert_allclose(kernel, expected * generated.scale, **FLOAT64)
 
 
 def test_conditioned_kernels_follow_the_equations_sample_by_sample(rng):
     generator = TiledKernelGenerator((3, 3, 2, 4), embedding_dim=5, dtype="float64")
-    slot = GeneratedWeight(generator, (3, 3, 4, 6), dtype="float64")
-    slot.build((None, 3))
-    randomise(slot, rng)
+    generated = GeneratedWeight(generator, (3, 3, 4, 6), dtype="float64")
+    generated.build((None, 3))
+    randomise(generated, rng)
     conditions = rng.normal(size=(2, 3))
-    kernels = to_numpy(slot(conditions).materialize())
+    kernels = to_numpy(generated(conditions))
     for condition, kernel in zip(conditions, kernels, strict=True):
-        e = equations.embedding(slot.embedding.numpy(), slot.projection.kernel.numpy(), condition)
+        e = equations.embedding(
+            generated.embedding.numpy(), generated.projection.kernel.numpy(), condition
+        )
         expected = equations.tiled_kernel(e, *generator_arrays(generator), (3, 3, 4, 6))
-        np.testing.assert_allclose(kernel, expected * slot.scale, **FLOAT64)
+        np.testing.assert_allclose(kernel, expected * generated.scale, **FLOAT64)
 
 
 def test_one_tile_of_the_mnist_network_is_the_first_rows_tile():
     """Tiles are laid out row by row: the second embedding is the second column."""
     generator = TiledKernelGenerator((1, 1, 2, 2), embedding_dim=1)
-    slot = GeneratedWeight(generator, (1, 1, 4, 6))
-    slot.build(None)
-    before = to_numpy(slot().materialize())
-    embedding = slot.embedding.numpy()
+    generated = GeneratedWeight(generator, (1, 1, 4, 6))
+    generated.build(None)
+    before = to_numpy(generated())
+    embedding = generated.embedding.numpy()
     embedding[1] += 1.0
-    slot.embedding.assign(embedding)
-    changed = np.abs(to_numpy(slot().materialize()) - before)[0, 0] > 0
+    generated.embedding.assign(embedding)
+    changed = np.abs(to_numpy(generated()) - before)[0, 0] > 0
     expected = np.zeros((4, 6), bool)
     expected[:2, 2:4] = True
     np.testing.assert_array_equal(changed, expected)
@@ -112,17 +116,17 @@ def test_mnist_network_counts():
 def test_wide_residual_network_counts(k, embeddings, total):
     """Paper 4.2: one generator of 75,920 numbers for the 36 kernels of WRN 40-1 and 40-2."""
     generator = TiledKernelGenerator(tile=(3, 3, 16, 16), embedding_dim=64)
-    channels, slots = 16, []
+    channels, weights = 16, []
     for width in (16 * k, 32 * k, 64 * k):
         for _ in range(12):
-            slot = GeneratedWeight(generator, (3, 3, channels, width))
-            slot.build(None)
-            slots.append(slot)
+            generated = GeneratedWeight(generator, (3, 3, channels, width))
+            generated.build(None)
+            weights.append(generated)
             channels = width
-    assert len(slots) == 36
+    assert len(weights) == 36
     assert generator.count_params() == 75920
-    assert sum(slot.embedding.shape[0] for slot in slots) == embeddings
-    own = sum(slot.count_params() - generator.count_params() for slot in slots)
+    assert sum(generated.embedding.shape[0] for generated in weights) == embeddings
+    own = sum(generated.count_params() - generator.count_params() for generated in weights)
     assert generator.count_params() + own == total
 
 
@@ -133,10 +137,10 @@ def test_paper_initialisation_is_the_notebooks():
         generator = TiledKernelGenerator(
             tile=(7, 7, 16, 16), embedding_dim=4, initialization="paper"
         )
-        slot = GeneratedWeight(generator, (7, 7, 16, 16), "he_normal")
-        slot.build(None)
-        assert slot.scale == 1.0
-        stds.append(to_numpy(slot().materialize()).std())
+        generated = GeneratedWeight(generator, (7, 7, 16, 16), "he_normal")
+        generated.build(None)
+        assert generated.scale == 1.0
+        stds.append(to_numpy(generated()).std())
     weights = generator.weights
     for v in (weights[0], weights[2]):
         # Truncated at two standard deviations.
@@ -191,11 +195,11 @@ def test_bad_arguments(kwargs, error, message):
 @pytest.mark.parametrize("shape", [(5, 5, 4, 4), (4, 4), (3, 3, 3, 4, 4)])
 def test_a_tile_that_cannot_make_the_shape(shape):
     generator = TiledKernelGenerator(tile=(3, 3, 4, 4))
-    slot = GeneratedWeight(generator, shape)
+    generated = GeneratedWeight(generator, shape)
     message = r"tile=\(3, 3, 4, 4\) makes kernels of shape \(3, 3, 'any', 'any'\)\. Received: "
     advice = re.escape(f"{shape}. Use a generator with tile={(*shape[:-2], 'n_in', 'n_out')} ")
     with pytest.raises(ValueError, match=f"{message}weight_shape={advice}"):
-        slot.build(None)
+        generated.build(None)
 
 
 @pytest.mark.parametrize("initializer", ["ones", "zeros", lambda shape, dtype: 1.0])

@@ -104,11 +104,11 @@ def test_adapters_of_frozen_backbones_come_back_from_files(name, rng, tmp_path):
         include="*kernel",
         composition="add",
     )
-    for slot in hyper.slots:
-        slot.gate.assign(0.5)
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(0.5)
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
-    assert again.weight_paths == hyper.weight_paths
+    assert list(again.generated_weights) == list(hyper.generated_weights)
     assert [v.trainable for v in again.weights] == [v.trainable for v in hyper.weights]
     inputs = inputs_of(model, rng)
     outputs = [to_numpy(keras.tree.flatten(m(inputs, condition=1))[0]) for m in (hyper, again)]

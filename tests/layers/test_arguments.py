@@ -354,8 +354,16 @@ MISTAKES = {
         ValueError,
         "with `generator` given.*embedding_dim=3 and a generator with embedding_dim=4",
     ),
-    "slot without generator": (lambda: GeneratedWeight(None, (2, 2)), TypeError, "generator=None"),
-    "slot shape": (lambda: GeneratedWeight(LinearGenerator(), (2, 0)), ValueError, "weight_shape"),
+    "weight without generator": (
+        lambda: GeneratedWeight(None, (2, 2)),
+        TypeError,
+        "generator=None",
+    ),
+    "weight shape": (
+        lambda: GeneratedWeight(LinearGenerator(), (2, 0)),
+        ValueError,
+        "weight_shape",
+    ),
     "integer inputs": (
         lambda: HyperConv2DTranspose(4, 3)(np.ones((2, 5, 5, 3), "int32")),
         TypeError,

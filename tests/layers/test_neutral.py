@@ -465,7 +465,7 @@ def test_thin_convolutions_equal_those_written_out(name, options, rng):
     for v in layer.weights:
         v.assign(rng.normal(size=v.shape))
     x, condition = rng.normal(size=(5, *shape)), rng.normal(size=(5, 3))
-    kernel = layer.kernel_weight(keras.ops.convert_to_tensor(condition))
+    kernel = layer.kernel_weight.kernel(keras.ops.convert_to_tensor(condition))
     assert kernel.thin or name == "add-low-rank"
     weights = to_numpy(layer.generate(condition))
     expected = [

@@ -170,8 +170,8 @@ def test_a_policy_set_later_reaches_the_weights(name, policy, built, rng):
     compare(outputs, lambda: twin(x), reference)
     if policy != "float64":  # Which some backends round, as in the stock layer.
         assert dtype_of(outputs) == layer.compute_dtype
-    slot = layer.kernel_weight
-    assert slot.compute_dtype == slot.generator.compute_dtype == layer.compute_dtype
+    generated = layer.kernel_weight
+    assert generated.compute_dtype == generated.generator.compute_dtype == layer.compute_dtype
 
 
 @over_policies

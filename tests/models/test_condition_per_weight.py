@@ -63,7 +63,7 @@ def rows(rng):
 def test_a_row_makes_its_weight_alone(generator, share, x, rows):
     hyper = make(generator, share_generators=share)
     one, many = generated(hyper, rows[0]), generated(hyper, rows)
-    assert list(one) == hyper.weight_paths == ["a/kernel", "b/kernel", "c/kernel"]
+    assert list(one) == list(hyper.generated_weights) == ["a/kernel", "b/kernel", "c/kernel"]
     for path in one:
         np.testing.assert_allclose(many[path][0], one[path], rtol=1e-5, atol=1e-6)
     other = rows[0].copy()
@@ -84,10 +84,10 @@ def test_a_row_makes_its_weight_alone(generator, share, x, rows):
 
 def test_the_row_is_the_embedding(rows):
     hyper = make()
-    (slot, *_) = hyper.slots
-    head = slot.generator.head
+    (weight, *_) = hyper.generated_weights.values()
+    head = weight.generator.head
     row = rows[0][0] / np.sqrt(np.mean(rows[0][0] ** 2))
-    expected = slot.scale * (row @ to_numpy(head.kernel) + to_numpy(head.bias)).reshape(5, 5)
+    expected = weight.scale * (row @ to_numpy(head.kernel) + to_numpy(head.bias)).reshape(5, 5)
     kernel = to_numpy(hyper.generate(rows[0])["a/kernel"])
     np.testing.assert_allclose(kernel, expected, rtol=1e-4, atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_the_row_is_the_embedding(rows):
 def test_weights_of_one_shape_store_one_generator(generator, share, stored, x, rows, tmp_path):
     hyper = make(generator, share_generators=share)
     assert hyper.count_params() == stored + 5 + 5 + 2
-    first, second, third = (slot.generator for slot in hyper.slots)
+    first, second, third = (weight.generator for weight in hyper.generated_weights.values())
     assert (first is second) is share
     assert first is not third
     hyper.save(tmp_path / "hyper.keras")
@@ -113,7 +113,7 @@ def test_weights_of_one_shape_store_one_generator(generator, share, stored, x, r
     np.testing.assert_allclose(
         to_numpy(again(x, condition=rows)), to_numpy(hyper(x, condition=rows)), rtol=1e-5
     )
-    names = [slot.generator.name for slot in hyper.slots]
+    names = [weight.generator.name for weight in hyper.generated_weights.values()]
     assert names[0].endswith("_5x5" if share else "_a_kernel")
     hyper.save_adapter(tmp_path / "hyper.npz")
     keras.models.clone_model(hyper).load_adapter(tmp_path / "hyper.npz")
@@ -122,7 +122,7 @@ def test_weights_of_one_shape_store_one_generator(generator, share, stored, x, r
 def test_generators_of_a_dict_have_their_own_copies():
     generators = {"a": LinearGenerator(2), "*": LinearGenerator(2)}
     hyper = Hypernetwork(make_target(), generators, include="*kernel", share_generators=True)
-    first, second, _ = (slot.generator for slot in hyper.slots)
+    first, second, _ = (weight.generator for weight in hyper.generated_weights.values())
     assert first is not second
 
 
@@ -130,8 +130,14 @@ def test_weights_that_start_differently_do_not_share():
     hidden = [layers.Dense(5, name="a"), layers.Dense(5, name="b", kernel_initializer="orthogonal")]
     target = keras.Sequential([keras.Input((5,)), *hidden])
     hyper = Hypernetwork(target, LinearGenerator(2), include="*kernel", share_generators=True)
-    assert hyper.slots[0].generator is not hyper.slots[1].generator
-    assert hyper.slots[0].generator.name != hyper.slots[1].generator.name
+    assert (
+        list(hyper.generated_weights.values())[0].generator
+        is not list(hyper.generated_weights.values())[1].generator
+    )
+    assert (
+        list(hyper.generated_weights.values())[0].generator.name
+        != list(hyper.generated_weights.values())[1].generator.name
+    )
 
 
 def test_thin_factors_stay_thin(rows):
@@ -218,7 +224,7 @@ X = np.ones((BATCH, 5), "float32")
 WRONG = {
     "no rows": (
         lambda: make()(X, condition=np.ones(WIDTH, "float32")),
-        r"must have shape \(batch, 3, 3\).*order of `weight_paths`.*shape \(3,\)",
+        r"must have shape \(batch, 3, 3\).*order of `generated_weights`.*shape \(3,\)",
     ),
     "too few rows": (
         lambda: make()(X, condition=np.ones((2, WIDTH), "float32")),

@@ -352,7 +352,7 @@ def test_wrong_keys_leave_a_hypernetwork_as_it_was():
     with pytest.raises(ValueError, match=r"with the keys \['condition', 'x'\]. Expected: the keys"):
         hyper.fit({"x": X, "condition": CONTEXT}, Y, verbose=0)
     hyper.fit({"inputs": X, "condition": CONTEXT}, Y, verbose=0)
-    assert hyper.weight_paths == ["dense/kernel", "dense/bias"]
+    assert list(hyper.generated_weights) == ["dense/kernel", "dense/bias"]
 
 
 class Optional(keras.Model):

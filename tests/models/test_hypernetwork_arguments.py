@@ -42,7 +42,7 @@ def chunks(size=5):
 )
 def test_include(include, paths, rng, tmp_path):
     hyper = Hypernetwork(make_dense(), generator=chunks(), include=include)
-    assert hyper.weight_paths == paths
+    assert list(hyper.generated_weights) == paths
     assert list(hyper.ordinary_reasons) == [p for p in DENSE if p not in paths]
     assert set(hyper.ordinary_reasons.values()) <= {"not included"}
     # Those that are not generated are trained, too.
@@ -54,7 +54,7 @@ def test_include(include, paths, rng, tmp_path):
         assert np.abs(to_numpy(v.value) - old).max() > 0
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
-    assert again.weight_paths == paths
+    assert list(again.generated_weights) == paths
     np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
 
 
@@ -72,7 +72,7 @@ ITERABLES = {
 def test_any_iterable_of_paths_is_as_a_list(kind):
     make = ITERABLES[kind]
     hyper = Hypernetwork(make_dense(), chunks(), include=make(["b", "a/kernel"]))
-    assert hyper.weight_paths == ["a/kernel", "b/kernel", "b/bias"]
+    assert list(hyper.generated_weights) == ["a/kernel", "b/kernel", "b/bias"]
     assert sorted(hyper.get_config()["include"]) == ["a/kernel", "b"]
     chosen = plan(make_dense(), 500, make(["a/kernel"]))
     assert str(chosen) == str(plan(make_dense(), 500, ["a/kernel"]))
@@ -101,13 +101,19 @@ def test_include_of_another_type_raises_before_the_target_is_built(include):
 def test_a_layer_type_means_what_is_inside_of_it():
     hyper = Hypernetwork(make_lstm(), generator=chunks(), include=[layers.LSTM])
     prefix = "lstm/lstm_cell"
-    assert hyper.weight_paths == [f"{prefix}/{n}" for n in ("kernel", "recurrent_kernel", "bias")]
+    assert list(hyper.generated_weights) == [
+        f"{prefix}/{n}" for n in ("kernel", "recurrent_kernel", "bias")
+    ]
 
 
 def test_weights_that_a_generator_cannot_make_stay_ordinary():
     tiles = TiledKernelGenerator(tile=(3, 3, 2, 3), embedding_dim=4)
     hyper = Hypernetwork(make_conv(), generator=tiles)
-    assert hyper.weight_paths == ["conv/kernel", "depthwise/kernel", "separable/depthwise_kernel"]
+    assert list(hyper.generated_weights) == [
+        "conv/kernel",
+        "depthwise/kernel",
+        "separable/depthwise_kernel",
+    ]
     assert "(3, 3, 'any', 'any')" in hyper.ordinary_reasons["transpose/kernel"]
     with pytest.raises(ValueError, match=r"'transpose/kernel'.*was named.*cannot be"):
         Hypernetwork(make_conv(), generator=tiles, include=["conv", "transpose/kernel"])
@@ -116,7 +122,10 @@ def test_weights_that_a_generator_cannot_make_stay_ordinary():
 def test_a_generator_for_each_pattern():
     generators = {"a/kernel": LowRankGenerator(2), "*kernel": chunks()}
     hyper = Hypernetwork(make_dense(), generator=generators)
-    assert [type(slot.generator) for slot in hyper.slots] == [LowRankGenerator, ChunkedGenerator]
+    assert [type(weight.generator) for weight in hyper.generated_weights.values()] == [
+        LowRankGenerator,
+        ChunkedGenerator,
+    ]
     assert hyper.ordinary_reasons == dict.fromkeys(
         ["a/bias", "b/bias"], "no pattern of `generator` matches"
     )
@@ -136,7 +145,7 @@ def test_the_default_stores_half_of_what_it_generates(condition):
 def test_the_default_of_small_targets_stores_no_more_than_they_have_and_gates(make, start):
     hyper = Hypernetwork(make())
     assert not hyper.ordinary_reasons
-    assert hyper.count_params() <= make().count_params() + start + len(hyper.slots)
+    assert hyper.count_params() <= make().count_params() + start + len(hyper.generated_weights)
 
 
 def test_weights_that_start_as_constants_start_there(rng):
@@ -160,7 +169,7 @@ def test_weights_that_start_as_constants_start_there(rng):
 def test_weights_that_start_at_zero_get_no_factor(composition, rng):
     target = make_normalized()
     hyper = Hypernetwork(target, generator=chunks(), composition=composition)
-    assert hyper.weight_paths == ["a/kernel", "norm/gamma", "b/kernel"]
+    assert list(hyper.generated_weights) == ["a/kernel", "norm/gamma", "b/kernel"]
     assert hyper.ordinary_reasons["norm/beta"] == "starts at zero, which no factor changes"
     hyper.compile("sgd", "mse")
     hyper.fit(rng.normal(size=(4, 5)).astype("float32"), np.ones((4, 3)), verbose=0)
@@ -191,7 +200,7 @@ def test_frozen_weights_are_changed_but_never_replaced():
     target = make_dense()
     target.get_layer("a").trainable = False
     hyper = Hypernetwork(target, generator=chunks())
-    assert hyper.weight_paths == ["b/kernel", "b/bias"]
+    assert list(hyper.generated_weights) == ["b/kernel", "b/bias"]
     assert set(hyper.ordinary_reasons.values()) == {"frozen, and would be replaced"}
     assert not any(v.trainable for v in hyper.target_variables.ordinary.values())
     assert not target.get_layer("a").trainable
@@ -199,7 +208,9 @@ def test_frozen_weights_are_changed_but_never_replaced():
         Hypernetwork(target, generator=chunks(), include=["a/kernel"])
     target = make_dense()
     target.trainable = False
-    assert Hypernetwork(target, generator=chunks(), composition="add").weight_paths == DENSE
+    assert (
+        list(Hypernetwork(target, generator=chunks(), composition="add").generated_weights) == DENSE
+    )
     assert not target.trainable
 
 

@@ -202,7 +202,11 @@ def test_generated_weights_can_be_changed_and_applied(batched, rng, x):
     hyper = hyper_of(condition=2)
     c = rng.normal(size=(4, 2) if batched else 2).astype("float32")
     weights = hyper.generate(c)
-    assert list(weights) == hyper.weight_paths == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+    assert (
+        list(weights)
+        == list(hyper.generated_weights)
+        == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+    )
     np.testing.assert_allclose(
         to_numpy(hyper.apply(weights, x)), to_numpy(hyper(x, condition=c)), rtol=1e-5, atol=1e-6
     )
@@ -214,7 +218,7 @@ def test_generated_weights_can_be_changed_and_applied(batched, rng, x):
 
 def test_a_generator_of_one_shape_is_copied_for_each_weight():
     hyper = Hypernetwork(make_dense(), generator=LinearGenerator(2), include="*kernel")
-    first, second = (slot.generator for slot in hyper.slots)
+    first, second = (weight.generator for weight in hyper.generated_weights.values())
     assert first is not second
     assert first.head.units == 30
     assert second.head.units == 18

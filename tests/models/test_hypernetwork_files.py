@@ -71,7 +71,7 @@ def test_an_adapter_over_a_model_from_a_file(pretrained, rng, tmp_path):
     hyper.save(tmp_path / "whole.keras")
     whole = keras.saving.load_model(tmp_path / "whole.keras")
     np.testing.assert_allclose(to_numpy(whole(x, condition=2)), tuned, rtol=1e-6)
-    assert not any(slot.base.trainable for slot in whole.slots)
+    assert not any(weight.base.trainable for weight in whole.generated_weights.values())
 
 
 SHARED = ChunkedGenerator(5, hidden_units=(4,))
@@ -92,7 +92,7 @@ def test_an_adapter_holds_each_weight_once_that_is_no_frozen_base(kwargs, pretra
     hyper = adapter(pretrained[0], **kwargs)
     hyper.save_adapter(tmp_path / "small.npz")
     names = list(np.load(tmp_path / "small.npz"))
-    frozen = sum(np.prod(slot.weight_shape) for slot in hyper.slots)
+    frozen = sum(np.prod(weight.weight_shape) for weight in hyper.generated_weights.values())
     assert sum(np.load(tmp_path / "small.npz")[n].size for n in names) == (
         hyper.count_params() - frozen
     )
@@ -136,7 +136,7 @@ def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
     # A failed write leaves the older file, and nothing beside it.
     hyper.save_adapter(tmp_path / "small.npz")
     content = (tmp_path / "small.npz").read_bytes()
-    hyper.slots[0].gate.assign(float("nan"))
+    next(iter(hyper.generated_weights.values())).gate.assign(float("nan"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "savez", lambda file, **arrays: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -220,7 +220,9 @@ def test_a_subclassed_target_is_built_from_its_file_alone(rng, tmp_path):
     )
     weights = tmp_path / "hyper.weights.h5"
     hyper.save_weights(weights)
-    hyper.slots[0].embedding.assign(hyper.slots[0].embedding * 2)
+    next(iter(hyper.generated_weights.values())).embedding.assign(
+        next(iter(hyper.generated_weights.values())).embedding * 2
+    )
     hyper.load_weights(weights)
     np.testing.assert_allclose(
         to_numpy(again(x, condition=c)), to_numpy(hyper(x, condition=c)), rtol=1e-5, atol=1e-6
@@ -248,7 +250,7 @@ def test_names_that_keras_makes_up_do_not_matter(rng, tmp_path):
     generator = {"rest": ChunkedGenerator(8), "*": LowRankGenerator(2)}
     hyper = Hypernetwork(Unnamed(), generator=generator, include=["first/kernel", "rest/1"])
     hyper(x)
-    assert hyper.weight_paths == ["first/kernel", "rest/1/kernel", "rest/1/bias"]
+    assert list(hyper.generated_weights) == ["first/kernel", "rest/1/kernel", "rest/1/bias"]
     for v in hyper.trainable_variables:
         v.assign(v.numpy() + 0.1)
     hyper.save(tmp_path / "hyper.keras")
@@ -285,7 +287,10 @@ def test_layers_of_one_name_keep_their_own_weights(rng, tmp_path):
     assert len({weight.path for weight in named}) == len(target.weights) == 6
     hyper = Hypernetwork(target, generator=ChunkedGenerator(8), composition="add")
     np.testing.assert_allclose(to_numpy(hyper(x)), to_numpy(target(x)), rtol=1e-5, atol=1e-6)
-    assert [slot.weight_shape for slot in hyper.slots] == 3 * [(6, 6), (6,)]
+    assert [weight.weight_shape for weight in hyper.generated_weights.values()] == 3 * [
+        (6, 6),
+        (6,),
+    ]
     shake(hyper, rng)
     hyper.save_adapter(tmp_path / "small.npz")
     twin = Namesakes()
@@ -349,7 +354,7 @@ def test_hyper_layers_can_be_targets(rng):
     target = keras.Sequential([keras.Input((8,)), HyperDense(8), layers.Dense(2)])
     hyper = Hypernetwork(target, generator=ChunkedGenerator(6), condition=2)
     x, c = rng.normal(size=(4, 8)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
-    assert any("embedding" in path for path in hyper.weight_paths)
+    assert any("embedding" in path for path in list(hyper.generated_weights))
     one = to_numpy(hyper(x[:1], condition=c[0]))
     np.testing.assert_allclose(to_numpy(hyper(x, condition=c))[:1], one, rtol=1e-4, atol=1e-5)
     alone = Hypernetwork(target, generator=ChunkedGenerator(6))

@@ -43,30 +43,36 @@ over_conditions = pytest.mark.parametrize("condition_dim", [None, 3], ids=["stat
 @over_conditions
 def test_every_generator_composes_by_the_equations(make, composition, condition_dim, rng):
     keras.config.set_dtype_policy("float64")
-    slot = GeneratedWeight(make(), (5, 4), "he_normal", composition=composition)
-    slot.build(None if condition_dim is None else (None, condition_dim))
-    base = to_numpy(slot.base.value)
+    generated = GeneratedWeight(make(), (5, 4), "he_normal", composition=composition)
+    generated.build(None if condition_dim is None else (None, condition_dim))
+    base = to_numpy(generated.base.value)
     condition = None if condition_dim is None else rng.normal(size=(2, condition_dim))
-    start = to_numpy(slot(condition).materialize())
+    start = to_numpy(generated(condition))
     np.testing.assert_allclose(start, np.broadcast_to(base, start.shape), rtol=1e-12)
 
-    slot.gate.assign(0.3)
-    change = slot.generator.kernel(slot.embed(condition), slot.generated_shape).materialize()
+    generated.gate.assign(0.3)
+    change = generated.generator.kernel(
+        generated.embed(condition), generated.generated_shape
+    ).materialize()
     # A change of the weight is as large as the weight, a factor as large as 1. Templates
     # are drawn that large, all others are scaled.
     std = np.sqrt(2 / 5) if composition == "add" else 1.0
-    scale = 1.0 if isinstance(slot.generator, TemplateGenerator) else std
+    scale = 1.0 if isinstance(generated.generator, TemplateGenerator) else std
     change = scale * to_numpy(change)
     assert change.shape[-2:] == ((1, 4) if composition == "scale" else (5, 4))
     expected = equations.compose(composition, base, change, 0.3)
-    np.testing.assert_allclose(to_numpy(slot(condition).materialize()), expected, **FLOAT64)
+    np.testing.assert_allclose(to_numpy(generated(condition)), expected, **FLOAT64)
 
 
 @over_compositions
 def test_a_change_is_as_large_as_the_weight_and_a_factor_as_large_as_one(composition):
-    slot = GeneratedWeight(ChunkedGenerator(100), (300, 200), "lecun_normal", None, composition)
-    slot.build(None)
-    change = slot.generator.kernel(slot.embed(), slot.generated_shape).scaled(slot.scale)
+    generated = GeneratedWeight(
+        ChunkedGenerator(100), (300, 200), "lecun_normal", None, composition
+    )
+    generated.build(None)
+    change = generated.generator.kernel(generated.embed(), generated.generated_shape).scaled(
+        generated.scale
+    )
     expected = 300**-0.5 if composition == "add" else 1.0
     assert np.sqrt(np.mean(to_numpy(change.materialize()) ** 2)) == pytest.approx(expected, rel=0.1)
 
@@ -74,9 +80,9 @@ def test_a_change_is_as_large_as_the_weight_and_a_factor_as_large_as_one(composi
 @pytest.mark.parametrize("initializer", ["zeros", "ones", lambda shape, dtype: 0.5])
 def test_a_change_of_an_initializer_without_variance_is_that_of_the_inputs(initializer):
     """Like `lecun_normal`: a layer keeps the variance of its inputs."""
-    slot = GeneratedWeight(ChunkedGenerator(100), (400, 50), initializer, None, "add")
-    slot.build(None)
-    assert slot.scale == pytest.approx(400**-0.5)
+    generated = GeneratedWeight(ChunkedGenerator(100), (400, 50), initializer, None, "add")
+    generated.build(None)
+    assert generated.scale == pytest.approx(400**-0.5)
 
 
 @over_compositions
@@ -183,9 +189,9 @@ def test_unit_axes_are_axes_of_the_weight(shape, axes):
 
 
 def test_one_number_can_be_scaled():
-    slot = GeneratedWeight(LinearGenerator(2), (), "ones", composition="scale")
-    slot.build(None)
-    assert float(slot().materialize()) == 1
-    slot.gate.assign(0.5)
-    generated = float(slot.generator(slot.embed())[0, 0]) * slot.scale
-    np.testing.assert_allclose(float(slot().materialize()), 1 + 0.5 * generated, rtol=1e-6)
+    generated = GeneratedWeight(LinearGenerator(2), (), "ones", composition="scale")
+    generated.build(None)
+    assert float(generated()) == 1
+    generated.gate.assign(0.5)
+    number = float(generated.generator(generated.embed())[0, 0]) * generated.scale
+    np.testing.assert_allclose(float(generated()), 1 + 0.5 * number, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""A slot takes conditions of the width it was built for."""
+"""A generated weight takes conditions of the width it was built for."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from keras_hyper import GeneratedWeight, LinearGenerator
 @pytest.mark.parametrize("width", [2, 4])
 @pytest.mark.parametrize("lead", [(), (5,)], ids=["one", "per-sample"])
 def test_another_width_raises(width, lead):
-    slot = GeneratedWeight(LinearGenerator(), (4, 5))
-    slot.build((None, 3))
+    generated = GeneratedWeight(LinearGenerator(), (4, 5))
+    generated.build((None, 3))
     with pytest.raises(ValueError, match="was built for a `condition` of width 3"):
-        slot(np.ones((*lead, width), "float32"))
+        generated(np.ones((*lead, width), "float32"))

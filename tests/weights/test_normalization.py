@@ -37,29 +37,29 @@ GENERATORS = {
 @pytest.mark.parametrize("condition_dim", [None, 3], ids=["static", "conditioned"])
 def test_every_generator_normalises_by_the_equations(make, kind, condition_dim, rng):
     keras.config.set_dtype_policy("float64")
-    slot = GeneratedWeight(make(normalization=kind), (5, 4), "lecun_normal")
-    slot.build(None if condition_dim is None else (None, condition_dim))
-    for v in slot.weights:
-        if v is not slot.normalizer.gain:
+    generated = GeneratedWeight(make(normalization=kind), (5, 4), "lecun_normal")
+    generated.build(None if condition_dim is None else (None, condition_dim))
+    for v in generated.weights:
+        if v is not generated.normalizer.gain:
             v.assign(rng.normal(size=v.shape))
-    gain = rng.normal(size=slot.normalizer.gain.shape)
+    gain = rng.normal(size=generated.normalizer.gain.shape)
     assert gain.shape == ((1, 4) if kind == "weight" else ())
-    slot.normalizer.gain.assign(gain)
+    generated.normalizer.gain.assign(gain)
     condition = None if condition_dim is None else rng.normal(size=(2, condition_dim))
-    raw = to_numpy(slot.generator.kernel(slot.embed(condition), (5, 4)).materialize())
+    raw = to_numpy(generated.generator.kernel(generated.embed(condition), (5, 4)).materialize())
     expected = [
         equations.normalize(w, kind, (-1,)) * gain / np.sqrt(5) for w in raw.reshape(-1, 5, 4)
     ]
-    weights = to_numpy(slot(condition).materialize()).reshape(-1, 5, 4)
+    weights = to_numpy(generated(condition)).reshape(-1, 5, 4)
     np.testing.assert_allclose(weights, expected, **FLOAT64)
 
 
 @pytest.mark.parametrize("kind", ["layer", "rms", "weight"])
 def test_normalised_weights_start_with_the_variance_of_the_initializer(kind):
     for make in GENERATORS.values():
-        slot = GeneratedWeight(make(normalization=kind), (50, 40), "he_normal")
-        slot.build(None)
-        mean_square = np.mean(to_numpy(slot().materialize()) ** 2)
+        generated = GeneratedWeight(make(normalization=kind), (50, 40), "he_normal")
+        generated.build(None)
+        mean_square = np.mean(to_numpy(generated()) ** 2)
         assert mean_square == pytest.approx(2 / 50, rel=1e-3)
 
 
@@ -74,33 +74,33 @@ def test_the_units_of_a_depthwise_kernel_are_its_channels_and_filters(rng):
     np.testing.assert_allclose(mean_squares, mean_squares.mean(), rtol=1e-3)
 
 
-def batch_slot(**kwargs):
-    slot = GeneratedWeight(LinearGenerator(8, normalization="batch"), (5, 4), **kwargs)
-    slot.build((None, 3))
-    return slot
+def batch_normalized(**kwargs):
+    generated = GeneratedWeight(LinearGenerator(8, normalization="batch"), (5, 4), **kwargs)
+    generated.build((None, 3))
+    return generated
 
 
 def test_batch_norm_is_over_the_weight_sets_of_the_batch(rng):
-    slot = batch_slot(initializer="lecun_normal")
+    generated = batch_normalized(initializer="lecun_normal")
     conditions = rng.normal(size=(200, 3)).astype("float32")
-    raw = to_numpy(slot.generator.kernel(slot.embed(conditions), (5, 4)).materialize())
-    weights = to_numpy(slot(conditions, training=True).materialize())
+    raw = to_numpy(generated.generator.kernel(generated.embed(conditions), (5, 4)).materialize())
+    weights = to_numpy(generated(conditions, training=True))
     expected = (raw - raw.mean(axis=0)) / np.sqrt(raw.var(axis=0) + 1e-3) / np.sqrt(5)
     np.testing.assert_allclose(weights, expected, rtol=1e-3, atol=1e-4)
     # The moving averages went a step of 0.01 from 0 towards the mean of the batch.
-    moving = slot.normalizer.batch.moving_mean.numpy()
+    moving = generated.normalizer.batch.moving_mean.numpy()
     np.testing.assert_allclose(moving, 0.01 * raw.mean(axis=0).reshape(-1), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("rank_1", [False, True])
 def test_batch_norm_takes_moving_averages_in_inference_and_for_one_weight(rank_1, rng):
-    slot = batch_slot(initializer="lecun_normal")
+    generated = batch_normalized(initializer="lecun_normal")
     mean, variance = rng.normal(size=20), rng.uniform(0.5, 2, size=20)
-    slot.normalizer.batch.moving_mean.assign(mean)
-    slot.normalizer.batch.moving_variance.assign(variance)
+    generated.normalizer.batch.moving_mean.assign(mean)
+    generated.normalizer.batch.moving_variance.assign(variance)
     condition = rng.normal(size=(3,) if rank_1 else (1, 3)).astype("float32")
-    raw = to_numpy(slot.generator.kernel(slot.embed(condition), (5, 4)).materialize())
-    weight = to_numpy(slot(condition, training=rank_1).materialize())
+    raw = to_numpy(generated.generator.kernel(generated.embed(condition), (5, 4)).materialize())
+    weight = to_numpy(generated(condition, training=rank_1))
     expected = (raw.reshape(20) - mean) / np.sqrt(variance + 1e-3) / np.sqrt(5)
     np.testing.assert_allclose(weight.reshape(20), expected, rtol=1e-3, atol=1e-5)
 
@@ -155,19 +155,19 @@ def test_normalised_layers_bake(rng):
 )
 def test_one_number_is_not_normalised_by_itself(kind, shape, composition):
     generator = LinearGenerator(8, normalization=kind)
-    slot = GeneratedWeight(generator, shape, composition=composition)
+    generated = GeneratedWeight(generator, shape, composition=composition)
     with pytest.raises(ValueError, match=f"normalization='{kind}' of one number"):
-        slot.build((None, 3))
+        generated.build((None, 3))
 
 
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_sums_over_large_weights_fit_into_half_precision(kind, rng):
     """With a mean of 2, 512 x 512 numbers sum up to 5e5; float16 ends at 65,504."""
     keras.config.set_dtype_policy("mixed_float16")
-    slot = GeneratedWeight(MLPGenerator((16,), normalization=kind), (512, 512))
-    slot.build(None)
-    slot.generator.head.bias.assign(2 + rng.normal(size=512 * 512))
-    weight = to_numpy(slot().materialize()).astype("float64")
+    generated = GeneratedWeight(MLPGenerator((16,), normalization=kind), (512, 512))
+    generated.build(None)
+    generated.generator.head.bias.assign(2 + rng.normal(size=512 * 512))
+    weight = to_numpy(generated()).astype("float64")
     expected = 512**-0.5  # glorot_uniform
     assert np.sqrt(np.mean(weight**2)) == pytest.approx(expected, rel=0.02)
     assert bool(abs(weight.mean()) < 0.01 * expected) is (kind == "layer")
@@ -176,7 +176,7 @@ def test_sums_over_large_weights_fit_into_half_precision(kind, rng):
 def test_batch_normalization_stores_a_gain_and_no_shift():
     """A shift would be a stored weight."""
     generator = LinearGenerator(2, normalization="batch")
-    slot = GeneratedWeight(generator, (4, 5))
-    slot.build((None, 3))
-    shapes = {v.name: tuple(v.shape) for v in slot.normalizer.weights}
+    generated = GeneratedWeight(generator, (4, 5))
+    generated.build((None, 3))
+    shapes = {v.name: tuple(v.shape) for v in generated.normalizer.weights}
     assert shapes == {"gain": (), "moving_mean": (20,), "moving_variance": (20,)}

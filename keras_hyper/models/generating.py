@@ -1,4 +1,4 @@
-"""The slots of a model's generated weights, and generating all of them."""
+"""The generated weights of a model, and generating all of them."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,12 @@ from keras_hyper.generators.generator import start_key
 from keras_hyper.graph import NamedWeight
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.models.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.scopes import given, report
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.composition import generated_part
 
 
-def make_slots(
+def make_weights(
     parts: Parts,
     generator: Any,
     width: int | None,
@@ -28,7 +29,7 @@ def make_slots(
     share_generators: bool,
     dtype: Any,
 ) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
-    """Returns a built slot for each weight that can be generated, and why not, by path.
+    """Returns a built `GeneratedWeight` for each weight that can be one, and why not, by path.
 
     Args:
         parts: The weights of the model.
@@ -39,7 +40,7 @@ def make_slots(
         base_trainable: See there.
         per_weight: Whether the condition has a row for each weight, its embedding.
         share_generators: See `Hypernetwork`.
-        dtype: Policy of the slots.
+        dtype: Policy of the generated weights.
 
     Raises:
         ValueError: If a weight that is named, or all of them, cannot be generated, or
@@ -48,7 +49,7 @@ def make_slots(
     reasons = dict(parts.reasons)
     used: set[str] = set()
     copies = _Copies(share_generators)
-    slots: dict[str, GeneratedWeight] = {}
+    made: dict[str, GeneratedWeight] = {}
     for weight in parts.included:
         made_by, pattern = generator_of(weight, generator)
         used.add(pattern)
@@ -56,7 +57,7 @@ def make_slots(
             reasons[weight.path] = "no pattern of `generator` matches"
             continue
         try:
-            slots[weight.path] = _slot(
+            made[weight.path] = _made(
                 weight, made_by, copies, width, composition, base_trainable, not per_weight, dtype
             )
         except ValueError as error:
@@ -72,17 +73,17 @@ def make_slots(
             f"`generator` has patterns that no included weight goes by: {sorted(unused)}. The "
             f"weights are: {[w.path for w in parts.included]}"
         )
-    if not slots:
+    if not made:
         listed = "\n".join(f"- {path}: {reason}" for path, reason in reasons.items())
         raise ValueError(f"No weight of the target can be generated:\n{listed}")
     if not base_trainable:
         for weight in parts.included:
-            if weight.path in slots and slots[weight.path].base is weight.variable:
+            if weight.path in made and made[weight.path].base is weight.variable:
                 weight.variable.trainable = False
-    return slots, reasons
+    return made, reasons
 
 
-def _slot(
+def _made(
     weight: NamedWeight,
     generator: Generator,
     copies: "_Copies",
@@ -101,13 +102,13 @@ def _slot(
     if not generator.shape_free:
         part = generated_part(variable.shape, initializer, composition, unit_axes)
         generator = copies.of(generator, name, *part, input_axes)
-    # A base that is trained is penalised itself.
-    penalised = base_trainable and not replaced
-    slot = GeneratedWeight(
+    # A base that is trained is penalized itself.
+    penalized = base_trainable and not replaced
+    made = GeneratedWeight(
         generator,
         weight.shape,
         initializer,
-        regularizer=None if penalised else variable.regularizer,
+        regularizer=None if penalized else variable.regularizer,
         composition=composition,
         base_trainable=base_trainable,
         unit_axes=unit_axes,
@@ -117,20 +118,20 @@ def _slot(
         name=name,
     )
     if weight.logical_shape is not None:
-        slot.base_outside = True
+        made.base_outside = True
     elif not replaced or start is variable:
         # Tracked by what was asked for, whatever is frozen now: files have one order then.
         flag, variable.trainable = variable.trainable, base_trainable
-        slot.base = variable
+        made.base = variable
         variable.trainable = flag
     elif isinstance(start, float):
-        slot.base = start
+        made.base = start
     elif start is not None:
-        slot.base = slot.add_weight(
+        made.base = made.add_weight(
             name="base", shape=variable.shape, initializer=start, trainable=base_trainable
         )
-    slot.build(None if width is None else (None, width))
-    return slot
+    made.build(None if width is None else (None, width))
+    return made
 
 
 class _Copies:
@@ -173,60 +174,55 @@ class _Copies:
 
 
 def generate(
-    slots: Sequence[GeneratedWeight],
+    weights: Mapping[str, GeneratedWeight],
     vector: Any,
     training: Any = None,
-    penalise: bool = False,
+    penalize: bool = False,
     per_weight: bool = False,
-) -> list[Kernel]:
-    """Returns the weights of all slots as kernels, those of one generator by one call of it.
+) -> dict[str, Kernel]:
+    """Returns weights as kernels by path, those of one generator by one call of it.
 
     Args:
-        slots: The slots.
+        weights: The weights by path.
         vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
         training: Boolean.
-        penalise: Whether regularizers of conditioned weights add their losses.
-        per_weight: Whether the condition has a row for each slot: `(slots, dim)`, or
-            `(batch, slots, dim)`.
+        penalize: Whether regularizers of conditioned weights add their losses.
+        per_weight: Whether the condition has a row for each weight: `(weights, dim)`, or
+            `(batch, weights, dim)`.
     """
-    vectors = [vector] * len(slots)
+    vectors = dict.fromkeys(weights, vector)
     if per_weight:
-        vectors = list(ops.unstack(vector, len(slots), axis=-2))
-    groups: dict[Any, list[int]] = {}
-    for i, slot in enumerate(slots):
-        alone = not slot.generator.shape_free or (penalise and slot.regularizer is not None)
+        vectors = dict(zip(weights, ops.unstack(vector, len(weights), axis=-2), strict=True))
+    groups: dict[Any, list[str]] = {}
+    for path, weight in weights.items():
+        alone = not weight.generator.shape_free or given(weight) is not None
+        alone = alone or (penalize and weight.regularizer is not None)
         # Embeddings of one width: those of a `DirectGenerator` are as wide as their weights.
-        width = slot.generator.embedding_shape(slot.generated_shape)[-1]
-        groups.setdefault((i,) if alone else (id(slot.generator), width), []).append(i)
-    weights: dict[int, Any] = {}
+        width = weight.generator.embedding_shape(weight.generated_shape)[-1]
+        groups.setdefault(path if alone else (id(weight.generator), width), []).append(path)
+    kernels: dict[str, Kernel] = {}
     for group in groups.values():
-        some, own = [slots[i] for i in group], [vectors[i] for i in group]
-        if len(group) == 1 and penalise:
-            made = [some[0](own[0], training=training)]
-        elif len(group) == 1:
-            made = [_alone(some[0], own[0], training)]
+        some, own = [weights[path] for path in group], [vectors[path] for path in group]
+        if len(group) == 1:
+            made = [some[0].kernel(own[0], training, penalize)]
         else:
             made = _together(some, own, training)
-        weights.update(zip(group, made, strict=True))
-    return [weights[i] for i in range(len(slots))]
-
-
-def _alone(slot: GeneratedWeight, vector: Any, training: Any) -> Kernel:
-    kernel = slot.generator.kernel(slot.embed(vector), slot.generated_shape)
-    return slot.finish(kernel, training)
+        kernels.update(zip(group, made, strict=True))
+    return {path: kernels[path] for path in weights}
 
 
 def _together(
-    slots: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
+    weights: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
 ) -> list[Kernel]:
-    generator = slots[0].generator
-    embeddings = [slot.embed(vector) for slot, vector in zip(slots, vectors, strict=True)]
+    generator = weights[0].generator
+    embeddings = [weight.embed(vector) for weight, vector in zip(weights, vectors, strict=True)]
     axis = len(embeddings[0].shape) - 2
     pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
     # The gradient of a split is one concatenation, that of slices a sum of padded ones.
     ends = list(itertools.accumulate(embedding.shape[axis] for embedding in embeddings))
-    weights = []
-    for slot, own in zip(slots, ops.split(pieces, ends[:-1], axis=axis), strict=True):
-        kernel = Full(generator.assemble(own, slot.generated_shape), batched=bool(axis))
-        weights.append(slot.finish(kernel, training))
-    return weights
+    kernels = []
+    for weight, own in zip(weights, ops.split(pieces, ends[:-1], axis=axis), strict=True):
+        kernel = Full(generator.assemble(own, weight.generated_shape), batched=bool(axis))
+        kernels.append(weight.finish(kernel, training))
+        report(weight, kernels[-1])
+    return kernels
