@@ -52,12 +52,15 @@ class WeightInjection:
                     "variables": variables,
                     "every": list(owner.variables),
                     "path": weight.path.rpartition("/")[0] + "/",
-                    "installed": lambda: installed(self._methods),
+                    "installed": self._installed,
                     "seeds": seeds,
                 }
             names = {id(v): name for name, v in self._parts[key]["variables"].items()}
             self._places[weight.path] = (key, names[id(weight.variable)])
         self._methods = self._methods_of(model)
+
+    def _installed(self) -> contextlib.AbstractContextManager[None]:
+        return installed(self._methods)
 
     def _methods_of(self, model: keras.layers.Layer) -> list[Method]:
         """Returns which methods of which layers are replaced, and by what."""

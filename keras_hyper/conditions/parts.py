@@ -175,8 +175,8 @@ class _TensorPerWeight(_Tensor):
             raise ValueError(
                 f"`condition` must have shape (batch, {rows}, {width}), for per-sample weights, or "
                 f"({rows}, {width}), for one set of weights for the batch: a row for each "
-                "generated weight, in the order of `generated_weights`. Received: `condition` of shape "
-                f"{shape}."
+                "generated weight, in the order of `generated_weights`. Received: `condition` of "
+                f"shape {shape}."
             )
         floating("condition", value, "Task ids go through keras_hyper.TaskEmbedding.")
 

@@ -415,7 +415,7 @@ class Hypernetwork(ConditionalModel):
         weights = self._kernels(vector, training)
         if self.kept is not None and training and self.output_regularization:
             conditions = ops.convert_to_tensor(self.kept.conditions)
-            kernels = generate(self.generated_weights, conditions)
+            kernels = self._kernels(conditions, penalize=False)
             drift = self.kept([kernel.materialize() for kernel in kernels.values()])
             self.add_loss(self.output_regularization * drift)
         task = self.condition.task_ids(condition) if self.state_per_task else None
@@ -495,11 +495,13 @@ class Hypernetwork(ConditionalModel):
                 f"{sorted(batches)}"
             )
 
-    def _kernels(self, vector: Any, training: Any = None) -> dict[str, Kernel]:
+    def _kernels(
+        self, vector: Any, training: Any = None, penalize: bool = True
+    ) -> dict[str, Kernel]:
         """Returns the generated weights as kernels, by path."""
         self._added()
         weights, per_weight = self.generated_weights, self.condition_per_weight
-        return generate(weights, vector, training, penalize=True, per_weight=per_weight)
+        return generate(weights, vector, training, penalize, per_weight)
 
     def _all_given(self) -> bool:
         return all(given(weight) is not None for weight in self.generated_weights.values())
@@ -521,7 +523,7 @@ class Hypernetwork(ConditionalModel):
         self._check_built("generate")
         condition = self.check_condition((), condition)
         vector = None if self.condition is None else self.condition(condition)
-        kernels = generate(self.generated_weights, vector)
+        kernels = self._kernels(vector)
         return {path: kernel.materialize() for path, kernel in kernels.items()}
 
     def apply(
@@ -661,7 +663,7 @@ class Hypernetwork(ConditionalModel):
         if not known or not 0 <= task < tasks:
             raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
         vector = self.condition(ops.convert_to_tensor(task))
-        made = generate(self.generated_weights, vector)
+        made = self._kernels(vector, penalize=False)
         self.kept.keep(task, vector, [kernel.materialize() for kernel in made.values()])
 
     def save_adapter(self, path: Any) -> None:

@@ -130,14 +130,9 @@ def test_weights_that_start_differently_do_not_share():
     hidden = [layers.Dense(5, name="a"), layers.Dense(5, name="b", kernel_initializer="orthogonal")]
     target = keras.Sequential([keras.Input((5,)), *hidden])
     hyper = Hypernetwork(target, LinearGenerator(2), include="*kernel", share_generators=True)
-    assert (
-        list(hyper.generated_weights.values())[0].generator
-        is not list(hyper.generated_weights.values())[1].generator
-    )
-    assert (
-        list(hyper.generated_weights.values())[0].generator.name
-        != list(hyper.generated_weights.values())[1].generator.name
-    )
+    first, second, *_ = (weight.generator for weight in hyper.generated_weights.values())
+    assert first is not second
+    assert first.name != second.name
 
 
 def test_thin_factors_stay_thin(rows):
