@@ -67,9 +67,9 @@ def learns(make, inputs, condition, targets, loss, path):
     """Checks training, that each sample has its own weights, and a file of what is trained."""
     model = make()
     model(inputs, condition=condition)
-    model.compile(keras.optimizers.Adam(0.01), loss, jit_compile=JIT)
+    model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=JIT)
     data = {"inputs": inputs, "condition": condition}
-    losses = model.fit(data, targets, epochs=12, batch_size=len(inputs), verbose=0).history["loss"]
+    losses = model.fit(data, targets, epochs=25, batch_size=len(inputs), verbose=0).history["loss"]
     assert losses[-1] < 0.9 * losses[0]
     outputs = to_numpy(model(inputs, condition=condition))
     one = to_numpy(model(inputs, condition=condition[1]))
