@@ -36,8 +36,6 @@ _NOT_FOR_GENERATED = (
     "quantization_config",
     "weights",
 )
-# Our own arguments, which a stock layer does not have.
-_OURS = ("generator", "embedding_dim", "generate_bias", "composition", "base_trainable", "record")
 
 
 class HyperLayer(PolicyLayer):
@@ -346,8 +344,7 @@ class HyperLayer(PolicyLayer):
                 f"{type(self).__bases__[0].__name__}, and what it adds has no place in a "
                 f"{self.stock.__name__}. Override `to_stock`."
             )
-        config = {name: v for name, v in self.get_config().items() if name not in _OURS}
-        layer = self.stock.from_config(config)
+        layer = self.stock.from_config(self.stock.get_config(self))
         if build:
             layer.build_from_config(self.get_build_config())
             layer.set_weights([to_numpy(weight) for weight in self.generate().values()])

@@ -121,9 +121,7 @@ class HypernetworkAt(keras.Model):
         """Returns a plain Keras model with the weights for the condition."""
         return self.hypernetwork.bake(self.values())
 
-    def to_stock(self) -> keras.Model:
-        """Returns what `bake` returns."""
-        return self.bake()
+    to_stock = bake  # As a layer of a model that is baked.
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments to construct this model again."""

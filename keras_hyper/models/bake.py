@@ -144,9 +144,7 @@ def _twin(layer: Any, make: Callable[[Any], Any]) -> Any:
         return _graph_twin(layer, make)
     with _naming(layer):
         copy = again(layer)
-    if twins:
-        _replace(copy, twins)
-    if twins and not twins.keys() <= children(copy).keys():
+    if twins and not _replace(copy, twins):
         _replace_when_built(copy, twins)
     return copy
 
@@ -170,8 +168,8 @@ def _graph_twin(model: keras.Model, make: Callable[[Any], Any]) -> keras.Model:
     return keras.models.clone_model(view, inputs, make)
 
 
-def _replace(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> None:
-    """Puts other layers into places of a layer, where there are layers already."""
+def _replace(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> bool:
+    """Puts other layers into places of a layer, and returns whether it has all of the places."""
     held = children(layer)
     found = {p: held[p] for p in twins if p in held and p[0] not in LISTS_OF_KERAS}
     new = {id(child): twins[place] for place, child in found.items()}
@@ -182,6 +180,7 @@ def _replace(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> None:
         setattr(layer, name, list(found.values()))
         getattr(layer, name).clear()
         setattr(layer, name, value)
+    return twins.keys() <= held.keys()
 
 
 def _replace_when_built(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> None:

@@ -621,9 +621,7 @@ class Hypernetwork(ConditionalModel):
         plain = bake_with(self.target, values)
         return plain if isinstance(plain, keras.Model) else keras.Sequential([plain])
 
-    def to_stock(self) -> keras.Model:
-        """Returns what `bake` returns without a condition."""
-        return self.bake()
+    to_stock = bake  # As a layer of a model that is baked.
 
     def at(self, condition: Any) -> keras.Model:
         """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.
