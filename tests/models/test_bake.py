@@ -108,11 +108,11 @@ def subclassed():
     return model
 
 
-def used_inside_and_outside():
-    layer = HyperDense(6, name="mine")
+def used_inside_and_outside(cls=HyperDense):
+    layer = cls(6, name="mine")
     inputs = keras.Input((6,))
     inner = keras.Sequential([keras.Input((6,)), layer])
-    return keras.Model(inputs, inner(layer(inputs)))
+    return keras.Model(inputs, HyperDense(2)(inner(layer(inputs))))
 
 
 def hypernetworks_inside():
@@ -384,6 +384,10 @@ class Optional(keras.Model):
 
 
 REFUSED = {
+    "two models": (
+        lambda: used_inside_and_outside(keras.layers.Dense),
+        "Layer 'mine' .Dense. cannot be baked: it is used in more than one",
+    ),
     "argument of ours": (lambda: called(Optional()), "cannot be baked: constructing Optional"),
     "conditioned": (
         conditioned,
