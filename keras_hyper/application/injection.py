@@ -12,6 +12,7 @@ from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
+from keras_hyper.application.serving import ServingScope
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
 from keras_hyper.graph import NamedWeight, named_weights, own_weights, walk
@@ -84,6 +85,8 @@ class WeightInjection:
         state: Mapping[str, Kernel],
         write: Any,
         added: Collection[str] = (),
+        owner: keras.layers.Layer | None = None,
+        variables: Sequence[keras.Variable] = (),
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -92,6 +95,8 @@ class WeightInjection:
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
             added: Paths of weights that are added to those of quantized layers.
+            owner: The layer that gets the losses of the model, if variables are served.
+            variables: All variables of `owner`, to serve generated weights to all readers.
         """
         generated: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
         values: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
@@ -117,7 +122,24 @@ class WeightInjection:
             if generated[key] or values[key]
         }
         with installed(self._methods), giving({**all_given(), **given}):
-            yield
+            if owner is None:
+                yield
+                return
+            served = {
+                id(self._variable(path)): (path, kernel)
+                for path, kernel in kernels.items()
+                if path not in added
+            }
+            scope = ServingScope(variables, served)
+            with scope:
+                yield
+        scope.commit()
+        owner.add_loss(scope.losses)
+
+    def _variable(self, path: str) -> keras.Variable:
+        key, name = self._places[path]
+        variable: keras.Variable = self._parts[key]["variables"][name]
+        return variable
 
     def _parts_of(self, key: int) -> dict[str, Any]:
         """Returns what is known of a layer, which has other variables once it is quantized."""

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.application.stock import Given, all_given, giving
+from keras_hyper.application.stock import Given, all_given, current_values, giving
 from keras_hyper.graph import walk
 from keras_hyper.kernels import Kernel
 
@@ -49,7 +49,8 @@ def _call(
         for kind in ("generated", "state")
         for name, kernel in getattr(value, kind).items()
     }
-    outer, variables = all_given(), list(layer.variables)
+    outer, current = all_given(), current_values(layer.variables, {})
+    variables = [v for v, _ in current]
     flat = keras.tree.flatten((args, kwargs))
     changed: list[Callable[[Any], Any]] = []
 
@@ -87,7 +88,7 @@ def _call(
 
     outputs, written, losses = keras.remat(pure)(
         [tensor for kernel in kernels.values() for tensor in kernel.tensors()],
-        [ops.convert_to_tensor(v.value) for v in variables],
+        [ops.convert_to_tensor(value) for _, value in current],
         [x for x in flat if ops.is_tensor(x)],
     )
     for write, value in zip(changed, written, strict=True):

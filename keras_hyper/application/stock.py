@@ -71,6 +71,32 @@ def all_given() -> Mapping[int, Given]:
     return _given.get() or {}
 
 
+def current_values(
+    variables: Sequence[keras.Variable], replaced: Mapping[int, Any]
+) -> list[tuple[keras.Variable, Any]]:
+    """Returns variables with their values: those that are replaced or generated, or their own.
+
+    Args:
+        variables: The variables. One with a weight for each sample is left out.
+        replaced: Values by the `id` of the variable.
+    """
+    generated = {
+        id(given.variables[name]): kernel
+        for given in all_given().values()
+        for name, kernel in given.generated.items()
+    }
+    pairs = []
+    for variable in variables:
+        kernel = generated.get(id(variable))
+        if id(variable) in replaced:
+            pairs.append((variable, replaced[id(variable)]))
+        elif kernel is None:
+            pairs.append((variable, variable.value))
+        elif not kernel.batched:
+            pairs.append((variable, ops.cast(kernel.materialize(), variable.dtype)))
+    return pairs
+
+
 @contextlib.contextmanager
 def giving(given: Mapping[int, Given]) -> Iterator[None]:
     """Gives weights to layers, by their `id`, within the context."""
@@ -143,15 +169,13 @@ def run_with(
         for name, value in {**values, **state}.items()
     }
     replaced |= seeds or {}
-    with keras.StatelessScope(
-        [(v, replaced.get(id(v), v.value)) for v in given.every], collect_losses=True
-    ) as scope:
-        before = [scope.get_current_value(v) for v in given.every]
+    pairs = current_values(given.every, replaced)
+    every = [v for v, _ in pairs]
+    with keras.StatelessScope(pairs, collect_losses=True) as scope:
+        before = [scope.get_current_value(v) for v in every]
         outputs = getattr(type(layer), method)(layer, *args, **kwargs)
-        after = [scope.get_current_value(v) for v in given.every]
-    changed = [
-        (v, new) for v, old, new in zip(given.every, before, after, strict=True) if new is not old
-    ]
+        after = [scope.get_current_value(v) for v in every]
+    changed = [(v, new) for v, old, new in zip(every, before, after, strict=True) if new is not old]
     generated = {id(given.variables[name]): name for name in given.generated}
     for variable, _ in changed:
         if id(variable) in generated:

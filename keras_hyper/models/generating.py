@@ -100,7 +100,7 @@ def _made(
     name = weight.path.replace("/", "_")
     input_axes, unit_axes = axes_of(weight.layers[-1], variable.name)
     if not generator.shape_free:
-        part = generated_part(variable.shape, initializer, composition, unit_axes)
+        part = generated_part(weight.shape, initializer, composition, unit_axes)
         generator = copies.of(generator, name, *part, input_axes)
     # A base that is trained is penalized itself.
     penalized = base_trainable and not replaced

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, to_numpy
-from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding, clone
+from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding, clone
 from models.targets import make_dense, make_lstm, make_normalized, make_several
 
 
@@ -212,3 +212,51 @@ def test_constrained_weights_stay_stored():
     hyper = hyper_of(target)
     assert list(hyper.generated_weights) == ["a/bias"]
     assert "constraint" in hyper.ordinary_reasons["a/kernel"]
+
+
+@keras.saving.register_keras_serializable("company")
+class Tied(keras.Model):
+    """Reads the table of its embedding for its outputs."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = layers.Embedding(5, 4, name="embedding")
+        self.hidden = layers.Dense(4, name="hidden")
+
+    def call(self, ids):
+        x = self.hidden(self.embedding(ids))
+        return keras.ops.matmul(x, keras.ops.transpose(self.embedding.embeddings))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"generator": LowRankGenerator(1), "composition": "add", "include": "*embeddings"}],
+    ids=["replace", "add"],
+)
+def test_a_weight_that_other_layers_read_is_the_generated_one(options, rng):
+    hyper = Hypernetwork(Tied(), condition=2, **options)
+    ids = np.array([[1, 2, 3], [0, 4, 4]], "int32")
+    c = rng.normal(size=(2, 2)).astype("float32")
+    hyper(ids, condition=c[0])
+    for weight in hyper.generated_weights.values():
+        if weight.gate is not None:
+            weight.gate.assign(0.5)
+    outputs = to_numpy(hyper(ids, condition=c[0]))
+    np.testing.assert_allclose(outputs, to_numpy(hyper.bake(c[0])(ids)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="'embedding/embeddings' outside of the layer"):
+        hyper(ids, condition=c)
+    only = Hypernetwork(Tied(), condition=2, include="hidden")
+    each = to_numpy(only(ids, condition=c))
+    for i in range(2):
+        one = to_numpy(only.bake(c[i])(ids[i : i + 1]))
+        np.testing.assert_allclose(each[i : i + 1], one, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_assigns_to_a_generated_weight_of_another_raises(rng):
+    target = keras.Sequential(
+        [keras.Input((5,)), layers.SpectralNormalization(layers.Dense(3), name="norm")]
+    )
+    hyper = hyper_of(target, include="*kernel")
+    x = rng.normal(size=(4, 5)).astype("float32")
+    with pytest.raises(ValueError, match="assigns to its weight .*kernel"):
+        hyper(x, training=True)
