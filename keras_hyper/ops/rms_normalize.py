@@ -32,15 +32,13 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
         Tensor of the shape and dtype of the inputs.
     """
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    wide = ops.cast(inputs, at_least_float32(inputs.dtype))
+    dtype = at_least_float32(inputs.dtype)
+    wide = ops.cast(inputs, dtype)
     count = math.prod(inputs.shape[a] for a in axes)
-    # A constant: the result does not depend on it.
-    largest = ops.stop_gradient(ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0))
-    large = ops.logical_and(largest > _LARGE, largest < float("inf"))
-    # In two steps: XLA multiplies by the reciprocal, which is zero for the largest numbers.
-    one = ops.ones_like(largest)
-    first, second = ops.where(large, one / _LARGE, one), ops.where(large, largest / _LARGE, one)
-    wide = wide * first / second
-    mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) / count
-    epsilon = _EPSILON * ops.square(first / second)
-    return ops.cast(wide * ops.rsqrt(mean + epsilon), inputs.dtype)
+    largest = ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=None if count else 0.0)
+    # A constant: the result does not depend on it. Finite, also where the inputs are not.
+    most = 2.0**100 if dtype == "float32" else 2.0**1000
+    factor = ops.stop_gradient(ops.clip(largest * (1 / _LARGE), 1.0, most))
+    wide = wide / factor
+    mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) * (1 / count if count else 0.0)
+    return ops.cast(wide * ops.rsqrt(mean + _EPSILON / ops.square(factor)), inputs.dtype)
