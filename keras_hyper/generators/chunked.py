@@ -1,5 +1,6 @@
 """A weight of any size, made in chunks by one small perceptron."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -123,15 +124,22 @@ class ChunkedGenerator(MLPGenerator):
 
     def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
         """Returns the chunks in a row, cut to size, in the shape of the weight."""
+        return self.assemble_all(pieces, [weight_shape])[0]
+
+    def assemble_all(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
+        """Returns several weights, put together from the chunks of all of them.
+
+        Each number is copied once, and once in the gradient: what is cut off is split off.
+        """
         lead = ops.shape(pieces)[:-2]
-        count, size = pieces.shape[-2] * self.chunk_size, math.prod(weight_shape)
-        flat = ops.reshape(pieces, (*lead, count))
-        flat = flat if count == size else flat[..., :size]
-        if len(weight_shape) < 2:
-            return ops.reshape(flat, (*lead, *weight_shape))
-        # Unit after unit, not input after input: see the class.
-        *inputs, units = weight_shape
-        return ops.moveaxis(ops.reshape(flat, (*lead, units, *inputs)), len(lead), -1)
+        sizes: list[int] = []
+        for shape in weight_shapes:
+            size, chunks = math.prod(shape), self.embedding_shape(shape)[0]
+            sizes += [size, chunks * self.chunk_size - size]
+        flat = ops.reshape(pieces, (*lead, sum(sizes)))
+        ends = list(itertools.accumulate(sizes))
+        parts = ops.split(flat, ends[:-1], axis=len(lead))[::2] if sizes[1:] != [0] else [flat]
+        return [_unit_by_unit(own, s, lead) for own, s in zip(parts, weight_shapes, strict=True)]
 
     def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight, written out."""
@@ -151,3 +159,11 @@ class ChunkedGenerator(MLPGenerator):
         config = super().get_config()
         del config["initialization"]
         return {**config, "chunk_size": self.chunk_size}
+
+
+def _unit_by_unit(flat: Any, weight_shape: Sequence[int], lead: Sequence[Any]) -> Any:
+    """Returns weights whose numbers are given unit after unit, not input after input."""
+    if len(weight_shape) < 2:
+        return ops.reshape(flat, (*lead, *weight_shape))
+    *inputs, units = weight_shape
+    return ops.moveaxis(ops.reshape(flat, (*lead, units, *inputs)), len(lead), -1)

@@ -1,6 +1,5 @@
 """The generated weights of a model, and generating all of them."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -218,11 +217,9 @@ def _together(
     embeddings = [weight.embed(vector) for weight, vector in zip(weights, vectors, strict=True)]
     axis = len(embeddings[0].shape) - 2
     pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
-    # The gradient of a split is one concatenation, that of slices a sum of padded ones.
-    ends = list(itertools.accumulate(embedding.shape[axis] for embedding in embeddings))
     kernels = []
-    for weight, own in zip(weights, ops.split(pieces, ends[:-1], axis=axis), strict=True):
-        kernel = Full(generator.assemble(own, weight.generated_shape), batched=bool(axis))
-        kernels.append(weight.finish(kernel, training))
+    tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
+    for weight, tensor in zip(weights, tensors, strict=True):
+        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training))
         report(weight, kernels[-1])
     return kernels
