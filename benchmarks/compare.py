@@ -9,7 +9,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.worker import environment
@@ -18,6 +18,7 @@ from tooling.machine import ROOT, commit, cpu, versions
 LEAST_SECONDS = 0.5  # How long one measurement lasts at least.
 PACKAGES = (
     "keras",
+    "keras-hub",
     "tensorflow-cpu",
     "tensorflow",
     "jax",
@@ -102,18 +103,18 @@ def compare(
     size: str,
     value: Any,
     candidates: dict[str, Candidate],
-    reference: str,
+    references: Mapping[str, Sequence[str]],
     pairs: int,
     threads: int,
 ) -> list[dict[str, Any]]:
-    """Returns the times of all candidates, and their ratios to the reference.
+    """Returns the times of all candidates, and their ratios to others.
 
     Args:
         case: Name of a module of this package.
         size: Name of one of its sizes.
         value: That size.
         candidates: By name.
-        reference: Name of the candidate that the others are divided by.
+        references: For each candidate those whose total time its own is divided by.
         pairs: How often each is measured, in turn.
         threads: How many threads each may have.
     """
@@ -133,13 +134,16 @@ def compare(
             worker.stop()
     for name in workers:
         operations = candidates[name].operations
-        ratios = [times[name] / times[reference] for times in rounds]
+        others = references.get(name, (name,))
+        if not workers.keys() >= {*others}:
+            others = (name,)  # There is nothing to compare with.
+        ratios = [times[name] / sum(times[other] for other in others) for times in rounds]
         results.append(
             {
                 "benchmark": case,
                 "size": size,
                 "candidate": name,
-                "reference": reference,
+                "reference": " + ".join(others),
                 "milliseconds": [round(1000 * times[name], 4) for times in rounds],
                 "median_milliseconds": 1000 * statistics.median(t[name] for t in rounds),
                 "ratios": [round(ratio, 4) for ratio in ratios],

@@ -14,7 +14,7 @@ def table(case: str, results: list[dict[str, Any]]) -> list[str]:
     title = importlib.import_module(f"benchmarks.{case}").__doc__.splitlines()[0]
     sizes = list(dict.fromkeys(r["size"] for r in results))
     candidates = list(dict.fromkeys(r["candidate"] for r in results))
-    reference = next(r["reference"] for r in results if "reference" in r)
+    references = list(dict.fromkeys(r["reference"] for r in results if compared(r)))
     cells = {(r["candidate"], r["size"]): r for r in results}
 
     def rows(text: Callable[[dict[str, Any]], str]) -> list[str]:
@@ -25,14 +25,43 @@ def table(case: str, results: list[dict[str, Any]]) -> list[str]:
             lines.append(f"| {candidate} | {' | '.join(row)} |")
         return lines
 
-    lines = [f"**{title}** Times that of *{reference}*:", ""]
-    lines += rows(lambda result: cell(result["ratios"]))
+    if len(references) > 1:
+        lines = [f"**{title}**", "", *pairs(cells)]
+    else:
+        lines = [f"**{title}** Times that of *{references[0]}*:", ""]
+        lines += rows(lambda result: cell(result["ratios"]))
     failed = {r["candidate"]: r["error"] for r in results if "error" in r}
     lines += ["", *(f"{name} fails: `{error}`" for name, error in failed.items()), ""]
     if any("operations" in result for result in results):
         lines += ["Peak memory beyond that of the frameworks, and operations of all products:", ""]
         lines += [*rows(resources), "", ""]
     return lines
+
+
+def compared(result: dict[str, Any]) -> bool:
+    """Returns whether a candidate is compared with others."""
+    return result.get("reference", result["candidate"]) != result["candidate"]
+
+
+def pairs(cells: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+    """Returns a table of candidates that are compared with different others.
+
+    Time, and memory where a single candidate is the reference.
+    """
+    lines = ["| | relative to | size | time | memory |", "|---|---|---|---|---|"]
+    for (candidate, size), result in cells.items():
+        if "error" in result or not compared(result):
+            continue
+        other = cells.get((result["reference"], size))
+        memory = "" if other is None else f"{memory_ratio(result, other):.2f}"
+        reference, time = result["reference"], cell(result["ratios"])
+        lines.append(f"| {candidate} | {reference} | {size} | {time} | {memory} |")
+    return lines
+
+
+def memory_ratio(result: dict[str, Any], other: dict[str, Any]) -> float:
+    """Returns the peak memory of a candidate relative to that of another."""
+    return result["peak_mebibytes"] / max(1, other["peak_mebibytes"])
 
 
 def resources(result: dict[str, Any]) -> str:
