@@ -122,3 +122,25 @@ def gradient_program(function, layer):
         return to_numpy(outputs), to_numpy(grads)
 
     return run
+
+
+def largest_tensor(layer, inputs, condition):
+    """Returns how many numbers the largest tensor of a training step has."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[inputs, condition])
+    def step(x, c):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layer(x, condition=c)))
+        return tape.gradient(loss, [v.value for v in layer.trainable_variables])
+
+    sizes = []
+    graphs = [step.get_concrete_function().graph]
+    for graph in graphs:
+        # The functions that the graph calls count as well.
+        graphs.extend(f.graph for f in getattr(graph, "_functions", {}).values())
+        for op in graph.get_operations():
+            for output in op.outputs:
+                if output.shape.rank is not None:
+                    sizes.append(output.shape.num_elements() or 0)
+    return max(sizes)

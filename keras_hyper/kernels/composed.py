@@ -5,14 +5,14 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import Full, Kernel, as_matrix, known
+from keras_hyper.kernels.kernel import Full, Kernel, as_matrix, dense_of_one_position, known
 from keras_hyper.ops import conv_groups, shared_dense
 
 
 class Sum(Kernel):
     r"""A stored weight plus a generated one: `W_0 + D`, or `W_0 + D_b` for each sample.
 
-    A product with inputs of rank 2, a lookup, and every product with a thin
+    A product with inputs of one position, a lookup, and every product with a thin
     `D_b`, add the two results, so that a `D_b` in factored form stays so.
     Elsewhere the sum is written out: one product with it costs half of two.
 
@@ -66,7 +66,8 @@ class Sum(Kernel):
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
         if len(inputs.shape) != 2 and not self._delta.thin:
-            return super().dense(inputs)
+            outputs = dense_of_one_position(self, inputs) if self.batched else None
+            return super().dense(inputs) if outputs is None else outputs
         return shared_dense(inputs, self._base) + self._delta.dense(inputs)
 
     def conv(self, inputs: Any, **options: Any) -> Any:

@@ -183,6 +183,23 @@ def known(length: Any) -> int | None:
     return length if isinstance(length, int) else None
 
 
+def dense_of_one_position(kernel: Kernel, inputs: Any) -> Any:
+    """Returns the product with inputs of one position in each sample, as with rank-2 inputs.
+
+    Args:
+        kernel: The weight.
+        inputs: Tensor of shape `(batch, ..., in)`.
+
+    Returns:
+        The product, or None if the inputs are of rank 2, or have more positions.
+    """
+    batch, *positions, fan_in = ops.shape(inputs)
+    if not positions or any(known(length) != 1 for length in positions):
+        return None
+    outputs = kernel.dense(ops.reshape(inputs, (batch, fan_in)))
+    return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
+
+
 def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> tuple[int, int]:
     """Returns the shape of the matrix of some axes of a weight by the others."""
     return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)

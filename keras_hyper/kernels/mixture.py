@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel, as_matrix, known
+from keras_hyper.kernels.kernel import BatchedKernel, as_matrix, dense_of_one_position, known
 
 
 class Mixture(BatchedKernel):
@@ -86,12 +86,11 @@ class Mixture(BatchedKernel):
         """
         fan_in, fan_out = self.shape
         k = self._bank.shape[0]
-        positions = tuple(inputs.shape)[1:-1]
-        if None in positions or math.prod(positions) != 1 or k >= max(fan_in, fan_out):
+        if k >= max(fan_in, fan_out):
             return super().dense(inputs)
-        if positions:
-            flat = ops.reshape(inputs, (ops.shape(inputs)[0], fan_in))
-            return ops.reshape(self.dense(flat), (*ops.shape(inputs)[:-1], fan_out))
+        if len(inputs.shape) != 2:
+            outputs = dense_of_one_position(self, inputs)
+            return super().dense(inputs) if outputs is None else outputs
         # With the batch size of the inputs, as in `per_sample_dense`.
         batch = ops.shape(inputs)[0]
         coefficients = ops.reshape(self._coefficients, (batch, k, 1))

@@ -9,6 +9,7 @@ from helpers import (
     TRUE_FLOAT64,
     compiled,
     gradients,
+    largest_tensor,
     outputs_and_gradients,
     relative_error,
     to_numpy,
@@ -379,28 +380,6 @@ FACTORED = {
     "multiply-linear": {"composition": "multiply", "generator": lambda: LinearGenerator(4)},
 }
 over_factored = pytest.mark.parametrize("arguments", FACTORED.values(), ids=FACTORED)
-
-
-def largest_tensor(layer, inputs, condition):
-    """Returns how many numbers the largest tensor of a training step has."""
-    import tensorflow as tf
-
-    @tf.function(input_signature=[inputs, condition])
-    def step(x, c):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(layer(x, condition=c)))
-        return tape.gradient(loss, [v.value for v in layer.trainable_variables])
-
-    sizes = []
-    graphs = [step.get_concrete_function().graph]
-    for graph in graphs:
-        # The functions that the graph calls count as well.
-        graphs.extend(f.graph for f in getattr(graph, "_functions", {}).values())
-        for op in graph.get_operations():
-            for output in op.outputs:
-                if output.shape.rank is not None:
-                    sizes.append(output.shape.num_elements() or 0)
-    return max(sizes)
 
 
 @pytest.mark.tensorflow
