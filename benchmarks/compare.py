@@ -9,7 +9,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.worker import environment
@@ -118,6 +118,41 @@ def compare(
         pairs: How often each is measured, in turn.
         threads: How many threads each may have.
     """
+    results: list[dict[str, Any]] = []
+    for names in groups(candidates, references):
+        some = {name: candidates[name] for name in names}
+        results += _compare_group(case, size, value, some, references, pairs, threads)
+    return results
+
+
+def groups(names: Iterable[str], references: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Returns the candidates in groups that are not compared with each other.
+
+    Only those of one group have processes at a time.
+    """
+    found: list[list[str]] = []
+    for name in names:
+        linked = {name, *references.get(name, ())}
+        near = [group for group in found if linked & {*group, *_others(group, references)}]
+        found = [group for group in found if group not in near]
+        found.append([*(member for group in near for member in group), name])
+    return found
+
+
+def _others(group: Sequence[str], references: Mapping[str, Sequence[str]]) -> list[str]:
+    return [other for name in group for other in references.get(name, ())]
+
+
+def _compare_group(
+    case: str,
+    size: str,
+    value: Any,
+    candidates: Mapping[str, Candidate],
+    references: Mapping[str, Sequence[str]],
+    pairs: int,
+    threads: int,
+) -> list[dict[str, Any]]:
+    """Returns what `compare` does, for candidates that are compared with each other."""
     workers: dict[str, Worker] = {}
     results: list[dict[str, Any]] = []
     try:
