@@ -64,7 +64,7 @@ def products(size: Any) -> Callable[[], Any]:
     generator = hyper.generator
     rows = sum(
         generator.embedding_shape(shape)[0]
-        for shape in (slot.generated_shape for slot in hyper.slots)
+        for shape in (weight.generated_shape for weight in hyper.generated_weights.values())
     )
     matrices = [tuple(v.shape) for v in generator.trainable_variables if len(v.shape) == 2]
     inputs = [tf.constant(normal(rows, fan_in)) for fan_in, _ in matrices]

@@ -38,6 +38,8 @@ def fresh_start():
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(7)
     yield
+    if "matplotlib.pyplot" in sys.modules:  # It warns of many open figures.
+        sys.modules["matplotlib.pyplot"].close("all")
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
 

@@ -35,7 +35,8 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
     dtype = at_least_float32(inputs.dtype)
     wide = ops.cast(inputs, dtype)
     count = math.prod(inputs.shape[a] for a in axes)
-    largest = ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=None if count else 0.0)
+    empty = any(isinstance(length, int) and length == 0 for length in inputs.shape)
+    largest = ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0 if empty else None)
     # A constant: the result does not depend on it. Finite, also where the inputs are not.
     most = 2.0**100 if dtype == "float32" else 2.0**1000
     factor = ops.stop_gradient(ops.clip(largest * (1 / _LARGE), 1.0, most))
