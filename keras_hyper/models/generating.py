@@ -190,7 +190,7 @@ def generate(
             `(batch, weights, dim)`.
     """
     vectors = dict.fromkeys(weights, vector)
-    if per_weight:
+    if per_weight and vector is not None:  # Weights that are given need none.
         vectors = dict(zip(weights, ops.unstack(vector, len(weights), axis=-2), strict=True))
     groups: dict[Any, list[str]] = {}
     for path, weight in weights.items():
