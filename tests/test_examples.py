@@ -84,7 +84,9 @@ def learns(make, inputs, condition, targets, loss, path):
     return model
 
 
-@pytest.mark.parametrize("kinds", [("query", "value"), ("query", "value", "output")])
+@pytest.mark.parametrize(
+    "kinds", [("query", "value"), long_where_compiled(("query", "value", "output"))]
+)
 def test_text_to_lora(kinds, rng, tmp_path):
     blocks, width, task, rank, dim = 3, 8, 5, 2, 4
     target = transformer(blocks, width)
