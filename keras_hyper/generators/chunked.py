@@ -124,10 +124,16 @@ class ChunkedGenerator(MLPGenerator):
 
     def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
         """Returns the chunks in a row, cut to size, in the shape of the weight."""
-        return self.assemble_all(pieces, [weight_shape])[0]
+        return self._cut(pieces, [weight_shape])[0]
 
     def assemble_all(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
-        """Returns several weights, put together from the chunks of all of them.
+        """Returns several weights, put together from the chunks of all of them."""
+        if type(self).assemble is not ChunkedGenerator.assemble:
+            return super().assemble_all(pieces, weight_shapes)  # A subclass has its own way.
+        return self._cut(pieces, weight_shapes)
+
+    def _cut(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
+        """Returns weights from their chunks in a row.
 
         Each number is copied once, and once in the gradient: what is cut off is split off.
         """

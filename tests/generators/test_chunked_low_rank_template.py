@@ -12,6 +12,7 @@ from keras_hyper import (
     GeneratedWeight,
     HyperConv2D,
     HyperDense,
+    Hypernetwork,
     LowRankGenerator,
     TemplateGenerator,
 )
@@ -279,3 +280,16 @@ def test_layer_similarity_names_what_it_needs():
     for weights in ([], [layer], [other.kernel_weight], [GeneratedWeight(generator, (3, 3))]):
         with pytest.raises(ValueError, match="`weights` must be the `kernel_weight` of built"):
             generator.layer_similarity(weights)
+
+
+class Negative(ChunkedGenerator):
+    def assemble(self, pieces, weight_shape):
+        return -super().assemble(pieces, weight_shape)
+
+
+def test_a_subclass_may_assemble_weights_in_its_own_way():
+    target = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dense(3)])
+    hyper = Hypernetwork(target, Negative(8), include="*kernel")
+    for path, weight in hyper.generated_weights.items():
+        alone = to_numpy(weight.kernel().materialize())
+        np.testing.assert_allclose(to_numpy(hyper.generate()[path]), alone, rtol=1e-5, atol=1e-7)
