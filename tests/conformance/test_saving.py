@@ -119,8 +119,11 @@ def test_bake_gives_the_stock_layer_with_equal_outputs(row):
     assert layer.name == model.layers[-1].name
     outputs = [to_numpy(compiled(m, m)(row.data(3))) for m in (plain, model)]
     # Factors are multiplied with the inputs one after the other: the sums are rounded elsewhere.
+    # XLA multiplies the factors of a normalization in another order than eager code, which gave
+    # the baked weights: a few roundings of 6e-8.
     generator = model.layers[-1].generator
-    rounding = 1e-6 if generator is not None and generator.factors else 0
+    differs = generator is not None and (generator.factors or generator.normalization)
+    rounding = 1e-6 if differs else 0
     np.testing.assert_allclose(*outputs, rtol=rounding, atol=rounding)
 
 
