@@ -29,7 +29,7 @@ def einsum_dense(
     outputs = product(kernel, inputs, into, axes, out)
     if bias is not None:
         outputs = add_bias(bias, outputs)
-    return outputs if layer.activation is None else layer.activation(outputs)
+    return finish(layer, outputs, None)
 
 
 def _by_equation(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> Any:

@@ -32,8 +32,8 @@ def reversible_embedding(
         mask = keras.layers.Embedding.compute_mask(layer, inputs)
         masked = keras.layers.Lambda(lambda x: x, mask=mask, dtype=outputs.dtype, name="mask")
         return masked(outputs)
-    kernel = weights["embeddings"].matrix([1], [0]) if layer.tie_weights else None
-    kernel = weights["reverse_embeddings"] if kernel is None else kernel
+    tied = layer.tie_weights
+    kernel = weights["embeddings"].matrix([1], [0]) if tied else weights["reverse_embeddings"]
     if layer.reverse_dtype is not None:
         inputs, kernel = ops.cast(inputs, layer.reverse_dtype), kernel.cast(layer.reverse_dtype)
     logits = kernel.dense(inputs)

@@ -22,8 +22,8 @@ from keras_hyper.kernels import Kernel
 class WeightInjection:
     """Runs a model with generated weights in the layers that hold them.
 
-    While the model runs, each of these layers has a `call` of its own, set on the object: it
-    applies the layer with the weights that this context gives (see `register_application`).
+    While the model runs, `call` is set on each of these layers: it applies the layer with the
+    weights that this context gives (see `register_application`).
     Everything else in the model runs as always. The methods are removed at the end, also
     after an error. Calls from several threads share them, and each has its own weights.
 
@@ -64,7 +64,7 @@ class WeightInjection:
         return installed(self._methods)
 
     def _methods_of(self, model: keras.layers.Layer) -> list[Method]:
-        """Returns which methods of which layers are replaced, and by what."""
+        """Returns the methods to set: layers, names of methods, and functions."""
         methods: list[Method] = []
         for layer in walk(model):
             if id(layer) in self._owners:

@@ -11,7 +11,7 @@ from keras_hyper.application.stock import Given, all_given, giving, run_with
 from keras_hyper.graph import seed_generators, walk
 from keras_hyper.kernels import Full
 
-# A convolution of each sample's own is slow in a vectorized map, and cannot be exported.
+# A convolution with per-sample kernels is slow in a vectorized map, and cannot be exported.
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -67,7 +67,7 @@ def call_per_sample(
         "weights": batched,
     }
     if generators:
-        # One mask for all samples would be no dropout: each has a seed of its own. In
+        # One mask for all samples would be no dropout: each sample gets a seed. In
         # inference, too: some call their dropout with `training=True` there.
         samples["seeds"] = keras.random.randint((batch, len(generators)), 0, 2**31 - 1, seed=seeds)
 

@@ -12,20 +12,20 @@ from keras_hyper.kernels import Kernel
 Application = Callable[..., Any]
 
 _applications: dict[type[keras.layers.Layer], tuple[Application, tuple[str, ...]]] = {
-    cls: (function, (name,))
-    for function, name, classes in (
-        (dense.dense, "call", [keras.layers.Dense]),
-        (dense.einsum_dense, "call", [keras.layers.EinsumDense]),
-        (embedding.embedding, "call", [keras.layers.Embedding]),
-        (convolutions.depthwise_conv, "call", convolutions.DEPTHWISE),
-        (convolutions.separable_conv, "call", convolutions.SEPARABLE),
-        (convolutions.conv_transpose, "call", convolutions.TRANSPOSED),
-        (normalizations.scale_and_offset, "call", normalizations.NORMALIZATIONS),
-        (normalizations.batch_normalization, "call", [keras.layers.BatchNormalization]),
-        (normalizations.prelu, "call", [keras.layers.PReLU]),
-        (recurrent.lstm_cell, "call", [keras.layers.LSTMCell]),
-        (recurrent.gru_cell, "call", [keras.layers.GRUCell]),
-        (recurrent.simple_rnn_cell, "call", [keras.layers.SimpleRNNCell]),
+    cls: (function, ("call",))
+    for function, classes in (
+        (dense.dense, [keras.layers.Dense]),
+        (dense.einsum_dense, [keras.layers.EinsumDense]),
+        (embedding.embedding, [keras.layers.Embedding]),
+        (convolutions.depthwise_conv, convolutions.DEPTHWISE),
+        (convolutions.separable_conv, convolutions.SEPARABLE),
+        (convolutions.conv_transpose, convolutions.TRANSPOSED),
+        (normalizations.scale_and_offset, normalizations.NORMALIZATIONS),
+        (normalizations.batch_normalization, [keras.layers.BatchNormalization]),
+        (normalizations.prelu, [keras.layers.PReLU]),
+        (recurrent.lstm_cell, [keras.layers.LSTMCell]),
+        (recurrent.gru_cell, [keras.layers.GRUCell]),
+        (recurrent.simple_rnn_cell, [keras.layers.SimpleRNNCell]),
     )
     for cls in classes
 }

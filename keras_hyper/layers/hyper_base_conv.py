@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_hyper.application import apply_layer
+from keras_hyper.application.convolutions import channel_axis
 from keras_hyper.application.finish import finish
 from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
@@ -57,7 +58,7 @@ class HyperBaseConv(HyperLayer):
     @property
     def channel_axis(self) -> int:
         """The axis of the channels in inputs and outputs."""
-        return -1 if self.data_format == "channels_last" else 1
+        return channel_axis(self)
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Creates the weights for inputs of a known number of channels."""
