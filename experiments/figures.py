@@ -28,7 +28,7 @@ from experiments import characters, handwriting, mnist_static
 from experiments.recurrent import start_of
 from experiments.training import config_of, restore_best, result_of, write_json
 from keras_hyper import record_weights, visualize
-from keras_hyper.files import replacing
+from keras_hyper.utils.files import replacing
 
 SENTENCE = "the weights of a network move from word to word (and at brackets), less within"
 FULL = 0.9  # Of |tanh c|.

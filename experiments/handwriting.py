@@ -20,7 +20,7 @@ from experiments.data import strokes
 from experiments.pipeline import shuffled_rows
 from experiments.recurrent import RecurrentConfig, Stack, fitted, optimizer, start_of
 from experiments.training import Task, run
-from keras_hyper.files import replacing
+from keras_hyper.utils.files import replacing
 
 MIXTURES = 20
 

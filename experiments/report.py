@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments import recurrent, split_mnist
-from keras_hyper.files import replacing
+from keras_hyper.utils.files import replacing
 
 MARKS = ("<!-- experiments.report: {name} -->", "<!-- end of {name} -->")
 CHOSEN = """\

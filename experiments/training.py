@@ -17,8 +17,8 @@ import numpy as np
 
 from experiments.config import Config
 from experiments.machine import about
-from keras_hyper.files import replacing
 from keras_hyper.ops import as_array
+from keras_hyper.utils.files import replacing
 from tooling.machine import commit
 
 C = TypeVar("C", bound=Config)

@@ -15,6 +15,10 @@ from keras_hyper.generators import LowRankGenerator as LowRankGenerator
 from keras_hyper.generators import MLPGenerator as MLPGenerator
 from keras_hyper.generators import TemplateGenerator as TemplateGenerator
 from keras_hyper.generators import TiledKernelGenerator as TiledKernelGenerator
+from keras_hyper.hypernetwork import Hypernetwork as Hypernetwork
+from keras_hyper.hypernetwork import plan as plan
+from keras_hyper.inspect import record_weights as record_weights
+from keras_hyper.inspect import summary as summary
 from keras_hyper.layers import HyperConv1D as HyperConv1D
 from keras_hyper.layers import HyperConv2D as HyperConv2D
 from keras_hyper.layers import HyperConv2DTranspose as HyperConv2DTranspose
@@ -23,10 +27,6 @@ from keras_hyper.layers import HyperDense as HyperDense
 from keras_hyper.layers import HyperDepthwiseConv2D as HyperDepthwiseConv2D
 from keras_hyper.layers import HyperEinsumDense as HyperEinsumDense
 from keras_hyper.layers import HyperEmbedding as HyperEmbedding
-from keras_hyper.models import Hypernetwork as Hypernetwork
-from keras_hyper.models import bake as bake
-from keras_hyper.models import clone as clone
-from keras_hyper.models import plan as plan
 from keras_hyper.rnn import HyperGRU as HyperGRU
 from keras_hyper.rnn import HyperGRUCell as HyperGRUCell
 from keras_hyper.rnn import HyperLSTM as HyperLSTM
@@ -35,8 +35,8 @@ from keras_hyper.rnn import HyperSimpleRNN as HyperSimpleRNN
 from keras_hyper.rnn import HyperSimpleRNNCell as HyperSimpleRNNCell
 from keras_hyper.rnn import LayerNormLSTM as LayerNormLSTM
 from keras_hyper.rnn import LayerNormLSTMCell as LayerNormLSTMCell
-from keras_hyper.rnn import record_weights as record_weights
-from keras_hyper.summaries import summary as summary
+from keras_hyper.transforms import bake as bake
+from keras_hyper.transforms import clone as clone
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
 

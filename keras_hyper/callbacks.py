@@ -8,15 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.checks import positive_int
 from keras_hyper.conditions import TaskEmbedding
-from keras_hyper.gradients import loss_gradients
-from keras_hyper.graph import walk
-from keras_hyper.images import kernel_image
-from keras_hyper.observing import observe
+from keras_hyper.inspect.gradients import loss_gradients
+from keras_hyper.inspect.images import kernel_image
+from keras_hyper.inspect.inventory import hyper_variables
+from keras_hyper.inspect.observing import observe
+from keras_hyper.inspect.summary import hyper_cells_of
 from keras_hyper.ops import as_array
-from keras_hyper.rnn.inventory import hyper_variables
-from keras_hyper.summaries import hyper_cells_of
+from keras_hyper.utils.checks import positive_int
+from keras_hyper.utils.graph import walk
 from keras_hyper.weights import find_weights
 
 _SATURATED = 0.99  # Of the largest value that tanh(c) can have.

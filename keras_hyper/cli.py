@@ -12,8 +12,8 @@ import numpy as np
 import keras_hyper
 from keras_hyper.export.formats import FORMATS, export_file
 from keras_hyper.export.saved_model import check_folder
-from keras_hyper.files import check_ending
 from keras_hyper.saving import save_model
+from keras_hyper.utils.files import check_ending
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

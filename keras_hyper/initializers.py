@@ -16,9 +16,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import positive_int
 
 # Standard deviation of a standard normal cut off at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978

@@ -10,12 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyper.checks import numeric, positive_int
 from keras_hyper.conditions import TaskEmbedding
-from keras_hyper.images import kernel_tiles
+from keras_hyper.inspect.images import kernel_tiles
+from keras_hyper.inspect.recording import WeightRecord
+from keras_hyper.inspect.summary import check_built, inventory
 from keras_hyper.ops import as_array
-from keras_hyper.rnn.recording import WeightRecord
-from keras_hyper.summaries import check_built, inventory
+from keras_hyper.utils.checks import numeric, positive_int
 from keras_hyper.weights import find_weights
 
 _GATES = {

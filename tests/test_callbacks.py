@@ -17,7 +17,7 @@ from keras_hyper import (
     record_weights,
 )
 from keras_hyper.callbacks import HyperTensorBoard
-from keras_hyper.observing import observe
+from keras_hyper.inspect.observing import observe
 
 
 def read(folder):

@@ -1,5 +1,7 @@
 """What `import keras_hyper` gives, and what it leaves unloaded."""
 
+import ast
+import pathlib
 import subprocess
 import sys
 
@@ -42,3 +44,31 @@ def test_other_names_raise():
         _ = keras_hyper.visualise
     with pytest.raises(ImportError, match="cannot import name 'callback'"):
         exec("from keras_hyper import callback")
+
+
+# A package imports only from those before it.
+ORDER = (
+    *("ops", "utils", "saving", "initializers", "kernels", "generators", "conditions", "weights"),
+    *("application", "layers", "rnn", "transforms", "hypernetwork", "inspect", "export"),
+    *("callbacks", "visualize", "cli"),
+)
+SOURCES = pathlib.Path(keras_hyper.__file__).parent
+
+
+@pytest.mark.parametrize("position", range(len(ORDER)), ids=ORDER)
+def test_imports_point_upwards(position):
+    allowed = {"typing", "version", *ORDER[: position + 1]}
+    name = ORDER[position]
+    files = sorted((SOURCES / name).glob("*.py")) or [SOURCES / f"{name}.py"]
+    imported = {
+        node.module.split(".")[1]
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("keras_hyper.")
+    }
+    assert imported <= allowed
+
+
+def test_every_module_has_its_place_in_the_order():
+    modules = {path.stem for path in SOURCES.iterdir() if path.suffix in ("", ".py")}
+    assert modules - {"__init__", "__pycache__", "typing", "version"} == set(ORDER)

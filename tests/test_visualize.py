@@ -22,7 +22,7 @@ from keras_hyper import (
     record_weights,
     visualize,
 )
-from keras_hyper.images import kernel_image, kernel_tiles
+from keras_hyper.inspect.images import kernel_image, kernel_tiles
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from keras_hyper.application.rematerialization import rematerialized
 from keras_hyper.application.serving import ServingScope
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
-from keras_hyper.graph import NamedWeight, named_weights, own_weights, walk
 from keras_hyper.kernels import Kernel
+from keras_hyper.utils.graph import NamedWeight, named_weights, own_weights, walk
 
 
 class WeightInjection:

@@ -9,7 +9,7 @@ import keras
 
 from keras_hyper.application.installing import Method
 from keras_hyper.application.stock import all_given, call_with, given_of, giving
-from keras_hyper.scopes import given, report
+from keras_hyper.weights.scopes import given, report
 
 
 @dataclasses.dataclass(frozen=True)

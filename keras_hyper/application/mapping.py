@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from keras_hyper.application.stock import Given, all_given, giving, run_with
-from keras_hyper.graph import seed_generators, walk
 from keras_hyper.kernels import Full
+from keras_hyper.utils.graph import seed_generators, walk
 
 # A convolution with per-sample kernels is slow in a vectorized map, and cannot be exported.
 _CONVOLUTIONS = (

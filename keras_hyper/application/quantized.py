@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_hyper.application.dense import add_bias
 from keras_hyper.application.stock import Given
-from keras_hyper.graph import own_weights
+from keras_hyper.utils.graph import own_weights
 
 _MODES = ("int8", "int4", "float8")
 # What quantized layers hold as other numbers, and what else they had before.

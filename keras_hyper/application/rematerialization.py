@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from keras_hyper.application.stock import Given, all_given, current_values, giving
-from keras_hyper.graph import walk
 from keras_hyper.kernels import Kernel
+from keras_hyper.utils.graph import walk
 
 
 def rematerialized(

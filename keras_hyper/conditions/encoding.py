@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.checks import floating
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import floating
 
 
 @serializable

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.checks import numeric
 from keras_hyper.conditions.parts import Part, part_of
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
+from keras_hyper.utils.checks import numeric
 
 # The key of one value that is repeated for every sample.
 _REPEATED = "repeated"

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import positive_int
 
 
 @serializable

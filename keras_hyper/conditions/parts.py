@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, positive_int
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
-from keras_hyper.graph import has_made_up_name
+from keras_hyper.utils.checks import floating, positive_int
+from keras_hyper.utils.graph import has_made_up_name
 
 
 class Part:

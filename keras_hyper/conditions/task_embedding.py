@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import numeric, positive_int
 from keras_hyper.initializers import UnitRMS
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import serializable
-from keras_hyper.sharing import copy_in_graph, graph_mark, hold_in_graph
+from keras_hyper.saving.sharing import copy_in_graph, graph_mark, hold_in_graph
+from keras_hyper.utils.checks import numeric, positive_int
 
 
 @serializable

@@ -14,8 +14,8 @@ from keras_hyper.export.folding import Folded
 from keras_hyper.export.interface import Specs, Tensors, as_arrays, drawn, reason
 from keras_hyper.export.text import check_text, text_shape, text_trials
 from keras_hyper.export.trials import Trial, Trials, unchanged
-from keras_hyper.graph import walk
-from keras_hyper.scopes import override
+from keras_hyper.utils.graph import walk
+from keras_hyper.weights.scopes import override
 
 
 class Builder:

@@ -17,13 +17,13 @@ from keras_hyper.export.interface import (
     reason,
 )
 from keras_hyper.export.trials import Trial, Trials
-from keras_hyper.graph import walk
+from keras_hyper.hypernetwork.at import HypernetworkAt
+from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.kernels import Full
-from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.hypernetwork import Hypernetwork
-from keras_hyper.models.naming import clean
-from keras_hyper.scopes import override
+from keras_hyper.utils.graph import walk
+from keras_hyper.utils.naming import clean
 from keras_hyper.weights import FoundWeight, GeneratedWeight, find_weights
+from keras_hyper.weights.scopes import override
 
 
 class NotSeparableError(ValueError):

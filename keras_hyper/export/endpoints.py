@@ -4,13 +4,13 @@ from typing import Any
 
 import keras
 
-from keras_hyper.checks import check_model
 from keras_hyper.export.builder import Builder
 from keras_hyper.export.conditioned import NotSeparableError, conditioned
 from keras_hyper.export.folding import Folded
 from keras_hyper.export.interface import interface_of
 from keras_hyper.export.streaming import NotStreamableError, stream_of
 from keras_hyper.export.trials import Trials, unchanged
+from keras_hyper.utils.checks import check_model
 
 
 def endpoints_of(

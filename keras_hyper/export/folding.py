@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from keras_hyper.conditions import NoiseCondition
+from keras_hyper.hypernetwork.at import HypernetworkAt
+from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.kernels import Full
-from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.hypernetwork import Hypernetwork
 from keras_hyper.weights import find_weights
 
 

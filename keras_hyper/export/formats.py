@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 
-from keras_hyper.checks import one_of, positive_int
 from keras_hyper.export.builder import Builder, quiet
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.interface import reason
-from keras_hyper.files import check_ending, replacing
+from keras_hyper.utils.checks import one_of, positive_int
+from keras_hyper.utils.files import check_ending, replacing
 
 # How paths end. OpenVINO's are folders, for its models are two files.
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}

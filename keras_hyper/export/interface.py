@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.graph import walk
-from keras_hyper.models.at import HypernetworkAt
-from keras_hyper.models.hypernetwork import Hypernetwork
-from keras_hyper.models.naming import inputs_of, named
+from keras_hyper.hypernetwork.at import HypernetworkAt
+from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
+from keras_hyper.utils.graph import walk
+from keras_hyper.utils.naming import inputs_of, named
 
 TRIED = 16  # The length of axes of any length, where a model is tried.
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.

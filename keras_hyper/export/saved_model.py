@@ -9,7 +9,7 @@ import keras
 
 from keras_hyper.export.endpoints import endpoints_of
 from keras_hyper.export.warmup import write_warmup
-from keras_hyper.files import replacing
+from keras_hyper.utils.files import replacing
 
 # What a SavedModel has in its folder.
 _PARTS = (

@@ -21,15 +21,15 @@ from keras_hyper.export.interface import (
     widened,
 )
 from keras_hyper.export.trials import Trial, Trials
-from keras_hyper.graph import walk
-from keras_hyper.models.naming import clean
 from keras_hyper.rnn import (
     HyperGRUCell,
     HyperLSTMCell,
     HyperSimpleRNNCell,
     LayerNormLSTMCell,
 )
-from keras_hyper.scopes import override, recording
+from keras_hyper.utils.graph import walk
+from keras_hyper.utils.naming import clean
+from keras_hyper.weights.scopes import override, recording
 
 # Names of the states of cells; of others they are numbered.
 _STATES = {

@@ -18,7 +18,7 @@ from keras_hyper.export.interface import (
     reason,
     spread_of,
 )
-from keras_hyper.graph import walk
+from keras_hyper.utils.graph import walk
 
 Arrays = Mapping[str, np.ndarray]
 Size = tuple[int, int]  # Of the batch, and of axes of any length.

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
 from keras_hyper.generators.generator import Generator
 from keras_hyper.generators.mlp import MLPGenerator
 from keras_hyper.initializers import UnitGainOrthogonal
 from keras_hyper.kernels import Kernel
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import positive_int
 
 
 @serializable

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import name_of, one_of, positive_int
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
-from keras_hyper.precision import PolicyLayer
-from keras_hyper.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.utils.checks import name_of, one_of, positive_int
+from keras_hyper.utils.freezing import freeze_what_is_new
+from keras_hyper.utils.precision import PolicyLayer
 
 NORMALIZATIONS = ("layer", "rms", "weight", "batch")
 # Above this many numbers between embeddings and weight, a generator whose layers

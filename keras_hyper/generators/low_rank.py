@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int
 from keras_hyper.generators.linear import LinearGenerator
 from keras_hyper.kernels import Kernel, LowRank
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import positive_int
 
 
 @serializable

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_hyper.checks import positive_ints
 from keras_hyper.generators.linear import LinearGenerator
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import hold, serializable
+from keras_hyper.utils.checks import positive_ints
 
 
 @serializable

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.checks import one_of, positive_int
 from keras_hyper.generators.generator import Generator
 from keras_hyper.kernels import Full, Kernel, Mixture
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import one_of, positive_int
 
 _COEFFICIENTS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda logits: logits,

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import positive_int, positive_ints
 from keras_hyper.generators.generator import Generator
 from keras_hyper.initializers import UnitGainOrthogonal
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import positive_int, positive_ints
 
 
 @serializable

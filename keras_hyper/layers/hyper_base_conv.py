@@ -12,7 +12,7 @@ from keras_hyper.application.finish import finish
 from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.ops.sample_axis import fold, unfold
-from keras_hyper.precision import product_dtype
+from keras_hyper.utils.precision import product_dtype
 
 
 class HyperBaseConv(HyperLayer):

@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from keras_hyper.checks import size
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import size
 
 
 @serializable

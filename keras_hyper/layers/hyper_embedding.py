@@ -5,9 +5,9 @@ from typing import Any
 import keras
 
 from keras_hyper.application import apply_layer
-from keras_hyper.checks import size
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import size
 
 
 @serializable

@@ -9,15 +9,15 @@ import keras
 from keras import ops
 
 from keras_hyper.application import apply_layer
-from keras_hyper.checks import floating, name_of, numeric, positive_int
-from keras_hyper.constants import warn_of_constants
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import DirectGenerator, default_generator
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import same_batch, to_numpy, with_known_rank
-from keras_hyper.precision import PolicyLayer, product_dtype, save_as_arrays
 from keras_hyper.saving import deserialize_shared, serialize_shared
-from keras_hyper.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.utils.checks import floating, name_of, numeric, positive_int
+from keras_hyper.utils.constants import warn_of_constants
+from keras_hyper.utils.freezing import freeze_what_is_new
+from keras_hyper.utils.precision import PolicyLayer, product_dtype, save_as_arrays
 from keras_hyper.weights import (
     GeneratedWeight,
     as_composition,

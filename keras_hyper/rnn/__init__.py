@@ -8,4 +8,3 @@ from keras_hyper.rnn.layers import HyperGRU as HyperGRU
 from keras_hyper.rnn.layers import HyperLSTM as HyperLSTM
 from keras_hyper.rnn.layers import HyperSimpleRNN as HyperSimpleRNN
 from keras_hyper.rnn.layers import LayerNormLSTM as LayerNormLSTM
-from keras_hyper.rnn.recording import record_weights as record_weights

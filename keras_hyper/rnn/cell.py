@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import size
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
-from keras_hyper.precision import PolicyLayer, product_dtype
 from keras_hyper.rnn.dropout import drop_in_this_step
+from keras_hyper.utils.checks import size
+from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
 Multiply = Callable[[Any, str], Any]
 Fuse = Callable[..., list[Any]]

@@ -5,8 +5,8 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.ops import at_least_float32
-from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import serializable
+from keras_hyper.utils.precision import PolicyLayer
 
 
 @serializable

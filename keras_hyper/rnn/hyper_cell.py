@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import one_of, positive_int, rate
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
+from keras_hyper.utils.checks import one_of, positive_int, rate
 
 INITIALIZATIONS = ("paper", "supercell", "distinct")
 # Every row of every matrix starts at a tenth (Cooijmans et al., 2016, for the gain of

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.rnn.steps import lstm_step
 from keras_hyper.saving import serializable
+from keras_hyper.utils.freezing import freeze_what_is_new
 
 
 @serializable

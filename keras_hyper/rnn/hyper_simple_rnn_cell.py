@@ -6,11 +6,11 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.checks import one_of, positive_int
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
 from keras_hyper.rnn.steps import simple_rnn_step
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import one_of, positive_int
 
 FORMS = ("scaled", "full")
 

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import rate
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.steps import lstm_step
 from keras_hyper.saving import serializable
+from keras_hyper.utils.checks import rate
+from keras_hyper.utils.freezing import freeze_what_is_new
 
 
 @serializable

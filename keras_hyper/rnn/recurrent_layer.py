@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_hyper.checks import rate
-from keras_hyper.constants import warn_of_constants
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.ops import shared_dense
-from keras_hyper.precision import PolicyLayer, product_dtype
 from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_call
 from keras_hyper.rnn.dropout import dropout_mask
-from keras_hyper.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.utils.checks import rate
+from keras_hyper.utils.constants import warn_of_constants
+from keras_hyper.utils.freezing import freeze_what_is_new
+from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
 
 class RecurrentLayer(PolicyLayer, keras.layers.RNN):

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_hyper.checks import one_of
 from keras_hyper.initializers import fans, weight_std
 from keras_hyper.kernels import Full, Kernel, Scaled, Sum
+from keras_hyper.utils.checks import one_of
 
 COMPOSITIONS = ("replace", "add", "multiply", "scale")
 

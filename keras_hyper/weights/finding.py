@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 
-from keras_hyper.graph import named_children, walk
+from keras_hyper.utils.graph import named_children, walk
 from keras_hyper.weights.generated_weight import GeneratedWeight
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyper.checks import floating, name_of, positive_ints
-from keras_hyper.freezing import freeze_what_is_new
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.kernels import Full, Kernel, as_shape
 from keras_hyper.ops import rms_normalize
-from keras_hyper.precision import PolicyLayer
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
-from keras_hyper.scopes import given, report
+from keras_hyper.utils.checks import floating, name_of, positive_ints
+from keras_hyper.utils.freezing import freeze_what_is_new
+from keras_hyper.utils.precision import PolicyLayer
 from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
 from keras_hyper.weights.normalization import WeightNormalization
+from keras_hyper.weights.scopes import given, report
 
 
 @dataclasses.dataclass

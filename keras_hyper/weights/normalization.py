@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_hyper.ops import at_least_float32, rms_normalize
-from keras_hyper.precision import PolicyLayer
+from keras_hyper.utils.precision import PolicyLayer
 
 
 class WeightNormalization(PolicyLayer):

@@ -9,8 +9,8 @@ from keras import layers, ops
 
 from helpers import to_numpy
 from keras_hyper.application import WeightInjection, application_of, axes_of
-from keras_hyper.graph import named_weights
 from keras_hyper.kernels import Full, Grouped, LowRank, Mixture, Scaled, Sum
+from keras_hyper.utils.graph import named_weights
 
 BATCH = 3
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from helpers import shake, to_numpy
 from keras_hyper import Hypernetwork, LinearGenerator, LowRankGenerator
-from keras_hyper.graph import walk
+from keras_hyper.utils.graph import walk
 
 METHODS = {"call", "quantized_call", "inner_loop", "rematerialized_call"}
 

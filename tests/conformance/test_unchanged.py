@@ -28,9 +28,9 @@ from keras_hyper import (
 )
 from keras_hyper.callbacks import HyperTensorBoard
 from keras_hyper.export import export_file
-from keras_hyper.graph import walk
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
 from keras_hyper.saving import save_model
+from keras_hyper.utils.graph import walk
 
 
 def computed_condition():

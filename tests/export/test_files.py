@@ -10,8 +10,8 @@ import pytest
 
 from keras_hyper import ChunkedGenerator, HyperDense, Hypernetwork, export_saved_model
 from keras_hyper.export import export_file
-from keras_hyper.files import replacing
 from keras_hyper.saving import save_model
+from keras_hyper.utils.files import replacing
 
 PARTS = ("inner", "b")
 

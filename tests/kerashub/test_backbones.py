@@ -7,7 +7,7 @@ import pytest
 
 from helpers import to_numpy
 from keras_hyper import Hypernetwork, LowRankGenerator, TaskEmbedding
-from keras_hyper.graph import named_weights, seed_generators, walk
+from keras_hyper.utils.graph import named_weights, seed_generators, walk
 
 models = keras_hub.models
 TEXT = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16}

@@ -19,7 +19,7 @@ from keras_hyper import (
     visualize,
 )
 from keras_hyper.export.folding import Folded
-from keras_hyper.observing import observe
+from keras_hyper.inspect.observing import observe
 from keras_hyper.weights import find_weights
 
 PATHS = ["heads/0", "heads/1", "bias"]

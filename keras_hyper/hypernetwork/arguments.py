@@ -1,0 +1,118 @@
+"""Checks of the arguments of a `Hypernetwork`."""
+
+import inspect
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_hyper.saving import deserialize_shared, is_config
+from keras_hyper.utils.graph import walk
+from keras_hyper.weights import as_generator
+
+
+class Untracked:
+    """Holds a value that Keras is not to track.
+
+    Args:
+        value: The value.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def takes_training(model: keras.layers.Layer) -> bool:
+    """Whether the `call` of a layer has an argument `training`."""
+    parameters = inspect.signature(model.call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def as_target(target: Any) -> keras.layers.Layer:
+    """Returns a target, or raises if its weights cannot be generated."""
+    if not isinstance(target, keras.layers.Layer):
+        raise TypeError(
+            "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
+            f"target={target!r} (of type {type(target).__name__})"
+        )
+    for layer in walk(target):
+        if hasattr(layer, "save_assets"):
+            raise ValueError(
+                f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
+                "which would be lost in files. Put it before the hypernetwork."
+            )
+    return target
+
+
+def as_generators(generator: Any, owner: keras.layers.Layer) -> Any:
+    """Returns a generator, or a dict from patterns to generators, from itself or its config.
+
+    Args:
+        generator: The argument of a `Hypernetwork`.
+        owner: The `Hypernetwork`.
+    """
+    if generator is None:
+        return None
+    if isinstance(generator, Mapping) and not is_config(generator):
+        if not generator:
+            raise ValueError("`generator` must not be an empty dict. Received: generator={}")
+        return {
+            pattern: as_generator(deserialize_shared(value, owner, pattern))
+            for pattern, value in ((str(key), value) for key, value in generator.items())
+        }
+    return as_generator(deserialize_shared(generator, owner))
+
+
+def is_text(include: Any) -> bool:
+    """Whether `include` is made of patterns alone, which a file can hold."""
+    items = include if isinstance(include, list | tuple) else [include]
+    return all(isinstance(item, str) for item in items)
+
+
+def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
+    """Raises if what is for tasks is asked for without any, or the strength is none."""
+    tasks = condition is not None and condition.task_embedding is not None
+    if state_per_task and not tasks:
+        raise ValueError(
+            "`state_per_task=True` needs tasks: condition=keras_hyper.TaskEmbedding(num_tasks, "
+            f"dim), or a list with one. Received: condition={condition}"
+        )
+    if strength is None:
+        return
+    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
+    if not number or not 0 <= float(strength) < math.inf:
+        raise ValueError(
+            "`output_regularization` must be None or a finite number of at least 0. Received: "
+            f"output_regularization={strength!r}"
+        )
+    if not tasks or len(condition.parts) > 1:
+        raise ValueError(
+            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
+            f"alone. Received: condition={condition}"
+        )
+
+
+def check_per_weight(
+    per_weight: bool, condition: Any, generator: Any, output_regularization: Any
+) -> None:
+    """Raises if `condition_per_weight` does not go with the other arguments."""
+    if not per_weight:
+        return
+    if condition is None or generator is None:
+        missing = "condition" if condition is None else "generator"
+        raise ValueError(
+            f"`condition_per_weight=True` needs a `{missing}`. Received: {missing}=None. Pass the "
+            "width of the rows as `condition`, and a generator whose embedding_dim is that width."
+        )
+    if not condition.per_weight:
+        raise ValueError(
+            "`condition_per_weight=True` needs a condition with a row for each weight. Received: "
+            "a JoinedCondition without them. Pass per_weight=True to it."
+        )
+    if output_regularization is not None:
+        raise ValueError(
+            "`output_regularization` needs one condition for all weights. Received: "
+            f"output_regularization={output_regularization!r} with condition_per_weight=True"
+        )

@@ -1,0 +1,148 @@
+"""Inputs and condition of a hypernetwork in one dict, as `fit` and the like pass them."""
+
+import functools
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_hyper.conditions.joined import without_rows
+from keras_hyper.utils.naming import named
+
+
+def _with_checks(name: str) -> Callable[..., Any]:
+    """Returns a method of `keras.Model`, after checks of inputs and condition in arrays."""
+    stock = getattr(keras.Model, name)
+    signature = inspect.signature(stock)
+
+    @functools.wraps(stock)
+    def method(self: "ConditionalModel", *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
+        given = bound.arguments
+        given["x"] = self.prepared(given.get("x"), rows=not name.endswith("_on_batch"))
+        validation = given.get("validation_data")
+        if isinstance(validation, list | tuple) and validation:
+            given["validation_data"] = (self.prepared(validation[0]), *validation[1:])
+        return getattr(super(ConditionalModel, self), name)(*bound.args[1:], **bound.kwargs)
+
+    return method
+
+
+class ConditionalModel(keras.Model):
+    """Base of a model that takes inputs and a condition from one dict.
+
+    The dict has the keys `"inputs"` and `"condition"`, or a key for each tensor: those
+    of an exported endpoint.
+
+    Attributes:
+        condition: None, or a `JoinedCondition`.
+        target: The model that takes the inputs.
+    """
+
+    condition: Any
+    target: Any
+
+    def takes(self) -> Any:
+        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
+        raise NotImplementedError
+
+    def unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
+        """Returns inputs and condition, taken out of a dict that has both.
+
+        Args:
+            inputs: Structure of tensors, or a dict with the condition in it.
+            condition: None if it is in the dict, or if there is none.
+
+        Raises:
+            ValueError: If the dict lacks a condition, or has other keys than the inputs.
+        """
+        takes = self.condition is not None and self.condition.takes_values
+        if not takes or condition is not None or not isinstance(inputs, Mapping):
+            return inputs, condition
+        rest, names = dict(inputs), self.condition.value_names()
+        if "condition" in rest:
+            condition = without_rows(rest.pop("condition"))
+        elif names[0] in rest and set(names) <= set(rest):
+            condition = [rest.pop(name) for name in names]
+        structure = self.takes()
+        if condition is None:
+            raise ValueError(self._wrong_keys(inputs, structure))
+        nested = keras.tree.is_nested(rest.get("inputs"))
+        if set(rest) == {"inputs"} and (nested or not isinstance(structure, Mapping)):
+            return rest["inputs"], condition
+        if structure is None and _takes_one_tensor(self.target):
+            raise ValueError(self._wrong_keys(inputs, structure))
+        if structure is None or (isinstance(structure, Mapping) and set(rest) == set(structure)):
+            return rest, condition
+        flat = named(structure, "inputs")
+        if set(rest) != set(flat):
+            raise ValueError(self._wrong_keys(inputs, structure))
+        return keras.tree.pack_sequence_as(structure, [rest[n] for n in flat]), condition
+
+    def _wrong_keys(self, inputs: Mapping[str, Any], structure: Any) -> str:
+        flat = [] if structure is None else [*named(structure, "inputs")]
+        flat = [*(flat or ["inputs"]), *self.condition.value_names()]
+        either = "" if flat == ["inputs", "condition"] else f", or {flat}"
+        return (
+            f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
+            f"Received: a dict of inputs with the keys {sorted(inputs)}. Expected: the keys "
+            f"['inputs', 'condition']{either}."
+        )
+
+    def train_step(self, *args: Any) -> Any:
+        """Trains on a batch."""
+        return super().train_step(*args[:-1], self._with_inputs_first(args[-1]))
+
+    def test_step(self, *args: Any) -> Any:
+        """Evaluates a batch."""
+        return super().test_step(*args[:-1], self._with_inputs_first(args[-1]))
+
+    def _with_inputs_first(self, data: Any) -> Any:
+        """Returns data with the inputs before the condition.
+
+        Keras reads the batch size from the first tensor, which may not be one task id.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs, condition = self.unpack(x, None)
+        if condition is None:
+            return data
+        x = OrderedDict(inputs=inputs, condition=condition)
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def check_condition(self, inputs: Any, condition: Any) -> Any:
+        """Returns the condition as tensors, or raises if it does not fit."""
+        raise NotImplementedError
+
+    def prepared(self, x: Any, rows: bool = True) -> Any:
+        """Returns inputs and condition as Keras can divide them into batches.
+
+        Compiled code cannot raise for a task id that does not exist, so that all are checked here.
+
+        Args:
+            x: What `fit` and the like take. Only a dict with a condition is changed.
+            rows: Whether one condition for all samples is repeated for each of them.
+        """
+        if not isinstance(x, Mapping):
+            return x
+        inputs, condition = self.unpack(x, None)
+        given = [value for value in keras.tree.flatten(inputs) if value is not None]
+        if condition is None or not given or not all(hasattr(v, "shape") for v in given):
+            return x
+        condition = self.check_condition(inputs, condition)
+        counts = [value.shape[0] for value in given if len(value.shape)]
+        if rows and counts:
+            condition = self.condition.with_rows(condition, counts[0])
+        return {"inputs": inputs, "condition": condition}
+
+    fit = _with_checks("fit")
+    evaluate = _with_checks("evaluate")
+    predict = _with_checks("predict")
+    train_on_batch = _with_checks("train_on_batch")
+    test_on_batch = _with_checks("test_on_batch")
+    predict_on_batch = _with_checks("predict_on_batch")
+
+
+def _takes_one_tensor(target: keras.layers.Layer) -> bool:
+    return isinstance(target, keras.Sequential) or not isinstance(target, keras.Model)

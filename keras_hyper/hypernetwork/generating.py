@@ -1,0 +1,225 @@
+"""The generated weights of a model, and generating all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyper.application import axes_of
+from keras_hyper.generators import Generator
+from keras_hyper.generators.generator import start_key
+from keras_hyper.hypernetwork.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.kernels import Full, Kernel
+from keras_hyper.utils.graph import NamedWeight
+from keras_hyper.weights import GeneratedWeight
+from keras_hyper.weights.composition import generated_part
+from keras_hyper.weights.scopes import given, report
+
+
+def make_weights(
+    parts: Parts,
+    generator: Any,
+    width: int | None,
+    *,
+    include: Any,
+    composition: str,
+    base_trainable: bool,
+    per_weight: bool,
+    share_generators: bool,
+    dtype: Any,
+) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
+    """Returns a built `GeneratedWeight` for each weight that can be one, and why not, by path.
+
+    Args:
+        parts: The weights of the model.
+        generator: A generator, or a dict from patterns to generators.
+        width: Width of the condition, None for none.
+        include: See `Hypernetwork`, as all that follows.
+        composition: See there.
+        base_trainable: See there.
+        per_weight: Whether the condition has a row for each weight, its embedding.
+        share_generators: See `Hypernetwork`.
+        dtype: Policy of the generated weights.
+
+    Raises:
+        ValueError: If a weight that is named, or all of them, cannot be generated, or
+            if a pattern of `generator` matches nothing.
+    """
+    reasons = dict(parts.reasons)
+    used: set[str] = set()
+    copies = _Copies(share_generators)
+    made: dict[str, GeneratedWeight] = {}
+    for weight in parts.included:
+        made_by, pattern = generator_of(weight, generator)
+        used.add(pattern)
+        if made_by is None:
+            reasons[weight.path] = "no pattern of `generator` matches"
+            continue
+        try:
+            made[weight.path] = _made(
+                weight, made_by, copies, width, composition, base_trainable, not per_weight, dtype
+            )
+        except ValueError as error:
+            if is_named(weight.path, include) or pattern == weight.path:
+                raise ValueError(
+                    f"Weight '{weight.path}' of shape {weight.shape} was named "
+                    f"to be generated, and cannot be: {error}"
+                ) from error
+            reasons[weight.path] = str(error)
+    unused = set(generator) - used if isinstance(generator, Mapping) else set()
+    if unused:
+        raise ValueError(
+            f"`generator` has patterns that no included weight goes by: {sorted(unused)}. The "
+            f"weights are: {[w.path for w in parts.included]}"
+        )
+    if not made:
+        listed = "\n".join(f"- {path}: {reason}" for path, reason in reasons.items())
+        raise ValueError(f"No weight of the target can be generated:\n{listed}")
+    if not base_trainable:
+        for weight in parts.included:
+            if weight.path in made and made[weight.path].base is weight.variable:
+                weight.variable.trainable = False
+    return made, reasons
+
+
+def _made(
+    weight: NamedWeight,
+    generator: Generator,
+    copies: "_Copies",
+    width: int | None,
+    composition: str,
+    base_trainable: bool,
+    project_condition: bool,
+    dtype: Any,
+) -> GeneratedWeight:
+    initializer, start = start_of(weight)
+    variable, replaced = weight.variable, composition == "replace"
+    if replaced and start is not None:
+        composition = "add"
+    name = weight.path.replace("/", "_")
+    input_axes, unit_axes = axes_of(weight.layers[-1], variable.name)
+    if not generator.shape_free:
+        part = generated_part(weight.shape, initializer, composition, unit_axes)
+        generator = copies.of(generator, name, *part, input_axes)
+    # A base that is trained is penalized itself.
+    penalized = base_trainable and not replaced
+    made = GeneratedWeight(
+        generator,
+        weight.shape,
+        initializer,
+        regularizer=None if penalized else variable.regularizer,
+        composition=composition,
+        base_trainable=base_trainable,
+        unit_axes=unit_axes,
+        input_axes=input_axes,
+        project_condition=project_condition,
+        dtype=dtype,
+        name=name,
+    )
+    if weight.logical_shape is not None:
+        made.base_outside = True
+    elif not replaced or start is variable:
+        # Tracked by what was asked for, whatever is frozen now: files have one order then.
+        flag, variable.trainable = variable.trainable, base_trainable
+        made.base = variable
+        variable.trainable = flag
+    elif isinstance(start, float):
+        made.base = start
+    elif start is not None:
+        made.base = made.add_weight(
+            name="base", shape=variable.shape, initializer=start, trainable=base_trainable
+        )
+    made.build(None if width is None else (None, width))
+    return made
+
+
+class _Copies:
+    """The copies of generators that serve one shape: one for each weight, or for each shape.
+
+    Args:
+        shared: Whether weights of one shape that start alike share a copy.
+    """
+
+    def __init__(self, shared: bool) -> None:
+        self._shared = shared
+        self._made: list[tuple[Any, Generator]] = []
+
+    def of(
+        self, generator: Generator, name: str, shape: Sequence[int], start: Any, axes: Any
+    ) -> Generator:
+        """Returns the copy of a generator for a weight.
+
+        Args:
+            generator: The generator.
+            name: Name of the weight.
+            shape: Shape of what is generated.
+            start: Its initializer.
+            axes: The input axes of the weight, by which a generator of factors makes it.
+        """
+        key = None
+        if self._shared:
+            native = start_key(generator.start(shape, start)[1])
+            key = (id(generator), tuple(shape), axes if generator.factors else None, native)
+            for other, copy in self._made:
+                if other == key:
+                    return copy
+            name = "x".join(map(str, shape)) or "scalar"
+            alike = sum(copy.name.startswith(f"{generator.name}_{name}") for _, copy in self._made)
+            name += f"_{alike}" if alike else ""
+        config = {**generator.get_config(), "name": f"{generator.name}_{name}"}
+        copy = type(generator).from_config(config)
+        self._made.append((key, copy))
+        return copy
+
+
+def generate(
+    weights: Mapping[str, GeneratedWeight],
+    vector: Any,
+    training: Any = None,
+    penalize: bool = False,
+    per_weight: bool = False,
+) -> dict[str, Kernel]:
+    """Returns weights as kernels by path, those of one generator by one call of it.
+
+    Args:
+        weights: The weights by path.
+        vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+        training: Boolean.
+        penalize: Whether regularizers of conditioned weights add their losses.
+        per_weight: Whether the condition has a row for each weight: `(weights, dim)`, or
+            `(batch, weights, dim)`.
+    """
+    vectors = dict.fromkeys(weights, vector)
+    if per_weight and vector is not None:  # Weights that are given need none.
+        vectors = dict(zip(weights, ops.unstack(vector, len(weights), axis=-2), strict=True))
+    groups: dict[Any, list[str]] = {}
+    for path, weight in weights.items():
+        alone = not weight.generator.shape_free or given(weight) is not None
+        alone = alone or (penalize and weight.regularizer is not None)
+        # Embeddings of one width: those of a `DirectGenerator` are as wide as their weights.
+        width = weight.generator.embedding_shape(weight.generated_shape)[-1]
+        groups.setdefault(path if alone else (id(weight.generator), width), []).append(path)
+    kernels: dict[str, Kernel] = {}
+    for group in groups.values():
+        some, own = [weights[path] for path in group], [vectors[path] for path in group]
+        if len(group) == 1:
+            made = [some[0].kernel(own[0], training, penalize)]
+        else:
+            made = _together(some, own, training)
+        kernels.update(zip(group, made, strict=True))
+    return {path: kernels[path] for path in weights}
+
+
+def _together(
+    weights: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
+) -> list[Kernel]:
+    generator = weights[0].generator
+    embeddings = [weight.embed(vector) for weight, vector in zip(weights, vectors, strict=True)]
+    axis = len(embeddings[0].shape) - 2
+    pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
+    kernels = []
+    tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
+    for weight, tensor in zip(weights, tensors, strict=True):
+        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training))
+        report(weight, kernels[-1])
+    return kernels

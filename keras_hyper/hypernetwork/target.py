@@ -1,0 +1,120 @@
+"""The variables of a target: which are generated, which are trained, and which it changes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.utils.graph import NamedWeight, own_weights, walk
+
+
+class TargetVariables:
+    """The variables of a target by what becomes of them.
+
+    Args:
+        model: The target.
+        generated: Weights that are generated.
+        ordinary: Its other weights.
+        state: What the target changes itself.
+        of_tasks: None, or for each of `state` a variable with a row for each task.
+        bases: Those of `generated` that are used below what is generated.
+
+    Attributes:
+        frozen: Those of `ordinary` that were not trained at construction.
+    """
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        generated: Sequence[NamedWeight],
+        ordinary: Sequence[NamedWeight],
+        state: Sequence[NamedWeight],
+        of_tasks: Sequence[keras.Variable] | None,
+        bases: Sequence[Any],
+    ) -> None:
+        self._model = model
+        self.generated = {weight.path: weight.variable for weight in generated}
+        self.ordinary = {weight.path: weight.variable for weight in ordinary}
+        self.own_state = {weight.path: weight.variable for weight in state}
+        self.per_task = of_tasks is not None
+        kept = self.own_state.values() if of_tasks is None else of_tasks
+        # Where the state is kept, by path.
+        self.state = dict(zip(self.own_state, kept, strict=True))
+        known = [*self.generated.values(), *self.ordinary.values(), *self.own_state.values()]
+        # Quantized ones are no longer those of the model's weights.
+        self._known = {id(v) for v in known if keras.backend.is_float_dtype(v.dtype)}
+        used = {id(base) for base in bases}
+        self._replaced = {id(v): v for v in self.generated.values() if id(v) not in used}
+        if self.per_task:
+            self._replaced |= {id(v): v for v in self.own_state.values()}
+        self._owners = [w.layers[-1] for w in generated if id(w.variable) in self._replaced]
+        self.frozen = [v for v in self.ordinary.values() if not v.trainable]
+
+    def unused(self) -> set[int]:
+        """Returns the `id` of each variable of the target that nothing reads."""
+        quantized = [v for owner in self._owners for v in self._of_quantization(owner)]
+        return {*self._replaced, *map(id, quantized)}
+
+    def _of_quantization(self, layer: keras.layers.Layer) -> list[keras.Variable]:
+        """Returns the variables that a layer was given when it was quantized."""
+        if getattr(layer, "quantization_mode", None) is None:
+            return []
+        return [v for v in own_weights(layer).values() if id(v) not in self._known]
+
+    def stored(self) -> list[keras.Variable]:
+        """Returns what is stored in files, in an order that does not depend on what is frozen."""
+        unused, current = self.unused(), {id(v) for v in self._model.weights}
+        quantized = [v for layer in walk(self._model) for v in self._of_quantization(layer)]
+        # A quantized layer has other variables in place of some.
+        own = [v for v in self.ordinary.values() if id(v) in current]
+        return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
+
+    def state_of(self, task: Any) -> dict[str, Any]:
+        """Returns the state of a task, or of one task for each sample, by path.
+
+        Args:
+            task: Integer tensor of shape `()` or `(batch,)`.
+        """
+        return {path: ops.take(v.value, task, axis=0) for path, v in self.state.items()}
+
+    def write(self, task: Any, path: str, value: Any) -> None:
+        """Replaces a part of the state of a task.
+
+        Args:
+            task: Integer tensor of shape `()`.
+            path: Path of the variable in the target.
+            value: Tensor of the shape of that variable.
+        """
+        rows = self.state[path]
+        here = ops.equal(ops.arange(rows.shape[0]), ops.cast(task, "int32"))
+        here = ops.reshape(here, (rows.shape[0], *(1,) * len(value.shape)))
+        rows.assign(ops.where(here, ops.cast(value, rows.dtype), rows.value))
+
+    def frozen_paths(self) -> dict[str, list[str]]:
+        """Returns which weights were frozen at construction, and which are now."""
+        at_first = {id(v) for v in self.frozen}
+        weights = {**self.generated, **self.ordinary}
+        return {
+            "frozen": [path for path, v in weights.items() if id(v) in at_first],
+            "frozen_now": [path for path, v in weights.items() if not v.trainable],
+        }
+
+    def freeze(self, paths: Collection[str]) -> None:
+        """Makes all weights trainable but some.
+
+        Args:
+            paths: The paths of those that are not.
+        """
+        for path, variable in {**self.generated, **self.ordinary}.items():
+            variable.trainable = path not in paths
+
+    def save(self, store: Any) -> None:
+        """Writes what is stored into an H5 group or a dict."""
+        for i, variable in enumerate(self.stored()):
+            store[str(i)] = variable
+
+    def load(self, store: Mapping[str, Any]) -> None:
+        """Reads what `save` wrote."""
+        for i, variable in enumerate(self.stored()):
+            variable.assign(store[str(i)])

@@ -1,0 +1,62 @@
+"""What a model generates when it is called, without a change to it."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyper.application import installed, loops_of
+from keras_hyper.inspect.recording import WeightRecord, record_weights
+from keras_hyper.ops import as_array
+from keras_hyper.rnn.recurrent_layer import RecurrentLayer
+from keras_hyper.utils.graph import walk
+from keras_hyper.weights import find_weights
+from keras_hyper.weights.scopes import recording
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What a model generated.
+
+    Attributes:
+        weights: By `"layer/weight"`, the weights as arrays.
+        batched: Which of them have a batch axis in front, with a weight for each sample.
+        records: By the name of a recurrent layer, what its weights did along the
+            sequences, as `record_weights` returns it.
+    """
+
+    weights: dict[str, np.ndarray]
+    batched: frozenset[str]
+    records: dict[str, WeightRecord]
+
+
+def observe(model: keras.Model, inputs: Any = None) -> Observed:
+    """Calls a model as in inference, and returns what it generated.
+
+    Args:
+        model: A built model.
+        inputs: What it takes. With None it is not called, and what depends on
+            inputs is left out. Of layers that are called several times, the last counts.
+    """
+    recurrent = [x for x in walk(model) if isinstance(x, RecurrentLayer) and x.built]
+    with installed(loops_of(recurrent)), recording() as used:
+        if inputs is not None:
+            model(inputs, training=False)
+    weights: dict[str, np.ndarray] = {}
+    batched: set[str] = set()
+    for found in find_weights(model):
+        name = "/".join(found.names)
+        if name in weights:  # Of another hypernetwork over the same target, for example.
+            name = f"{found.owner.name}/{found.path}"
+        kernels = used.get(id(found.weight), [])
+        if kernels or not found.weight.conditioned:
+            kernel = kernels[-1] if kernels else found.weight.kernel()
+            weights[name] = as_array(kernel.materialize())
+            batched |= {name} if kernel.batched else set()
+    records = {}
+    for layer in recurrent:
+        for run in used.get(id(layer), []):
+            mask = keras.tree.flatten(run.mask)[0]
+            records[layer.name] = record_weights(layer, run.sequences, run.initial_state, mask)
+    return Observed(weights, frozenset(batched), records)

@@ -1,0 +1,309 @@
+"""What a hypernetwork stores, and what it generates from that."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_hyper.hypernetwork import Hypernetwork
+from keras_hyper.inspect.inventory import hyper_variables, step_weights
+from keras_hyper.rnn.hyper_cell import HyperCell
+from keras_hyper.utils.graph import walk
+from keras_hyper.weights import find_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightSummary:
+    """The figures of one generated weight.
+
+    Attributes:
+        layer: Name of the layer.
+        weight: Name of the weight in it.
+        shape: Shape of the weight.
+        generated: How many numbers it has: for one condition, or at one step of one sequence.
+        base: How many numbers its stored base has, with a composition.
+        stored: How many other numbers are stored for it alone: its embedding,
+            the projection of its condition, gates and gains.
+        generator: Name of its generator.
+        conditioned: Whether it depends on a condition. That of a recurrent layer is
+            the state of its hyper cell.
+        limits: Sentences that say why the generator does not fit it, with figures.
+        every_step: What the hyper cell of a recurrent layer generates for it at every
+            step. Empty for other weights.
+    """
+
+    layer: str
+    weight: str
+    shape: tuple[int, ...]
+    generated: int
+    base: int
+    stored: int
+    generator: str
+    conditioned: bool
+    limits: tuple[str, ...]
+    every_step: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorSummary:
+    """The figures of one generator.
+
+    Attributes:
+        name: Name of the generator.
+        type: Name of its class.
+        stored: How many numbers it holds.
+        layers: Names of the layers that use it.
+
+    The hyper cell of a recurrent layer counts as a generator.
+    """
+
+    name: str
+    type: str
+    stored: int
+    layers: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The figures of a model.
+
+    Attributes:
+        weights: One entry for each generated weight.
+        generators: One entry for each generator.
+        generated: How many weights are generated, in all.
+        stored: How many parameters the model stores, in all.
+        kept: How many numbers are kept of tasks that ended, by the hypernetworks in it.
+        plain: How many it would store if the generated weights were ordinary, and
+            nothing were kept.
+        ratio: `stored / plain`.
+        ordinary: Of a `Hypernetwork`, the weights of its target that are not
+            generated, by path, with the reason.
+    """
+
+    weights: tuple[WeightSummary, ...]
+    generators: tuple[GeneratorSummary, ...]
+    generated: int
+    stored: int
+    kept: int
+    plain: int
+    ratio: float
+    ordinary: dict[str, str]
+
+
+def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) -> Summary:
+    """Prints and returns what a model stores and what it generates.
+
+    Args:
+        model: A model with hyper layers, or a hyper layer, built.
+        print_fn: Called with each line of the table. Defaults to `print`.
+
+    Returns:
+        A `Summary` with the figures.
+
+    Raises:
+        TypeError: If `model` is not a Keras layer or model.
+        ValueError: If it is not built.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import HyperDense, TiledKernelGenerator, summary
+        >>> kernels = TiledKernelGenerator(tile=(16, 16), embedding_dim=4, name="kernels")
+        >>> model = keras.Sequential([
+        ...     keras.Input((64,)),
+        ...     HyperDense(64, generator=kernels, name="first"),
+        ...     HyperDense(64, generator=kernels, name="second"),
+        ... ])
+        >>> figures = summary(model)
+        layer   weight  shape    generated  own  generator
+        first   kernel  64 x 64      4,096   64  kernels
+        second  kernel  64 x 64      4,096   64  kernels
+        generator  type                  stored  used by
+        kernels    TiledKernelGenerator     400  first, second
+        first kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
+        at most 17, of 64
+        second kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
+        at most 17, of 64
+        generated weights: 8,192
+        stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
+        the same model with ordinary weights: 8,320 (7.9% of it stored)
+        >>> figures.stored, figures.generated
+        (656, 8192)
+    """
+    check_built(model)
+    figures = _figures(model)
+    for line in _lines(figures, _kind(model)):
+        (print_fn or print)(line)
+    return figures
+
+
+def check_built(model: Any) -> None:
+    """Raises if something is not a Keras layer or model, or has no weights yet."""
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"`model` must be a Keras model or layer. Received: model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+    if not model.built:
+        raise ValueError(
+            f"{_kind(model).capitalize()} '{model.name}' is not built, so its weights are not "
+            "known. Call it on inputs first."
+        )
+
+
+def hyper_cells_of(model: keras.layers.Layer) -> list[tuple[str, HyperCell]]:
+    """Returns the built hyper cells of a model, with the names of the layers that run them."""
+    cells: dict[int, tuple[str, HyperCell]] = {}
+    for layer in walk(model):
+        cell = getattr(layer, "cell", layer)
+        if isinstance(cell, HyperCell) and cell.built:
+            cells.setdefault(id(cell), (layer.name, cell))
+    return list(cells.values())
+
+
+def inventory(
+    model: keras.layers.Layer,
+) -> tuple[list[tuple[WeightSummary, int]], dict[int, GeneratorSummary]]:
+    """Returns each generated weight of a model with the key of its generator, and those by key."""
+    rows = [*_weight_rows(model), *_cell_rows(model)]
+    weights = [(weight, key) for weight, key, _ in rows]
+    generators = {}
+    for _, key, (kind, stored) in rows:
+        users = [weight for weight, other in weights if other == key]
+        layers = tuple(dict.fromkeys(weight.layer for weight in users))
+        generators[key] = GeneratorSummary(users[0].generator, kind, stored, layers)
+    return weights, generators
+
+
+_Row = tuple[WeightSummary, int, tuple[str, int]]
+
+
+def _weight_rows(model: keras.layers.Layer) -> Iterator[_Row]:
+    for found in find_weights(model):
+        layer, name = found.names
+        weight, generator = found.weight, found.weight.generator
+        stored_base = weight.base is not None and not isinstance(weight.base, float)
+        base = math.prod(weight.weight_shape) if stored_base else 0
+        row = WeightSummary(
+            layer=layer,
+            weight=name,
+            shape=tuple(weight.weight_shape),
+            generated=math.prod(weight.weight_shape),
+            base=base,
+            stored=weight.count_params() - generator.count_params() - base,
+            generator=generator.name,
+            conditioned=weight.conditioned,
+            limits=tuple(weight.limits().values()),
+        )
+        yield row, id(generator), (type(generator).__name__, generator.count_params())
+
+
+def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
+    for layer, cell in hyper_cells_of(model):
+        held = sum(math.prod(v.shape) for v in hyper_variables(cell))
+        for made in step_weights(cell):
+            weight = WeightSummary(
+                layer=layer,
+                weight=made.name,
+                shape=made.shape,
+                generated=math.prod(made.shape),
+                base=made.base,
+                stored=made.stored,
+                generator=f"{layer}/hyper_cell",
+                conditioned=True,
+                limits=(),
+                every_step=made.change,
+            )
+            yield weight, id(cell), (type(cell).__name__, held)
+
+
+def _figures(model: keras.layers.Layer) -> Summary:
+    rows, found = inventory(model)
+    weights, generators = tuple(weight for weight, _ in rows), tuple(found.values())
+    generated, stored = sum(w.generated for w in weights), model.count_params()
+    hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
+    over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
+    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    plain = stored - hyper - kept + generated
+    return Summary(
+        weights=weights,
+        generators=generators,
+        generated=generated,
+        stored=stored,
+        kept=kept,
+        plain=plain,
+        ratio=stored / plain if plain else 1.0,
+        ordinary={
+            path: reason for layer in over for path, reason in layer.ordinary_reasons.items()
+        },
+    )
+
+
+def _kind(model: keras.layers.Layer) -> str:
+    return "model" if isinstance(model, keras.Model) else "layer"
+
+
+def _when(weight: WeightSummary) -> str:
+    if weight.every_step:
+        return " (at every step)"
+    return " (conditioned)" if weight.conditioned else ""
+
+
+def _lines(figures: Summary, kind: str) -> list[str]:
+    weights = [
+        (
+            w.layer,
+            w.weight,
+            " x ".join(map(str, w.shape)),
+            f"{w.generated:,}",
+            f"{w.stored:,}",
+            w.generator + _when(w),
+        )
+        for w in figures.weights
+    ]
+    generators = [
+        (g.name, g.type, f"{g.stored:,}", ", ".join(g.layers)) for g in figures.generators
+    ]
+    embeddings = sum(w.stored for w in figures.weights)
+    held = sum(g.stored for g in figures.generators)
+    bases = sum(w.base for w in figures.weights)
+    ordinary = figures.stored - embeddings - held - bases - figures.kept
+    stepwise = sum(w.generated for w in figures.weights if w.every_step)
+    more = [(bases, "bases"), (figures.kept, "kept of tasks")]
+    others = "".join(f", {name} {number:,}" for number, name in more if number)
+    return [
+        *_table(("layer", "weight", "shape", "generated", "own", "generator"), weights, "<<<>><"),
+        *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
+        *(
+            f"{w.layer} {w.weight}, at every step: {w.every_step}"
+            for w in figures.weights
+            if w.every_step
+        ),
+        *(
+            f"{w.layer} {w.weight}, {w.generator} does not fit: {limit}"
+            for w in figures.weights
+            for limit in w.limits
+        ),
+        *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
+        f"generated weights: {figures.generated:,}"
+        + (f" ({stepwise:,} of them at every step)" if stepwise else ""),
+        f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
+        f"embeddings {embeddings:,}{others})",
+        f"the same {kind} with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
+        "stored)",
+    ]
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str) -> list[str]:
+    """Returns the lines of a table, each column as wide as its widest entry. None without rows."""
+    if not rows:
+        return []
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)
+        ).rstrip()
+        for row in (head, *rows)
+    ]

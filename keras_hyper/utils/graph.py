@@ -1,0 +1,266 @@
+"""Walking the layers of any model through their attributes."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import keras
+
+# What Keras calls a variable that was given no name.
+_MADE_UP = re.compile(r"variable(_\d+)?")
+
+# Where TensorFlow keeps what it tracks, which is in the other attributes as well. Only these:
+# a user's attribute may start with `_self_`, too.
+_TENSORFLOW = frozenset(
+    {
+        "_self_extra_variables",
+        "_self_name_based_restores",
+        "_self_saveable_object_factories",
+        "_self_setattr_tracking",
+        "_self_unconditional_checkpoint_dependencies",
+        "_self_unconditional_deferred_dependencies",
+        "_self_unconditional_dependency_names",
+        "_self_update_uid",
+    }
+)
+# Where Keras keeps the layers of a layer or model besides the attributes of its class.
+LISTS_OF_KERAS = ("_layers", "_operations", "_operations_by_depth")
+
+# Where a layer sits in its parent: attribute names, list indices, dict keys.
+Place = tuple[Any, ...]
+
+
+def children(layer: keras.layers.Layer) -> dict[Place, keras.layers.Layer]:
+    """Returns the layers that a layer holds, in attributes and collections.
+
+    These are all that Keras tracks, including those in sets, and those whose attribute
+    was assigned a second time.
+    """
+    return _held(layer, keras.layers.Layer)
+
+
+def seed_generators(model: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns the random generators of a model, each once."""
+    kind = keras.random.SeedGenerator
+    found = {id(g): g for layer in walk(model) for g in _held(layer, kind).values()}
+    return list(found.values())
+
+
+def _held(layer: keras.layers.Layer, kind: type) -> dict[Place, Any]:
+    """Returns what a layer holds of one class, by place."""
+    found: dict[Place, Any] = {}
+
+    def visit(place: Place, value: Any) -> None:
+        if isinstance(value, kind):
+            found[place] = value
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                visit((*place, key), item)
+        elif isinstance(value, Set) or (
+            isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        ):
+            for index, item in enumerate(value):
+                visit((*place, index), item)
+
+    # PyTorch keeps sublayers apart from the other attributes.
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}
+    attributes["_layers"] = ()
+    for name, value in attributes.items():
+        if name != "_modules" and name not in _TENSORFLOW:
+            visit((name,), value)
+    # Keras's list of all sublayers says nothing about their places, so it comes last.
+    tracked = layer.layers if isinstance(layer, keras.Sequential) else vars(layer)["_layers"]
+    known = {id(value) for value in found.values()}
+    for index, value in enumerate(tracked):
+        if isinstance(value, kind) and id(value) not in known:
+            found[("_layers", index)] = value
+    # Attributes have another order on PyTorch, and files are read on every backend.
+    order = {id(value): index for index, value in enumerate(tracked)}
+    ordered = sorted(found.items(), key=lambda item: order.get(id(item[1]), len(order)))
+    return dict(ordered)
+
+
+def pairs(
+    first: keras.layers.Layer, second: keras.layers.Layer, seen: set[int] | None = None
+) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """Yields the layers that sit in the same places of two models, parents first.
+
+    The children of a pair are looked up after it was yielded, so that the
+    caller may build it.
+
+    Args:
+        first: A model or layer.
+        second: One of the same structure.
+        seen: Gets the `id` of each layer of `second`. One that is in it is left out.
+    """
+    seen = set() if seen is None else seen
+
+    def visit(a: keras.layers.Layer, b: keras.layers.Layer) -> Iterator[Any]:
+        if id(b) in seen:
+            return
+        seen.add(id(b))
+        yield a, b
+        ours, theirs = children(a), children(b)
+        for place in ours:
+            if place in theirs:
+                yield from visit(ours[place], theirs[place])
+
+    return visit(first, second)
+
+
+def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields a layer and all layers below it, each once; a model's in its order."""
+    seen: set[int] = set()
+
+    def visit(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        yield layer
+        ordered = layer.layers if isinstance(layer, keras.Model) else ()
+        for child in (*ordered, *children(layer).values()):
+            yield from visit(child)
+
+    return visit(layer)
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedWeight:
+    """A weight of a model, by a path that does not depend on where the model was built.
+
+    Attributes:
+        path: Names of the layers below the model, and of the variable: `"block/dense/kernel"`.
+        variable: The variable.
+        layers: The layers on the way to it, its owner last.
+        logical_shape: Shape of a weight that a quantized layer holds otherwise.
+    """
+
+    path: str
+    variable: keras.Variable
+    layers: tuple[keras.layers.Layer, ...]
+    logical_shape: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight, before any quantization."""
+        return self.logical_shape or tuple(self.variable.shape)
+
+
+def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
+    """Returns the weights of a model with their paths, in the order of its layers.
+
+    A path has the names of the layers, as Keras shows them. It has no name that differs
+    between processes: where Keras made up the name of a layer, and the configuration of
+    the model does not keep it, the path has the attribute that holds the layer. Without
+    an attribute it has the name that Keras makes up in a fresh process.
+
+    `variable.path` cannot be used: it has the scopes that were open when the layer was
+    built, and these differ in a model that was loaded from a file.
+
+    Args:
+        model: A built model or layer.
+    """
+    found: dict[str, NamedWeight] = {}
+    seen: set[int] = set()
+
+    def visit(prefix: str, layers: tuple[keras.layers.Layer, ...], kept: bool) -> None:
+        layer = layers[-1]
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        # Keras constructs its own classes again with the names that their layers had.
+        kept = kept and _is_of_keras(layer)
+        names = named_children(layer, kept)
+        inner = {id(v) for child, _ in names for v in child.weights}
+        for v in layer.weights:
+            if id(v) not in inner and id(v) not in seen:
+                seen.add(id(v))
+                path = _free(f"{prefix}{variable_name(v)}", found)
+                found[path] = NamedWeight(path, v, layers)
+        for child, name in names:
+            visit(f"{prefix}{name}/", (*layers, child), kept)
+
+    visit("", (model,), True)
+    return list(found.values())
+
+
+def own_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """Returns the weights that a layer holds itself, by name.
+
+    Args:
+        layer: A built layer.
+    """
+    inner = {id(v) for child in children(layer).values() for v in child.weights}
+    own: dict[str, keras.Variable] = {}
+    for variable in layer.weights:
+        if id(variable) not in inner:
+            own[_free(variable_name(variable), own)] = variable
+    return own
+
+
+def variable_name(variable: keras.Variable) -> str:
+    """Returns the name of a variable, without the number of one that Keras made up."""
+    return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
+
+
+def named_children(
+    parent: keras.layers.Layer, kept: bool = False
+) -> list[tuple[keras.layers.Layer, str]]:
+    """Returns the layers that a layer holds, each once, with different names.
+
+    Args:
+        parent: The layer.
+        kept: Whether the names of its layers are the same when it is constructed again.
+    """
+    held = children(parent)
+    places: dict[int, Place] = {}
+    for place, child in held.items():
+        if place[0] not in LISTS_OF_KERAS and not _is_of_keras(parent):
+            places.setdefault(id(child), place)
+    ordered = [*(parent.layers if isinstance(parent, keras.Model) else ()), *held.values()]
+    names: dict[str, keras.layers.Layer] = {}
+    for child in {id(child): child for child in ordered}.values():
+        name = child.name
+        if not kept and (made_up := _match_made_up(child)):
+            name = "/".join(map(str, places.get(id(child), (made_up[1],))))
+        names[_free(name, names)] = child
+    return [(child, name) for name, child in names.items()]
+
+
+def has_made_up_name(layer: keras.layers.Layer) -> bool:
+    """Whether Keras may have made up the name of a layer, with a number of this process."""
+    return _match_made_up(layer) is not None
+
+
+def _match_made_up(layer: keras.layers.Layer) -> re.Match[str] | None:
+    # `Bidirectional` puts a word before the name of a layer.
+    prefixed = rf"((?:forward_|backward_)?{_made_up(type(layer))})(_\d+)?"
+    return re.fullmatch(prefixed, layer.name)
+
+
+def _is_of_keras(layer: keras.layers.Layer) -> bool:
+    return type(layer).__module__.startswith("keras.")
+
+
+def _made_up(cls: type) -> str:
+    """Returns the name that Keras gives to the first layer of a class."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """Returns the name, with a number if it is taken."""
+    numbered = (f"{name}_{i}" if i else name for i in itertools.count())
+    return next(name for name in numbered if name not in taken)
+
+
+def finish_loading(model: keras.layers.Layer) -> None:
+    """Lets layers take over what was assigned to their variables.
+
+    `Normalization` computes with constants that it makes of its variables.
+    """
+    for layer in walk(model):
+        if layer.built and hasattr(layer, "finalize_state"):
+            layer.finalize_state()
