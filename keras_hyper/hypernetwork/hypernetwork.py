@@ -48,7 +48,7 @@ from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.graph import NamedWeight, finish_loading, own_weights, walk
 from keras_hyper.utils.naming import inputs_of
 from keras_hyper.utils.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
-from keras_hyper.weights import GeneratedWeight, as_composition
+from keras_hyper.weights import GeneratedWeight, as_composition, kernels_of
 from keras_hyper.weights.scopes import given
 
 
@@ -508,16 +508,15 @@ class Hypernetwork(ConditionalModel):
     def _all_given(self) -> bool:
         return all(given(weight) is not None for weight in self.generated_weights.values())
 
-    def _as_kernels(self, weights: Mapping[str, Any]) -> dict[str, Kernel]:
-        shapes = self._weight_shapes()
-        return {k: Full(v, len(v.shape) > len(shapes[k])) for k, v in weights.items()}
-
-    def generate(self, condition: Any = None) -> dict[str, Any]:
+    def generate(self, condition: Any = None, factored: bool = False) -> dict[str, Any]:
         """Returns the generated weights for a condition, as a dict from path to tensor.
 
         Args:
             condition: As in a call. With a row for each sample, every tensor has
                 a batch axis in front. Noise is drawn once for each row, or once.
+            factored: Whether to return what is generated, without the target's own weights, as
+                a dict of tensors for each path: `"left"` and `"right"` for a low-rank weight,
+                `"scale"` for `composition="scale"`, and `"value"` otherwise.
 
         Raises:
             ValueError: If the model is not built, or the condition does not fit.
@@ -526,7 +525,10 @@ class Hypernetwork(ConditionalModel):
         condition = self.check_condition((), condition)
         vector = None if self.condition is None else self.condition(condition)
         kernels = self._kernels(vector)
-        return {path: kernel.materialize() for path, kernel in kernels.items()}
+        return {
+            path: kernel.factors() if factored else kernel.materialize()
+            for path, kernel in kernels.items()
+        }
 
     def apply(
         self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
@@ -534,9 +536,8 @@ class Hypernetwork(ConditionalModel):
         """Returns what the target makes of inputs with given weights.
 
         Args:
-            weights: Dict from path to tensor, as `generate` returns it: one for
-                each of `generated_weights`, with a batch axis for weights of each
-                sample's own.
+            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns
+                it: one for each of `generated_weights`, with a batch axis for per-sample weights.
             inputs: What the target takes.
             task: With `state_per_task`, the id of the task whose state is used.
             training: Boolean.
@@ -546,42 +547,21 @@ class Hypernetwork(ConditionalModel):
                 a task is missing.
         """
         self._check_built("apply")
-        if not isinstance(weights, Mapping):
-            raise TypeError(
-                "`weights` must be a dict from path to tensor, as `generate` returns it. Received: "
-                f"weights={weights!r} (of type {type(weights).__name__})"
-            )
         if self.state_per_task is (task is None):
             raise ValueError(
                 "`apply` needs a `task` with state_per_task=True, and takes none without. "
                 f"Received: task={task!r}"
             )
-        missing = sorted(set(self.generated_weights) - set(weights))
-        unknown = sorted(set(weights) - set(self.generated_weights))
-        if missing or unknown:
-            raise ValueError(
-                "`weights` must have a tensor for each of `generated_weights`. Missing: "
-                f"{missing}. Unknown: {unknown}"
-            )
-        shapes = self._weight_shapes()
-        tensors = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
-        for path, value in tensors.items():
-            shape = tuple(value.shape)
-            if shape != shapes[path] and shape[1:] != shapes[path]:
-                raise ValueError(
-                    f"`weights['{path}']` must have shape {shapes[path]}, with or without a batch "
-                    f"axis in front. Received: a tensor of shape {shape}"
-                )
+        kernels = kernels_of(self.generated_weights, weights)
         if task is not None:
             task = ops.convert_to_tensor(task)
             self.condition.task_embedding.check(task)
-            rows = any(len(w.shape) > len(shapes[path]) for path, w in tensors.items())
-            if len(task.shape) > int(rows):
+            if len(task.shape) > any(kernel.batched for kernel in kernels.values()):
                 raise ValueError(
                     "`task` must be one id for one set of weights. Received: `task` of shape "
                     f"{tuple(task.shape)}"
                 )
-        return self._run(inputs, self._as_kernels(tensors), task, training)
+        return self._run(inputs, kernels, task, training)
 
     def bake(self, condition: Any = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.

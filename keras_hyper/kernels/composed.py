@@ -14,11 +14,12 @@ class Sum(Kernel):
 
     A product with inputs of one position, a lookup, and every product with a thin
     `D_b`, add the two results, so that a `D_b` in factored form stays so.
-    Elsewhere the sum is written out: one product with it costs half of two.
+    Elsewhere the sum is written out: one product with it costs half of two. So is the sum with
+    one weight for the batch that is not thin.
 
     Args:
         base: Tensor of shape `shape`.
-        delta: `Kernel` of the same shape, batched or thin.
+        delta: `Kernel` of the same shape.
 
     Examples:
         >>> import keras
@@ -47,9 +48,18 @@ class Sum(Kernel):
         """The number of weights of a batched kernel, None if it is not known."""
         return self._delta.rows
 
+    @property
+    def whole(self) -> bool:
+        """Whether the sum is one weight for the batch that every product writes out."""
+        return not self.batched and not self._delta.thin
+
     def materialize(self) -> Any:
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base + self._delta.materialize()
+
+    def factors(self) -> dict[str, Any]:
+        """Returns the factors of what is added."""
+        return self._delta.factors()
 
     def scaled(self, factor: Any) -> "Sum":
         """Returns the weight times a number."""
@@ -65,6 +75,8 @@ class Sum(Kernel):
 
     def dense(self, inputs: Any) -> Any:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
+        if self.whole:
+            return super().dense(inputs)
         if len(inputs.shape) != 2 and not self._delta.thin:
             outputs = dense_of_one_position(self, inputs) if self.batched else None
             return super().dense(inputs) if outputs is None else outputs
@@ -79,6 +91,8 @@ class Sum(Kernel):
 
     def lookup(self, ids: Any) -> Any:
         """Returns rows of a weight of two axes."""
+        if self.whole:
+            return super().lookup(ids)
         return ops.take(self._base, ids, axis=0) + self._delta.lookup(ids)
 
     def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Sum":
@@ -131,6 +145,10 @@ class Scaled(Kernel):
     def materialize(self) -> Any:
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base * self._factors
+
+    def factors(self) -> dict[str, Any]:
+        """Returns the scales of the units."""
+        return {"scale": self._factors}
 
     def scaled(self, factor: Any) -> "Scaled":
         """Returns the weight times a number."""

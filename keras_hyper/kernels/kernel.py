@@ -63,6 +63,13 @@ class Kernel(abc.ABC):
     def repeated(self, count: Any) -> "Kernel":
         """Returns the weights of a batched kernel with each of them `count` times in a row."""
 
+    def factors(self) -> dict[str, Any]:
+        """Returns what was generated, by name: the weight, or factors with fewer numbers.
+
+        A stored weight that the generated one is added to, or scales, is no factor.
+        """
+        return {"value": self.materialize()}
+
     def tensors(self) -> list[Any]:
         """Returns the tensors that hold the weight, for `with_tensors`."""
         found = []

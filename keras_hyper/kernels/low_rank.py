@@ -75,6 +75,10 @@ class LowRank(Kernel):
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return from_matrix(self._left @ self._right, self._shape, self._rows, self._columns)
 
+    def factors(self) -> dict[str, Any]:
+        """Returns both factors."""
+        return {"left": self._left, "right": self._right}
+
     def scaled(self, factor: Any) -> "LowRank":
         """Returns the weight times a number."""
         return LowRank(self._left, self._right * factor, self._shape, self._rows)

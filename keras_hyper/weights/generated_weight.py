@@ -161,6 +161,12 @@ class GeneratedWeight(PolicyLayer):
         return rows, columns
 
     @property
+    def matrix_axes(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The axes of the weight that are the rows of its factors, and those of their columns."""
+        last = max(len(self.weight_shape) - 1, 0)
+        return (self._rows, self._columns) if self._columns else (range(last), (last,))
+
+    @property
     def conditioned(self) -> bool:
         """Whether the weight depends on a condition."""
         return self.condition_dim is not None
@@ -341,13 +347,15 @@ class GeneratedWeight(PolicyLayer):
             gate = ops.cast(self.gate, self.compute_dtype)
             if self.base_outside:
                 return kernel.scaled(self.scale * gate)
-            if isinstance(self.base, float):
-                base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
-            else:
-                base = ops.cast(self.base, self.compute_dtype)
             change = kernel.scaled(self.scale * gate)
-            kernel = compose(self.composition, base, change, self.unit_axes)
+            kernel = compose(self.composition, self.base_value(), change, self.unit_axes)
         return kernel
+
+    def base_value(self) -> Any:
+        """Returns the stored weight of a composition as a tensor."""
+        if isinstance(self.base, float):
+            return ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
+        return ops.cast(self.base, self.compute_dtype)
 
     def limits(self) -> dict[str, str]:
         """Returns why the generator does not fit this weight, by kind, with figures."""
