@@ -18,13 +18,6 @@ from keras_hyper.ops import as_array
 from keras_hyper.utils.checks import numeric, positive_int
 from keras_hyper.weights import find_weights
 
-_GATES = {
-    4: ("input", "forget", "candidate", "output"),
-    3: ("update", "reset", "candidate"),
-    1: ("state",),
-}
-
-
 def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None) -> Any:
     """Draws a generated weight: of a convolution, a tile for each pair of channels.
 
@@ -147,13 +140,12 @@ def weight_changes(
     lines, block = math.ceil(steps / width), gates + 2
     strip = np.full((lines * block - 1, width), np.nan)
     _, axes = _axes(axes, (0.14 * width + 1.5, 0.22 * len(strip) + 0.3))
-    names = _GATES.get(gates, tuple(map(str, range(gates))))
     for step, token in enumerate(tokens):
         line, column = divmod(step, width)
         strip[line * block : line * block + gates, column] = changes[step]
         axes.text(column, line * block + gates, token, ha="center", va="center", family="monospace")
     axes.imshow(strip, aspect="auto", cmap="Greys", vmin=0, vmax=1)
-    axes.set_yticks([i * block + j for i in range(lines) for j in range(gates)], names * lines)
+    axes.set_yticks([i * block + j for i in range(lines) for j in range(gates)], record.gate_names * lines)
     axes.set_xticks([])
     for side in axes.spines.values():
         side.set_visible(False)

@@ -2,12 +2,12 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.interface import Specs
+from keras_hyper.typing import Shape, Tensor
 
 _ENDPOINTS = ("serving_default", "serve_xla")
 
@@ -16,9 +16,9 @@ def write_warmup(
     folder: pathlib.Path,
     name: str,
     endpoints: Mapping[str, Endpoint],
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Mapping[str, Tensor]],
 ) -> None:
-    """Writes `assets.extra/tf_serving_warmup_requests`.
+    """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
     Args:
         folder: The SavedModel.
@@ -28,7 +28,7 @@ def write_warmup(
 
     Raises:
         ImportError: If the messages of TensorFlow Serving are not installed.
-        ValueError: If a sample has not the inputs of the model, or not their shapes.
+        ValueError: If a sample has other inputs than the model, or other shapes.
     """
     if not samples:
         return
@@ -61,7 +61,7 @@ def write_warmup(
             writer.write(record.SerializeToString())
 
 
-def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
+def _arrays(sample: Mapping[str, Tensor], inputs: Specs) -> dict[str, np.ndarray]:
     if set(sample) != set(inputs):
         raise ValueError(
             f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
@@ -69,7 +69,7 @@ def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
         )
     arrays = {key: np.asarray(value) for key, value in sample.items()}
     types = {key: inputs[key].dtype for key in arrays}
-    with np.errstate(invalid="ignore"):  # Numbers that are too large: told below.
+    with np.errstate(invalid="ignore"):  # Numbers that are too large raise below.
         cast = {k: x.astype("O" if types[k] == "string" else types[k]) for k, x in arrays.items()}
     whole = [key for key, array in cast.items() if array.dtype.kind in "iu"]
     broken = [key for key in whole if not np.array_equal(cast[key], arrays[key])]
@@ -88,7 +88,7 @@ def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
     return cast
 
 
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+def _fits(shape: Sequence[int], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(
         size in (n, None) for n, size in zip(shape, wanted, strict=True)
     )
