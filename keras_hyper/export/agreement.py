@@ -22,14 +22,7 @@ def alike(
     """Whether outputs are those that are expected, as the precision of the model allows.
 
     Outputs may be large numbers that hardly differ, such as pressures. The difference
-    between samples and steps must agree.
-
-    Args:
-        model: The model.
-        a: Outputs.
-        b: Expected outputs.
-        spread: How much expected outputs differ between samples. None to take it from `b`.
-        slack: Factor of the tolerance.
+    between samples and steps must agree: `spread`, or that of the expected outputs `b`.
     """
     if a.shape != b.shape:
         return False

@@ -27,13 +27,7 @@ class FromJax:
         self._copies: dict[int, tf.Variable] = {}
 
     def convert(self, run: Run, inputs: Specs, drawn: Named) -> Run:
-        """Returns a function of TensorFlow's tensors.
-
-        Args:
-            run: A function of JAX's tensors.
-            inputs: What it takes.
-            drawn: Tensors that it can be traced with.
-        """
+        """Returns a function of TensorFlow's tensors; the one of JAX's is traced with `drawn`."""
         import jax
         from jax.experimental import jax2tf
 

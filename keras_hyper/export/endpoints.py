@@ -1,8 +1,9 @@
 """The endpoints of a model, and the SavedModel that has them."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -11,9 +12,17 @@ import numpy as np
 from keras_hyper.export.conversion import FromJax
 from keras_hyper.export.endpoint import Endpoint, quiet, tensorflow, with_equal_rows
 from keras_hyper.export.folding import Folded
-from keras_hyper.export.halves import NotSeparableError, halves_of
-from keras_hyper.export.interface import Interface, Named, Run, Specs, interface_of, reason
-from keras_hyper.export.streaming import NotStreamableError, stream_of
+from keras_hyper.export.halves import halves_of
+from keras_hyper.export.interface import (
+    Interface,
+    Named,
+    Run,
+    Specs,
+    UnavailableError,
+    interface_of,
+    reason,
+)
+from keras_hyper.export.streaming import stream_of
 from keras_hyper.export.text import check_text, text_shape, text_trials
 from keras_hyper.export.trials import Call, Trial, Trials, as_arrays, drawn, unchanged
 from keras_hyper.typing import Tensors
@@ -39,10 +48,6 @@ class Endpoints:
     Attributes:
         endpoints: By name.
         left_out: Why an endpoint is not among them, by name.
-
-    Raises:
-        TypeError: If `model` is not a Keras model.
-        ValueError: See `export_saved_model`.
     """
 
     def __init__(
@@ -79,23 +84,32 @@ class Endpoints:
     def _add_all(self, interface: Interface, streaming: bool | None) -> None:
         run, whole = interface.run, self._trials.whole
         self.add("serving_default", interface.inputs, run, whole, interface.conditions)
-        try:
-            halves = halves_of(self._model, interface, self._trials)
+        with self._unless(("generate", "apply"), "could not be tried in two halves"):
+            halves = halves_of(interface, self._trials)
             for half, more in zip(halves, ("", "_factored"), strict=False):
                 names = list(half.weights)
                 self.add(f"generate{more}", half.generate_inputs, half.generate, half.generated)
                 self.add(f"apply{more}", half.apply_inputs, half.apply, half.applied, names)
-        except NotSeparableError as error:
-            self.left_out.update(dict.fromkeys(("generate", "apply"), str(error)))
-        try:
-            stream = stream_of(self._model, interface, self._trials, required=streaming)
+        if streaming is False:
+            return
+        steps = ("initial_state", "step")
+        with self._unless(steps, "cannot be run on single steps", required=bool(streaming)):
+            stream = stream_of(interface, self._trials, required=streaming)
             if stream is not None:
                 self._add_initial_state(stream.start)
                 self.add("step", stream.inputs, stream.step, stream.trials)
-        except NotStreamableError as error:
-            if streaming:
-                raise
-            self.left_out.update(dict.fromkeys(("initial_state", "step"), str(error)))
+
+    @contextlib.contextmanager
+    def _unless(self, names: Sequence[str], problem: str, required: bool = False) -> Iterator[None]:
+        """Within it, an error leaves out endpoints, if these are not required."""
+        try:
+            yield
+        except Exception as error:
+            text = f"Model '{self._model.name}' {problem}: {reason(error)}"
+            text = str(error) if isinstance(error, UnavailableError) else text
+            if required:
+                raise UnavailableError(text) from error
+            self.left_out.update(dict.fromkeys(names, text))
 
     def add(
         self,
@@ -107,13 +121,8 @@ class Endpoints:
     ) -> None:
         """Adds an endpoint.
 
-        Args:
-            name: Its name.
-            inputs: What it takes. Axes without a length may have any; all first axes
-                have the same, and so have the second ones.
-            run: From a dict of tensors of the model's backend to another.
-            trials: Inputs and expected outputs.
-            one_for_all: Inputs of which one row may be used for the whole batch.
+        Free first axes of its inputs have one length, and so have second ones. One row of the
+        inputs `one_for_all` may be used for the whole batch.
         """
         rows = with_equal_rows(self._converted(run, inputs), inputs)
         endpoint = Endpoint(inputs, rows, trials)
@@ -202,12 +211,7 @@ class Endpoints:
         return dataclasses.replace(endpoint, inputs=inputs)
 
     def check(self, name: str, call: Call | None = None) -> None:
-        """Raises if an endpoint gives something else than the model.
-
-        Args:
-            name: Name of the endpoint.
-            call: What it became in another format, from arrays to outputs by name.
-        """
+        """Raises if an endpoint, or what it became in another format, differs from the model."""
         endpoint = self.endpoints[name]
         native = call is None and not endpoint.compiled
         self._trials.check(name, endpoint.trials, call or endpoint.call, same_seeds=native)

@@ -5,7 +5,6 @@ import pathlib
 import tempfile
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -18,9 +17,6 @@ from keras_hyper.export.trials import Call
 from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.files import check_ending, replacing
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # How paths end. OpenVINO's are folders, for its models are two files.
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
@@ -112,7 +108,7 @@ def _onnx(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
             "as both."
         )
     specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in endpoint.inputs.items()]
-    with _stating("ONNX"):
+    with _converting("ONNX"):
         model, _ = tf2onnx.convert.from_function(endpoint.function, input_signature=specs)
         # Operations that ONNX does not have are only logged.
         unknown = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
@@ -133,19 +129,18 @@ def _onnx(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
 
 def _litert(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
-    function = endpoint.function.get_concrete_function()
+    graph = endpoint.function.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     # Its loops keep what they collect in lists of tensors of a known shape.
     free = any(spec.shape and spec.shape[0] is None for spec in endpoint.inputs.values())
-    if free and _loops(function):
+    if free and any(node.op in ("While", "StatelessWhile") for node in nodes):
         raise ValueError(
             "This endpoint has a loop, which LiteRT can run for one batch size only. Received: "
             "batch_size=None. Use batch_size=1, or, for a recurrent model, endpoint='step'."
         )
     # Not `from_concrete_functions`: on a full disk it goes on, without names.
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        tf.saved_model.save(build.module([function]), folder, signatures=function)
-        with _stating("LiteRT"):
-            content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    with _saved(build, endpoint) as folder, _converting("LiteRT"):
+        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
     try:
         from ai_edge_litert import interpreter as litert
@@ -162,13 +157,9 @@ def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
         import openvino
     except ImportError as error:
         raise ImportError("OpenVINO models need a converter: pip install openvino") from error
-    function = endpoint.function.get_concrete_function()
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        # Recurrent models are converted from a SavedModel only.
-        module = build.module([function])
-        tensorflow().saved_model.save(module, folder, signatures=function)
-        with _stating("OpenVINO"):
-            converted = openvino.convert_model(folder)
+    # Recurrent models are converted from a SavedModel only.
+    with _saved(build, endpoint) as folder, _converting("OpenVINO"):
+        converted = openvino.convert_model(folder)
     file = str(path / "model.xml")
     openvino.save_model(converted, file, compress_to_fp16=False)
     # CPUs that can would compute in half precision.
@@ -183,15 +174,18 @@ def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
 
 
 @contextlib.contextmanager
-def _stating(name: str) -> Iterator[None]:
-    """Within it, what a converter says goes into one sentence."""
+def _saved(build: Endpoints, endpoint: Endpoint) -> Iterator[str]:
+    """Yields a folder with a SavedModel of one endpoint."""
+    function = endpoint.function.get_concrete_function()
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        tensorflow().saved_model.save(build.module([function]), folder, signatures=function)
+        yield folder
+
+
+@contextlib.contextmanager
+def _converting(name: str) -> Iterator[None]:
+    """Within it, the error of a converter becomes one sentence."""
     try:
         yield
     except Exception as error:
         raise ValueError(f"{name} cannot have this endpoint: {reason(error)}") from error
-
-
-def _loops(function: "tf.types.experimental.ConcreteFunction") -> bool:
-    graph = function.graph.as_graph_def()
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    return any(node.op in ("While", "StatelessWhile") for node in nodes)

@@ -19,6 +19,10 @@ Named = dict[str, Tensor]
 Run = Callable[[Named], Named]
 
 
+class UnavailableError(ValueError):
+    """Says why a model does not have an endpoint."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Interface:
     """A model as a function from named tensors to named tensors.
@@ -35,16 +39,11 @@ class Interface:
 
 
 def interface_of(model: keras.Model, input_signature: Tensors = None) -> Interface:
-    """Returns the interface of a model.
+    """Returns the interface of a model, or raises if it cannot be read from the model.
 
     Args:
         model: A built model.
-        input_signature: What the model takes, as for `keras.Model.export`: a
-            structure of anything with a shape and a dtype. None to read it from
-            the model.
-
-    Raises:
-        ValueError: If it cannot be read from the model.
+        input_signature: What the model takes, as for `keras.Model.export`, or None.
     """
     if not model.built:
         raise ValueError(

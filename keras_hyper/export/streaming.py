@@ -9,52 +9,40 @@ from keras import ops
 
 from keras_hyper.application import installed, loops_of
 from keras_hyper.export.agreement import alike
-from keras_hyper.export.interface import Interface, Named, Specs, batch_of, reason, widened
+from keras_hyper.export.interface import (
+    Interface,
+    Named,
+    Specs,
+    UnavailableError,
+    batch_of,
+    widened,
+)
 from keras_hyper.export.trials import TRIED, Trial, Trials, as_arrays, drawn
 from keras_hyper.utils.graph import walk
 from keras_hyper.utils.naming import clean
 from keras_hyper.weights.scopes import override, recording
 
 
-class NotStreamableError(ValueError):
-    """Says why a model has no single steps."""
-
-
 class Stream:
     """A recurrent model, step by step.
 
-    Args:
-        model: A built model.
-        interface: Its inputs and outputs. All inputs must have a time axis of any
-            length.
-        trials: Inputs and outputs of several lengths.
-        layers: The recurrent layers of the model.
+    All inputs must have a time axis of any length, and steps must give what whole sequences
+    give. Otherwise an `UnavailableError` is raised.
 
     Attributes:
         inputs: Shapes and dtypes of one step: inputs without time, then states.
         start: The states that a sequence starts with, as arrays of one row.
-        trials: Inputs and expected outputs of steps, once `check` has found them.
-
-    Raises:
-        NotStreamableError: If the model cannot be run step by step.
+        trials: Inputs and expected outputs of steps.
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        interface: Interface,
-        trials: Trials,
-        layers: list[keras.layers.RNN],
+        self, interface: Interface, trials: Trials, layers: list[keras.layers.RNN]
     ) -> None:
-        self.model = model
-        self.trials: list[Trial] = []
-        self._whole = trials
-        self.interface = interface
+        self._whole, self.interface, self.layers = trials, interface, layers
         self.states = {id(layer): _states_of(layer) for layer in layers}
-        self.layers = layers
         for name, spec in interface.inputs.items():
             if len(spec.shape) < 2 or spec.shape[1] is not None:
-                raise NotStreamableError(
+                raise UnavailableError(
                     f"Input '{name}' of shape {tuple(spec.shape)} has no time axis of any length, "
                     "as keras.Input((None, features)) has. Models with other inputs have no steps."
                 )
@@ -64,14 +52,14 @@ class Stream:
             names = self.states[id(layer)]
             self.start.update(zip(names, map(ops.convert_to_numpy, states), strict=True))
         if len(self.start) < sum(map(len, self.states.values())):
-            raise NotStreamableError(
+            raise UnavailableError(
                 f"Two recurrent layers have the same name: {[layer.name for layer in layers]}."
             )
         self.inputs: Specs = {
             name: batch_of(spec.shape[2:], spec.dtype) for name, spec in interface.inputs.items()
         }
         if set(self.inputs) & set(self.start):
-            raise NotStreamableError(
+            raise UnavailableError(
                 f"Inputs have the names of states: {sorted(set(self.inputs) & set(self.start))}."
             )
         for name, state in self.start.items():
@@ -85,6 +73,7 @@ class Stream:
                 for (_, length), trial in zip(trials.sizes, trials.whole, strict=True)
             )
         }
+        self.trials = self._tried()
 
     def step(self, tensors: Named) -> Named:
         """Returns the outputs of one step, and the states after it as `next_...`."""
@@ -105,7 +94,7 @@ class Stream:
         for layer in self.layers:
             runs = used.get(id(layer), [])
             if len(runs) != 1:
-                raise NotStreamableError(
+                raise UnavailableError(
                     f"Layer '{layer.name}' is called {len(runs)} times in one step, and has one "
                     "state."
                 )
@@ -126,78 +115,51 @@ class Stream:
             for layer, unroll in zip(self.layers, unrolled, strict=True):
                 layer.unroll = unroll
 
-    def check(self) -> None:
-        """Raises if steps give something else than whole sequences.
+    def _tried(self) -> list[Trial]:
+        """Returns inputs and outputs of steps, or raises if whole sequences give others.
 
         A layer that looks along time, such as a convolution, does not show: the model is
         run on a few steps at once, and one by one.
         """
-        sequences = drawn(self.model, self.interface.inputs)
+        model, fixed = self._whole.model, self._whole.batch_size
+        sequences, trials = drawn(model, self.interface.inputs), []
         whole = as_arrays(self.interface.run(sequences))
         states: Named = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []
         for t in range(TRIED):
             inputs = {**{name: value[:, t] for name, value in sequences.items()}, **states}
             outputs = as_arrays(self.step(inputs))
-            if t in (0, TRIED - 1):
-                self._try(as_arrays(inputs), outputs)
+            for size in ([fixed] if fixed else (2, 3)) if t in (0, TRIED - 1) else ():
+                rows = {n: np.resize(x, (size, *x.shape[1:])) for n, x in as_arrays(inputs).items()}
+                trials.append(self._whole.trial(rows, self.step))
             states = {name: outputs.pop(f"next_{name}") for name in self.start}
             steps.append(outputs)
         for name, value in whole.items():
             alone = steps[-1][name]
             if name in self.timed:
                 alone = np.stack([step[name] for step in steps], axis=1)
-            if not alike(self.model, alone, value):
-                raise NotStreamableError(
+            if not alike(model, alone, value):
+                raise UnavailableError(
                     f"Output '{name}' of single steps is not that of the whole sequence: something "
                     "in the model besides its recurrent layers looks along the time axis, or makes "
                     "the states that they start with."
                 )
-
-    def _try(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
-        """Adds a step to the trials, and the same rows in another number."""
-        fixed = self._whole.batch_size
-        if fixed is None:
-            self.trials.append(Trial(inputs, dict(outputs)))
-        rows = {n: np.resize(x, (fixed or 3, *x.shape[1:])) for n, x in inputs.items()}
-        self.trials.append(self._whole.trial(rows, self.step))
+        return trials
 
 
-def stream_of(
-    model: keras.Model, interface: Interface, trials: Trials, required: bool | None
-) -> Stream | None:
-    """Returns the steps of a model, None if it has none or none are wanted.
-
-    Args:
-        model: A built model.
-        interface: Its inputs and outputs.
-        trials: Inputs and outputs of several lengths.
-        required: Whether they are wanted; None if there are any.
-
-    Raises:
-        NotStreamableError: If they are not what whole sequences give.
-    """
-    if required is False:
-        return None
+def stream_of(interface: Interface, trials: Trials, required: bool | None) -> Stream | None:
+    """Returns the steps of a model, None if it has no recurrent layers and needs none."""
+    model = trials.model
     every = list(walk(model))
     for layer in every:
         if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
-            raise NotStreamableError(f"Layer '{layer.name}' starts at the end of the sequence.")
+            raise UnavailableError(f"Layer '{layer.name}' starts at the end of the sequence.")
     layers = [layer for layer in every if isinstance(layer, keras.layers.RNN)]
     if not layers:
         if required:
-            raise NotStreamableError(f"Model '{model.name}' has no recurrent layers.")
+            raise UnavailableError(f"Model '{model.name}' has no recurrent layers.")
         return None
-    try:
-        stream = Stream(model, interface, trials, layers)
-        stream.check()
-    except NotStreamableError:
-        raise
-    except Exception as error:
-        raise NotStreamableError(
-            f"Model '{model.name}' cannot be run on single steps: {reason(error)}"
-        ) from error
-    return stream
+    return Stream(interface, trials, layers)
 
 
 def _states_of(layer: keras.layers.RNN) -> list[str]:

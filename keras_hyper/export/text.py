@@ -45,14 +45,7 @@ def text_shape(layer: keras.layers.Layer, spec: keras.KerasTensor) -> Shape:
 def text_trials(
     layer: keras.layers.Layer, name: str, spec: keras.KerasTensor, trials: Trials
 ) -> list[Trial]:
-    """Returns strings, and what a model makes of their ids.
-
-    Args:
-        layer: A layer from strings to ids.
-        name: Name of the input of the model.
-        spec: Its shape and dtype.
-        trials: Inputs and outputs of the model.
-    """
+    """Returns strings, and what a model with one input makes of their ids."""
     rng, words = np.random.default_rng(0), words_of(layer)
     found = []
     for trial in trials.whole:

@@ -34,20 +34,12 @@ class Trial:
 class Trials:
     """Runs a model eagerly on random inputs of several sizes.
 
-    Args:
-        model: A built model.
-        interface: Its inputs and outputs.
-        batch_size: Integer, or None to try two.
-
     Attributes:
         whole: Inputs of the model and its outputs. Empty if the model needs strings or
             words that cannot be made up.
         sizes: The batch size and the length of each of them.
         draws: Whether a second call of the model gives different outputs.
         repeats: Whether it gives the same outputs from the same state and seeds.
-
-    Raises:
-        ValueError: If the model cannot be run.
     """
 
     def __init__(
@@ -126,11 +118,7 @@ class Trials:
     ) -> None:
         """Raises if an endpoint gives something else than the model.
 
-        Args:
-            name: Name of the endpoint.
-            trials: Its inputs and expected outputs.
-            call: The endpoint, from arrays by name to outputs by name.
-            same_seeds: Whether it draws the same random numbers as the model from its seeds.
+        With `same_seeds` it draws the same random numbers as the model from its seeds.
         """
         spread = spreads([trial.outputs for trial in trials])
         random = self.draws and not (self.repeats and same_seeds)
