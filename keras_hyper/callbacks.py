@@ -18,7 +18,7 @@ from keras_hyper.ops import as_array
 from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import positive_int
 from keras_hyper.utils.graph import walk
-from keras_hyper.weights import find_weights
+from keras_hyper.weights import FoundWeight, find_weights
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -29,34 +29,29 @@ _OF_HYPER_CELLS = ("embedding_", "scale_", "bias_embedding_", "bias_scale_")
 
 
 class HyperTensorBoard(keras.callbacks.Callback):
-    r"""Writes what a model generates to files that TensorBoard shows, once for an epoch.
+    """Writes what a model generates to files for TensorBoard, at the end of epochs.
 
     - `weights/LAYER/WEIGHT`: histogram of the generated weight, and its norm.
     - `kernels/LAYER/WEIGHT`: picture of it; of a convolution, a tile for each pair of an
-      input and an output channel. Of weights for each sample, those of the first few.
-    - `generators/NAME/norm`, `gradient_norm`: norm of the variables of a generator, and
-      of the gradient of the loss by them. A recurrent layer counts as one, with the
-      kernels, embeddings and scales of its hyper cell.
-    - `recurrent/LAYER/scales/MATRIX`: histogram of the scales that a recurrent layer
-      generates along sequences. `changes/MATRIX`: mean change of its weights from step to
-      step. `saturation` and `saturated`: histogram of `tanh(c)`, and how much of it is
-      beyond 0.99.
+      input and an output channel. Of per-sample weights, the first few.
+    - `generators/NAME/norm`, `gradient_norm`: norm of the variables of a generator, and of their
+      gradient. A recurrent layer counts as one generator, with the kernels, embeddings and
+      scales of its hyper cell.
+    - `recurrent/LAYER/scales/MATRIX`: histogram of the scales that a recurrent layer generates
+      along sequences. `changes/MATRIX`: mean change of its weights from step to step.
+      `saturation` and `saturated`: histogram of `tanh(c)`, and the share of it beyond 0.99.
 
-    The projector gets the embeddings of every generator, a point for each weight that it
-    makes (or for each piece of it), and the table of every `TaskEmbedding`, when training
-    ends.
+    When training ends, the projector gets the embeddings of every generator, a point for each
+    weight (or for each piece of it), and the table of every `TaskEmbedding`.
 
-    The model is called eagerly, as in inference, on the batch that is given, and changes in
-    nothing. Works on every backend. Needs the package `tensorboardX`, and no TensorFlow:
-    `pip install tensorboard tensorboardX pillow` (the extra `tensorboard`).
+    The model is called eagerly, in inference, on one batch, and stays unchanged. Works on every
+    backend, without TensorFlow: `pip install tensorboard tensorboardX pillow`.
 
     Args:
-        log_dir: A folder for the files; `tensorboard --logdir` of it, or of one above it, shows
-            them.
-        inputs: One batch of what the model takes, as `fit` takes it. None leaves out weights
-            that depend on a condition, recurrent layers and gradients.
-        targets: What the loss compares its outputs with, for the norms of gradients; None
-            leaves these out.
+        log_dir: The folder for the files, as for `tensorboard --logdir`.
+        inputs: One batch of inputs, as for `fit`. None leaves out weights that depend on a
+            condition, recurrent layers and gradients.
+        targets: The targets of the batch, for the norms of gradients, which None leaves out.
         every: Epochs from one writing to the next.
         labels: For the projector, a dict from the name of a `TaskEmbedding` to a label for each
             task.
@@ -124,9 +119,8 @@ class HyperTensorBoard(keras.callbacks.Callback):
                     self._writer.add_image(tag, kernel_image(row), epoch, dataformats="HW")
         for name, record in observed.records.items():
             self._write_record(f"recurrent/{name}", record, epoch)
-        gradients = {}
-        if self.targets is not None:
-            gradients = loss_gradients(self.model, self.inputs, self.targets)
+        known = self.targets is not None
+        gradients = loss_gradients(self.model, self.inputs, self.targets) if known else {}
         for name, variables in self._generators().items():
             arrays = [as_array(v) for v in variables]
             self._writer.add_scalar(f"generators/{name}/norm", _norm(arrays), epoch)
@@ -157,9 +151,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     def _generators(self) -> dict[str, list[keras.Variable]]:
         """Returns the variables that generate, by the name of a generator or a recurrent layer."""
-        names = self._names()
-        generators = [found.weight.generator for found in find_weights(self.model)]
-        found = {names[id(generator)]: generator.weights for generator in generators}
+        found = {name: x.weight.generator.weights for x, name in self._names()}
         for layer, cell in hyper_cells_of(self.model):
             found[layer] = [
                 *hyper_variables(cell),
@@ -167,40 +159,41 @@ class HyperTensorBoard(keras.callbacks.Callback):
             ]
         return {name: variables for name, variables in found.items() if variables}
 
-    def _names(self) -> dict[int, str]:
-        """Returns the names of generators by `id`, with a layer's where several have one."""
-        generators = {id(x.weight.generator): x for x in reversed(find_weights(self.model))}
-        names = {key: x.weight.generator.name for key, x in generators.items()}
-        users = {key: x.names[0] for key, x in generators.items()}
-        count = collections.Counter(names.values())
-        return {
-            key: name if count[name] == 1 else f"{users[key]}/{name}" for key, name in names.items()
-        }
+    def _names(self) -> list[tuple[FoundWeight, str]]:
+        """Returns generated weights with the names of their generators.
+
+        Where several generators have one name, the name of the first layer comes before it.
+        """
+        found = find_weights(self.model)
+        first = {id(x.weight.generator): x for x in reversed(found)}
+        count = collections.Counter(x.weight.generator.name for x in first.values())
+        names = {}
+        for key, x in first.items():
+            name = x.weight.generator.name
+            names[key] = name if count[name] == 1 else f"{x.names[0]}/{name}"
+        return [(x, names[id(x.weight.generator)]) for x in found]
 
     def _task_embeddings(self) -> dict[str, TaskEmbedding]:
         return {x.name: x for x in walk(self.model) if isinstance(x, TaskEmbedding) and x.built}
 
     def _check_labels(self) -> None:
-        tables = self._task_embeddings()
+        tasks = {name: table.num_tasks for name, table in self._task_embeddings().items()}
         for name, labels in self.labels.items():
-            if name not in tables or len(labels) != tables[name].num_tasks:
-                known = {n: table.num_tasks for n, table in tables.items()}
+            if tasks.get(name) != len(labels):
                 raise ValueError(
                     "`labels` must have a label for each task of a TaskEmbedding. The model has "
-                    f"these, with so many tasks: {known}. Received: {len(labels)} labels for "
-                    f"{name!r}."
+                    f"these numbers of tasks: {tasks}. Received: {len(labels)} labels for {name!r}."
                 )
 
     def _embeddings(self) -> dict[str, tuple[np.ndarray, list[str]]]:
         """Returns points with their labels, by name: of each generator, and each table of tasks."""
         found: dict[str, tuple[list[np.ndarray], list[str]]] = {}
-        names = self._names()
-        for each in find_weights(self.model):
+        for each, name in self._names():
             if each.weight.embedding is None:
                 continue  # Its condition is the embedding.
             # Generators that make several shapes have embeddings of one width.
             points = as_array(each.weight.embedding)
-            rows, labels = found.setdefault(names[id(each.weight.generator)], ([], []))
+            rows, labels = found.setdefault(name, ([], []))
             rows.extend(points)
             pieces = ["/".join(each.names)] * len(points)
             labels += pieces if len(points) == 1 else [f"{n}/{i}" for i, n in enumerate(pieces)]

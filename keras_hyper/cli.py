@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -14,6 +14,8 @@ from keras_hyper.export.saved_model import check_folder
 from keras_hyper.saving import save_model
 from keras_hyper.typing import Condition
 from keras_hyper.utils.files import check_ending
+
+Run = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    summary = commands.add_parser("summary", help="what a model stores, and what it generates")
-    summary.set_defaults(run=_summary)
-    _add_model(summary)
+    def command(name: str, run: Run, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(run=run)
+        help_text = "a saved model"
+        added.add_argument("model", type=pathlib.Path, metavar="model.keras", help=help_text)
+        return added
 
-    bake = commands.add_parser("bake", help="write the ordinary Keras model with equal outputs")
-    bake.set_defaults(run=_bake)
-    _add_model(bake)
+    command("summary", _summary, "what a model stores, and what it generates")
+    bake = command("bake", _bake, "write the ordinary Keras model with equal outputs")
     bake.add_argument("plain", type=pathlib.Path, metavar="plain.keras", help="where to")
     bake.add_argument(
         "--condition",
@@ -47,10 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="for a Hypernetwork: a task id, or numbers with commas between them; "
         "again for each further part of the condition. --condition=-1,2 if it begins with a minus",
     )
-
-    export = commands.add_parser("export", help="write a SavedModel, or a file for other runtimes")
-    export.set_defaults(run=_export)
-    _add_model(export)
+    export = command("export", _export, "write a SavedModel, or a file for other runtimes")
     export.add_argument("path", type=pathlib.Path, metavar="PATH", help="where to")
     export.add_argument(
         "--format",
@@ -64,14 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="which endpoint to convert (formats other than SavedModel)",
     )
     export.add_argument("--batch-size", type=int, help="for other formats, if they need one")
-    export.add_argument(
-        "--no-fold", action="store_true", help="generate static weights at every call"
-    )
-    export.add_argument("--no-xla", action="store_true", help="leave out the compiled endpoint")
-    export.add_argument(
-        "--streaming", action="store_true", help="fail if the model has no single steps"
-    )
-
+    for flag, text in (
+        ("--no-fold", "generate static weights at every call"),
+        ("--no-xla", "leave out the compiled endpoint"),
+        ("--streaming", "fail if the model has no single steps"),
+    ):
+        export.add_argument(flag, action="store_true", help=text)
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
@@ -85,10 +84,6 @@ def _message(error: Exception) -> str:
     """Returns what an error says, with its type if it is not one that we raise."""
     known = isinstance(error, ImportError | OSError | TypeError | ValueError)
     return str(error) if known else f"{type(error).__name__}: {error}"
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=pathlib.Path, metavar="model.keras", help="a saved model")
 
 
 def _condition(text: str) -> int | list[float]:
@@ -128,15 +123,12 @@ def _bake(arguments: argparse.Namespace) -> None:
             f"'{arguments.model}' needs a `condition`: {condition.describe()}. Pass --condition, "
             "once for each part of it."
         )
-    if given is None:
-        plain = keras_hyper.bake(model)
-    elif hyper:
-        plain = model.bake(_values(model, given))
-    else:
+    if given is not None and not hyper:
         raise ValueError(
             f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "
             "Hypernetwork."
         )
+    plain = keras_hyper.bake(model) if given is None else model.bake(_values(model, given))
     save_model(plain, arguments.plain)
     sys.stdout.write(f"{arguments.plain}: {plain.count_params():,} parameters\n")
 

@@ -16,7 +16,7 @@ from keras_hyper.inspect.recording import WeightRecord
 from keras_hyper.inspect.summary import check_built, inventory
 from keras_hyper.ops import as_array
 from keras_hyper.typing import Condition, Tensor
-from keras_hyper.utils.checks import numeric, positive_int
+from keras_hyper.utils.checks import numeric, one_of, positive_int
 from keras_hyper.weights import find_weights
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def kernels(
     """Draws a generated weight: of a convolution, a tile for each pair of channels.
 
     Args:
-        weight: A built layer with a generated weight, of several the first, or an array.
+        weight: A built layer, whose first generated weight is drawn, or an array.
         condition: For a conditioned layer, one condition of shape `(dim,)`.
         most: Maximum number of tiles, and of pixels along an axis of a matrix.
         axes: Where to draw.
@@ -99,16 +99,16 @@ def weight_changes(
     width: int = 80,
     axes: "Axes | None" = None,
 ) -> "Axes":
-    """Draws a text, and above each token how far the weights of every gate moved there.
+    """Draws a text, and above each token the change of the weights of every gate there.
 
-    After figure 4 of Ha, Dai & Le, "HyperNetworks", ICLR 2017. Dark is far; each
-    gate is scaled by its largest change.
+    After figure 4 of Ha, Dai & Le, "HyperNetworks", ICLR 2017. Dark is a large change, relative
+    to the largest one of the gate.
 
     Args:
         record: What `record_weights` returned.
         tokens: A text, or strings, one for each step.
         matrix: `"recurrent_kernel"`, `"kernel"` or `"bias"`.
-        sample: Which sequence of the record.
+        sample: Index of the sequence in the record.
         width: Tokens in a line.
         axes: Where to draw.
 
@@ -126,11 +126,7 @@ def weight_changes(
         >>> axes = visualize.weight_changes(record_weights(layer, x), "hello world")
     """
     _check_record(record)
-    if matrix not in record.changes:
-        raise ValueError(
-            f"`matrix` must be one of {sorted(record.changes)}, of which the record has changes. "
-            f"Received: matrix={matrix!r}"
-        )
+    one_of("matrix", matrix, sorted(record.changes))
     samples, steps, gates = record.changes[matrix].shape
     if not 0 <= sample < samples or len(tokens) != steps:
         raise ValueError(
@@ -157,7 +153,7 @@ def weight_changes(
 
 
 def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) -> "Axes":
-    """Draws how often the memory of recurrent layers is full: histograms of `tanh(c)`.
+    """Draws histograms of `tanh(c)`, the memory of recurrent layers.
 
     After figure 5 of Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
@@ -183,9 +179,7 @@ def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) 
             "`records` must be a dict from names to what `record_weights` returned. Received: "
             f"records={records!r} (of type {type(records).__name__})"
         )
-    for record in records.values():
-        _check_record(record)
-    without = [name for name, record in records.items() if record.saturation is None]
+    without = [name for name, x in records.items() if _check_record(x).saturation is None]
     if without or not records:
         raise ValueError(
             "`records` must be of layers with a memory `c`, such as HyperLSTM. Received: "
@@ -195,8 +189,8 @@ def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) 
     edges = np.linspace(-1, 1, 41).tolist()
     for name, record in records.items():
         values = as_array(record.saturation).ravel()
-        share = np.full(values.size, 1 / values.size)
-        axes.hist(values, edges, weights=share, histtype="step", label=name)
+        shares = np.full(values.size, 1 / values.size)
+        axes.hist(values, edges, weights=shares, histtype="step", label=name)
     axes.set(xlabel="tanh(c)", ylabel="share of units and steps")
     axes.legend()
     return axes
@@ -297,12 +291,13 @@ def sharing(model: keras.Model, axes: "Axes | None" = None) -> "Axes":
     return axes
 
 
-def _check_record(record: WeightRecord) -> None:
+def _check_record(record: WeightRecord) -> WeightRecord:
     if not isinstance(record, WeightRecord):
         raise TypeError(
             f"A record must be what `record_weights` returned. Received: {record!r} (of type "
             f"{type(record).__name__})"
         )
+    return record
 
 
 def _axes(axes: "Axes | None", size: tuple[float, float]) -> "Axes":

@@ -201,5 +201,5 @@ def test_refused(tmp_path):
         HyperTensorBoard(tmp_path, every=0)
     x = {"inputs": np.ones((3, 5), "float32"), "condition": np.arange(3)}
     for labels in ({"tasks": ["a"]}, {"others": ["a", "b", "c"]}):
-        with pytest.raises(ValueError, match=r"so many tasks: \{'tasks': 3\}"):
+        with pytest.raises(ValueError, match=r"numbers of tasks: \{'tasks': 3\}"):
             fit(by_task(), x, np.ones((3, 3)), HyperTensorBoard(tmp_path, labels=labels))

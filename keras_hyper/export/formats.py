@@ -33,19 +33,18 @@ def export_file(
 ) -> list[str]:
     """Writes one endpoint of a model for ONNX Runtime, LiteRT or OpenVINO.
 
-    The endpoints are those of `export_saved_model`, with their names of inputs and
-    outputs. Conditions and weights have a row for each sample. What was converted is run,
-    and compared with the model, before it takes its place.
+    The endpoints are those of `export_saved_model`, with the same names of inputs and outputs.
+    Conditions and weights have a row for each sample. The converted model is run and compared
+    with `model` before it replaces an older one.
 
     Args:
         model: A built model, with the TensorFlow backend.
-        path: Where to: a file that ends in `.onnx` or in `.tflite`, or a folder, without an
-            ending, for OpenVINO's `model.xml` and `model.bin`. What was there is
-            replaced when all is written.
-        endpoint: `"serving_default"`, `"step"`, `"generate"` or `"apply"`.
-        batch_size: None for any. LiteRT needs a number where the model has a loop,
-            such as a recurrent layer over a whole sequence; `"step"` has none. The
-            batch size of requests is not checked.
+        path: A file that ends in `.onnx` or in `.tflite`, or a folder, without an ending, for
+            OpenVINO's `model.xml` and `model.bin`.
+        endpoint: `"serving_default"`, `"step"`, `"generate"`, `"apply"`, `"generate_factored"` or
+            `"apply_factored"`.
+        batch_size: None for any. LiteRT needs a number where the model has a loop, such as a
+            recurrent layer over a whole sequence; `"step"` has none. Requests are not checked.
         fold: Whether weights that depend on no input are stored.
         input_signature: As for `export_saved_model`.
 
@@ -54,8 +53,8 @@ def export_file(
 
     Raises:
         ImportError: If the converter is not installed.
-        ValueError: If the model has no such endpoint, or the format cannot have it, or gives
-            something else than the model.
+        ValueError: If the model has no such endpoint, or if the format does not support it, or
+            gives other outputs.
 
     Examples:
         >>> import keras, pathlib, tempfile

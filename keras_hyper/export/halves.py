@@ -82,7 +82,7 @@ class Halves:
         self.generated, self.applied = self._tried()
         # Layers that are called twice, with two conditions, have more than one set of weights.
         for trial in self.applied if not trials.draws else ():
-            outputs = trials.outputs(self.apply, trial.inputs)
+            outputs = trials.trial(trial.inputs, self.apply).outputs
             for name, value in trial.outputs.items():
                 if not alike(trials.model, outputs[name], value):
                     raise UnavailableError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -11,17 +12,13 @@ from keras_hyper.export.warmup import write_warmup
 from keras_hyper.typing import FilePath, Tensor, Tensors
 from keras_hyper.utils.files import replacing
 
-# What a SavedModel has in its folder.
-_PARTS = (
-    *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
-    "keras_metadata.pb",
-)
+# The contents of a SavedModel's folder.
+_PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+_PARTS |= {"keras_metadata.pb"}
 
-
-# How the names of files end, which a folder must not have.
-_FILES = (
-    *(".keras", ".h5", ".hdf5", ".npz", ".onnx", ".tflite", ".pb", ".pt", ".pth", ".bin"),
-    *(".json", ".yaml", ".txt", ".zip", ".tar", ".gz", ".tgz", ".data"),
+# Endings of files, which a folder must not have.
+_FILES = re.compile(
+    r"\.(keras|h5|hdf5|npz|onnx|tflite|pb|pt|pth|bin|json|yaml|txt|zip|tar|gz|tgz|data)"
 )
 
 
@@ -51,53 +48,45 @@ def export_saved_model(
 ) -> Exported:
     """Writes a SavedModel that serves without this package.
 
-    It has these endpoints (signatures), with named inputs and outputs and any
-    batch size:
+    It has these endpoints (signatures), with named inputs and outputs and any batch size:
 
-    - `serving_default`: the model, as in inference. A `Hypernetwork` also takes its
-      condition, a row for each sample, or one row for all.
+    - `serving_default`: the model in inference. A `Hypernetwork` also takes its condition: a row
+      for each sample, or one row for all.
     - `serve_xla`: the same, compiled by XLA.
-    - `initial_state` and `step`, for recurrent models: one step, with all states as
-      inputs and, called `next_...`, as outputs. `initial_state` takes a `batch_size`.
-    - `generate` and `apply`, for conditioned models: from conditions to weights with a
-      row for each, and from inputs and weights to outputs. One row of weights is
-      used for all inputs.
+    - `initial_state` and `step`, for recurrent models: one step, with all states as inputs and,
+      called `next_...`, as outputs. `initial_state` takes a `batch_size`.
+    - `generate` and `apply`, for conditioned models: from conditions to weights with a row for
+      each, and from inputs and weights to outputs. One row of weights may serve all inputs.
+    - `generate_factored` and `apply_factored`, if factors have fewer parameters than weights.
     - `serve_text`, with `text`: strings instead of ids.
 
-    Before anything is written, every endpoint is compared with the model, on random inputs
-    of two batch sizes and, where an axis is free, two lengths.
-
-    Inputs and outputs of half precision are single here, which every client has. A
-    tensor of a wrong rank is refused; without that, it can end the process of a server.
+    Every endpoint is compared with the model before anything is written, on random inputs of two
+    batch sizes and, where an axis is free, two lengths. Inputs and outputs of half precision are
+    single. A tensor of a wrong rank raises an error, where it could end a server's process.
 
     Args:
         model: A built model.
-        path: The folder to write. An older one is replaced when all is written, and
-            not before.
+        path: The folder to write. An older SavedModel is replaced once the new one is complete.
         fold: Whether weights that depend on no input are stored as they are now,
             rather than generated at every call.
         xla: Whether to write `serve_xla`.
-        streaming: Whether to write `initial_state` and `step`. None: if the model
-            is recurrent and its single steps give what whole sequences give, which
-            is tried. True: raise otherwise.
+        streaming: Whether to write `initial_state` and `step`. None: if the model is recurrent,
+            and single steps give what whole sequences give. True: raise otherwise.
         text: A `keras.layers.StringLookup` or `TextVectorization` that makes the ids
             that the model takes. With the TensorFlow backend.
-        warmup: Requests for `serving_default` and `serve_xla`, dicts from name to
-            array, that TensorFlow Serving replays when it loads the model; XLA
-            compiles for each batch size. Needs the package
-            `tensorflow-serving-api`.
-        input_signature: What the model takes, as for `keras.Model.export`, for
-            subclassed models, whose inputs are unknown.
+        warmup: Requests for `serving_default` and `serve_xla`, dicts from name to array, that
+            TensorFlow Serving replays when it loads the model, so that XLA compiles these batch
+            sizes. Needs the package `tensorflow-serving-api`.
+        input_signature: The inputs of a subclassed model, as for `keras.Model.export`.
 
     Returns:
         What was written, and what was left out and why.
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If the model is not built, what it takes is not known, it
-            keeps states between calls, or cannot be streamed with `streaming=True`; if
-            an endpoint gives something else than the model; or if `path` is named like a
-            file.
+        ValueError: If the model is not built, is stateful, or has unknown inputs, if it has no
+            single steps with `streaming=True`, if an endpoint differs from the model, or if
+            `path` is named like a file.
 
     Examples:
         >>> import keras, pathlib, tempfile
@@ -126,7 +115,7 @@ def export_saved_model(
 
 def check_folder(path: FilePath) -> None:
     """Raises if the path of a SavedModel is named like a file."""
-    if pathlib.Path(path).suffix.lower() in _FILES:
+    if _FILES.fullmatch(pathlib.Path(path).suffix.lower()):
         raise ValueError(
             "A SavedModel is a folder, and `path` is named like a file. Received: "
             f"path={str(path)!r}. Name a folder; or write a '.keras' file with `model.save`, and "

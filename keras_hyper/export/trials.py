@@ -52,23 +52,20 @@ class Trials:
         self.draws, self.repeats = False, True
         for trial in self.whole[-1:]:
             with unchanged(model):
-                first, second = (_called(interface.run, trial.inputs) for _ in range(2))
+                first, second = (called(interface.run, trial.inputs) for _ in range(2))
             self.draws, self.repeats = not equal(first, second), equal(first, trial.outputs)
 
-    def outputs(self, run: Run, inputs: Arrays) -> Arrays:
-        """Returns what a function of tensors makes of arrays, run eagerly."""
-        with unchanged(self.model):
-            return _called(run, inputs)
-
     def trial(self, inputs: Arrays, run: Run | None = None) -> Trial:
-        """Returns inputs with the outputs of a function, or of the model."""
-        return Trial(inputs, self.outputs(run or self.interface.run, inputs))
+        """Returns inputs with the outputs of a function, or of the model, run eagerly."""
+        with unchanged(self.model):
+            return Trial(inputs, called(run or self.interface.run, inputs))
 
     def one_row(self, trial: Trial, names: Sequence[str], run: Run) -> Trial:
         """Returns a trial in which some inputs have one row for the whole batch."""
         one = {name: trial.inputs[name][:1] for name in names}
         rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
-        return Trial({**trial.inputs, **one}, self.outputs(run, {**trial.inputs, **rows}))
+        expected = self.trial({**trial.inputs, **rows}, run)
+        return Trial({**trial.inputs, **one}, expected.outputs)
 
     def drawn(self, specs: Specs) -> Named:
         """Returns random inputs of a size that the model takes, if one is known."""
@@ -127,11 +124,9 @@ class Trials:
             shapes = {key: x.shape for key, x in trial.inputs.items()}
             try:
                 with unchanged(self.model):
-                    outputs, again = (
+                    outputs, *again = (
                         {key: np.asarray(x) for key, x in call(trial.inputs).items()}
-                        if i == 0 or random
-                        else {}
-                        for i in range(2)
+                        for _ in range(2 if random else 1)
                     )
             except Exception as error:
                 raise ValueError(
@@ -140,19 +135,18 @@ class Trials:
                 ) from error
             for key, expected in trial.outputs.items():
                 actual = outputs.get(key)
-                if actual is not None and actual.shape == expected.shape:
-                    if random or alike(self.model, actual, expected, spread.get(key), _SLACK):
-                        continue
-                    problem = "has other values"
-                else:
+                problem = "has other values"
+                if actual is None or actual.shape != expected.shape:
                     shape = None if actual is None else actual.shape
                     problem = f"has shape {shape} instead of {expected.shape}"
+                elif random or alike(self.model, actual, expected, spread.get(key), _SLACK):
+                    continue
                 raise ValueError(
                     f"{differs}written: output '{key}' {problem} for inputs of shapes {shapes}. "
                     "Look for a layer that depends on static shapes, on Python values that change, "
                     "or on eager execution."
                 )
-            if random and name in _WHOLE and equal(outputs, again):
+            if random and name in _WHOLE and equal(outputs, again[0]):
                 raise ValueError(
                     f"{differs}written: the model gives different outputs at each call, and the "
                     "endpoint the same. Draw random numbers with `keras.random`, not with Python "
@@ -207,5 +201,6 @@ def unchanged(model: keras.Model) -> Iterator[None]:
             state.assign(value)
 
 
-def _called(run: Run, inputs: Arrays) -> Arrays:
+def called(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Returns what a function of tensors makes of arrays."""
     return as_arrays(run({key: ops.convert_to_tensor(x) for key, x in inputs.items()}))

@@ -13,13 +13,7 @@ Gradients = list[Tensor | None]
 
 
 def loss_gradients(model: keras.Model, inputs: Tensors, targets: Tensors) -> dict[int, np.ndarray]:
-    """Returns the gradients of the loss of one batch, as in inference, by the `id` of a variable.
-
-    Args:
-        model: A compiled model.
-        inputs: What it takes.
-        targets: What its loss compares its outputs with.
-    """
+    """Returns the gradients of the loss of one batch, in inference, by the `id` of a variable."""
     variables = model.trainable_variables
     find = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
 

@@ -8,17 +8,11 @@ _GAP = 1  # Pixels between tiles.
 
 
 def kernel_tiles(weight: np.ndarray, most: int = 64) -> np.ndarray:
-    """Returns a weight as one picture.
+    """Returns a weight as one picture of shape `(height, width)`.
 
-    A matrix is a picture of itself. Of a kernel of a convolution, every pair of an input
-    and an output channel is a tile, a row of tiles for each input.
-
-    Args:
-        weight: An array of any shape, without a batch axis.
-        most: The largest number of tiles, and of pixels along an axis of a matrix.
-
-    Returns:
-        An array of shape `(height, width)`, with NaN between tiles.
+    A matrix is a picture of itself. A kernel of a convolution has a tile for each pair of an
+    input and an output channel, a row of tiles for each input, and NaN between tiles. There are
+    at most `most` tiles, and pixels along an axis of a matrix.
     """
     if weight.ndim < 3:
         return np.atleast_2d(weight)[:most, :most]

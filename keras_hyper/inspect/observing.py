@@ -20,10 +20,9 @@ class Observed:
     """What a model generated.
 
     Attributes:
-        weights: By `"layer/weight"`, the weights as arrays.
-        batched: Which of them have a batch axis in front, with a weight for each sample.
-        records: By the name of a recurrent layer, what its weights did along the
-            sequences, as `record_weights` returns it.
+        weights: The weights as arrays, by `"layer/weight"`.
+        batched: Those of them that are per-sample weights.
+        records: What `record_weights` returns, by the name of a recurrent layer.
     """
 
     weights: dict[str, np.ndarray]
@@ -32,12 +31,10 @@ class Observed:
 
 
 def observe(model: keras.Model, inputs: Tensors = None) -> Observed:
-    """Calls a model as in inference, and returns what it generated.
+    """Calls a model in inference, and returns what it generated.
 
-    Args:
-        model: A built model.
-        inputs: What it takes. With None it is not called, and what depends on
-            inputs is left out. Of layers that are called several times, the last counts.
+    With `inputs=None` it is not called, and what depends on inputs is left out. Of layers that
+    are called several times, the last call counts.
     """
     recurrent = [x for x in walk(model) if isinstance(x, RecurrentLayer) and x.built]
     with installed(loops_of(recurrent)), recording() as used:

@@ -47,16 +47,15 @@ def record_weights(
 
     The change of a matrix with scaled rows is
     `||(d(t) - d(t - 1)) W||_F = sqrt(sum_r (d_r(t) - d_r(t - 1))^2 ||W_r||^2)`, that of a
-    sum of matrices `||<W, z(t) - z(t - 1)>||_F`. Ha, Dai & Le draw both in figures 4 and 7,
-    and `tanh(c)` in figure 5.
+    sum of matrices `||<W, z(t) - z(t - 1)>||_F`. Ha, Dai & Le ("HyperNetworks", ICLR 2017) draw
+    both in figures 4 and 7, and `tanh(c)` in figure 5.
 
-    The layer is used as in inference, and nothing of it changes: a stateful layer
-    keeps its states, and is recorded from zeros. With `go_backwards`, steps are in the
-    order in which they are taken.
+    The layer is run in inference, and stays unchanged: a stateful layer keeps its states, and
+    is recorded from zeros. With `go_backwards`, steps are in the order in which they are taken.
 
     Args:
         layer: A built `HyperLSTM`, `HyperGRU`, `HyperSimpleRNN` or `LayerNormLSTM`.
-        sequences: Tensor of shape `(batch, steps, features)`: what the layer is called with.
+        sequences: Tensor of shape `(batch, steps, features)`, the inputs of the layer.
         initial_state: None, or the states to start with.
         mask: None, or Booleans of shape `(batch, steps)`.
 
@@ -64,11 +63,8 @@ def record_weights(
         A `WeightRecord`.
 
     Raises:
-        TypeError: If the layer is none of these, or the sequences are no numbers.
+        TypeError: If the layer is of another class, or the sequences are not numbers.
         ValueError: If the layer is not built, or does not fit the sequences.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 4.3 and figures 4, 5 and 7.
 
     Examples:
         >>> import keras

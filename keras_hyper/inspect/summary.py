@@ -17,8 +17,8 @@ class Summary:
     Attributes:
         weights: One entry for each generated weight.
         generators: One entry for each generator.
-        generated: How many weights are generated, in all.
-        stored: How many parameters the model stores, in all.
+        generated: Number of parameters that are generated.
+        stored: Number of parameters that the model stores.
         kept: Number of parameters that the hypernetworks in it keep of tasks that ended.
         plain: How many it would store if the generated weights were ordinary, and
             nothing were kept.
@@ -77,7 +77,16 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
         (656, 8192)
     """
     check_built(model)
-    figures = _figures(model)
+    rows, found = inventory(model)
+    weights, generators = tuple(weight for weight, _ in rows), tuple(found.values())
+    generated, stored = sum(w.generated for w in weights), model.count_params()
+    hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
+    over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
+    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    plain = stored - hyper - kept + generated
+    ordinary = {k: reason for layer in over for k, reason in layer.ordinary_reasons.items()}
+    ratio = stored / plain if plain else 1.0
+    figures = Summary(weights, generators, generated, stored, kept, plain, ratio, ordinary)
     for line in _lines(figures, _kind(model)):
         (print_fn or print)(line)
     return figures
@@ -97,50 +106,18 @@ def check_built(model: keras.layers.Layer) -> None:
         )
 
 
-def _figures(model: keras.layers.Layer) -> Summary:
-    rows, found = inventory(model)
-    weights, generators = tuple(weight for weight, _ in rows), tuple(found.values())
-    generated, stored = sum(w.generated for w in weights), model.count_params()
-    hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
-    over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
-    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
-    plain = stored - hyper - kept + generated
-    return Summary(
-        weights=weights,
-        generators=generators,
-        generated=generated,
-        stored=stored,
-        kept=kept,
-        plain=plain,
-        ratio=stored / plain if plain else 1.0,
-        ordinary={
-            path: reason for layer in over for path, reason in layer.ordinary_reasons.items()
-        },
-    )
-
-
 def _kind(model: keras.layers.Layer) -> str:
     return "model" if isinstance(model, keras.Model) else "layer"
 
 
-def _when(weight: WeightSummary) -> str:
-    if weight.every_step:
-        return " (at every step)"
-    return " (conditioned)" if weight.conditioned else ""
-
-
 def _lines(figures: Summary, kind: str) -> list[str]:
-    weights = [
-        (
-            w.layer,
-            w.weight,
-            " x ".join(map(str, w.shape)),
-            f"{w.generated:,}",
-            f"{w.stored:,}",
-            w.generator + _when(w),
-        )
-        for w in figures.weights
-    ]
+    weights = []
+    for w in figures.weights:
+        shape = " x ".join(map(str, w.shape))
+        when = " (conditioned)" if w.conditioned else ""
+        when = " (at every step)" if w.every_step else when
+        numbers = (f"{w.generated:,}", f"{w.stored:,}")
+        weights.append((w.layer, w.weight, shape, *numbers, w.generator + when))
     generators = [
         (g.name, g.type, f"{g.stored:,}", ", ".join(g.layers)) for g in figures.generators
     ]
