@@ -13,15 +13,7 @@ from keras_hyper.export.conversion import FromJax
 from keras_hyper.export.endpoint import Endpoint, quiet, tensorflow, with_equal_rows
 from keras_hyper.export.folding import Folded
 from keras_hyper.export.halves import halves_of
-from keras_hyper.export.interface import (
-    Interface,
-    Named,
-    Run,
-    Specs,
-    UnavailableError,
-    interface_of,
-    reason,
-)
+from keras_hyper.export.interface import Named, Run, Specs, UnavailableError, interface_of, reason
 from keras_hyper.export.streaming import stream_of
 from keras_hyper.export.text import check_text, text_shape, text_trials
 from keras_hyper.export.trials import Call, Trial, Trials, as_arrays, drawn, unchanged
@@ -79,13 +71,13 @@ class Endpoints:
                     "that draws random numbers does, and a SavedModel made on JAX would not. "
                     "Export it with the TensorFlow backend."
                 )
-            self._add_all(interface, streaming)
+            self._add_all(streaming)
 
-    def _add_all(self, interface: Interface, streaming: bool | None) -> None:
-        run, whole = interface.run, self._trials.whole
-        self.add("serving_default", interface.inputs, run, whole, interface.conditions)
+    def _add_all(self, streaming: bool | None) -> None:
+        interface, whole = self._trials.interface, self._trials.whole
+        self.add("serving_default", interface.inputs, interface.run, whole, interface.conditions)
         with self._unless(("generate", "apply"), "could not be tried in two halves"):
-            halves = halves_of(interface, self._trials)
+            halves = halves_of(self._trials)
             for half, more in zip(halves, ("", "_factored"), strict=False):
                 names = list(half.weights)
                 self.add(f"generate{more}", half.generate_inputs, half.generate, half.generated)
@@ -94,7 +86,7 @@ class Endpoints:
             return
         steps = ("initial_state", "step")
         with self._unless(steps, "cannot be run on single steps", required=bool(streaming)):
-            stream = stream_of(interface, self._trials, required=streaming)
+            stream = stream_of(self._trials, required=streaming)
             if stream is not None:
                 self._add_initial_state(stream.start)
                 self.add("step", stream.inputs, stream.step, stream.trials)

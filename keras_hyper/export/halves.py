@@ -35,8 +35,7 @@ class Halves:
     """A conditioned model as two functions.
 
     Args:
-        interface: The inputs and outputs of the model.
-        trials: Some of them, to compare the halves with.
+        trials: Inputs and outputs of the model, to compare the halves with.
         weights: The generated weights by the names that a client uses.
         generate: The first half.
         conditions: Inputs that are conditions themselves.
@@ -46,26 +45,26 @@ class Halves:
         generate_inputs: What the weights depend on.
         apply_inputs: What else the outputs depend on, and the weights.
         weights: The weights, or their factors, with a row for each sample.
+        generated: Inputs and expected outputs of `generate`.
+        applied: Those of `apply`.
     """
 
     def __init__(
         self,
-        interface: Interface,
         trials: Trials,
         weights: Mapping[str, GeneratedWeight],
         generate: Generate,
         conditions: Sequence[str],
         factored: bool,
     ) -> None:
-        self._interface, self._trials = interface, trials
+        self._interface, inputs = trials.interface, trials.interface.inputs
         self._generated, self._generate, self._factored = weights, generate, factored
-        made = generate(trials.drawn(interface.inputs), factored)
+        made = generate(trials.drawn(inputs), factored)
         self._parts = {n: list(v) if isinstance(v, Mapping) else [] for n, v in made.items()}
         self.weights: Specs = {
             name: batch_of(x.shape[1:], keras.backend.standardize_dtype(x.dtype))
             for name, x in _flat(made).items()
         }
-        inputs = interface.inputs
         if set(self.weights) & set(inputs):
             raise UnavailableError(
                 f"Inputs have the names of weights: {sorted(set(self.weights) & set(inputs))}."
@@ -79,11 +78,17 @@ class Halves:
                 "The outputs depend on a condition in another way than through generated "
                 f"weights: {features}."
             )
-        self.generated, self.applied = self._tried()
-        # Layers that are called twice, with two conditions, have more than one set of weights.
-        for trial in self.applied if not trials.draws else ():
-            outputs = trials.trial(trial.inputs, self.apply).outputs
-            for name, value in trial.outputs.items():
+        self.generated: list[Trial] = []
+        self.applied: list[Trial] = []
+        for trial in trials.whole:
+            given = {name: trial.inputs[name] for name in self.generate_inputs}
+            self.generated.append(trials.trial(given, self.generate))
+            given = {**trial.inputs, **self.generated[-1].outputs}
+            given = {name: given[name] for name in self.apply_inputs}
+            self.applied.append(Trial(given, trial.outputs))
+            outputs = trials.trial(given, self.apply).outputs
+            # Layers that are called twice, with two conditions, have more than one set of weights.
+            for name, value in () if trials.draws else trial.outputs.items():
                 if not alike(trials.model, outputs[name], value):
                     raise UnavailableError(
                         f"Output '{name}' is another with weights that are generated apart, as if "
@@ -109,23 +114,13 @@ class Halves:
         with override({id(self._generated[name]): kernel for name, kernel in kernels.items()}):
             return self._interface.run(_completed(tensors, self._interface.inputs))
 
-    def _tried(self) -> tuple[list[Trial], list[Trial]]:
-        """Returns inputs and expected outputs of `generate` and of `apply`."""
-        generated, applied = [], []
-        for trial in self._trials.whole:
-            conditions = {name: trial.inputs[name] for name in self.generate_inputs}
-            generated.append(self._trials.trial(conditions, self.generate))
-            given = {**trial.inputs, **generated[-1].outputs}
-            applied.append(Trial({n: given[n] for n in self.apply_inputs}, trial.outputs))
-        return generated, applied
 
-
-def halves_of(interface: Interface, trials: Trials) -> list[Halves]:
+def halves_of(trials: Trials) -> list[Halves]:
     """Returns the halves of a model, and those that use factors if these are fewer numbers.
 
     The list is empty if the model has no condition.
     """
-    model = trials.model
+    model, interface = trials.model, trials.interface
     if isinstance(model, Hypernetwork):
         parts = _of_hypernetwork(model, interface) if interface.conditions else None
     else:
@@ -133,7 +128,7 @@ def halves_of(interface: Interface, trials: Trials) -> list[Halves]:
         parts = _of_layers(model, interface, found) if found else None
     if parts is None:
         return []
-    whole, factors = (Halves(interface, trials, *parts, factored=f) for f in (False, True))
+    whole, factors = (Halves(trials, *parts, factored=f) for f in (False, True))
     return [whole, factors] if factors.numbers < whole.numbers else [whole]
 
 

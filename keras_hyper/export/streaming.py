@@ -9,14 +9,7 @@ from keras import ops
 
 from keras_hyper.application import installed, loops_of
 from keras_hyper.export.agreement import alike
-from keras_hyper.export.interface import (
-    Interface,
-    Named,
-    Specs,
-    UnavailableError,
-    batch_of,
-    widened,
-)
+from keras_hyper.export.interface import Named, Specs, UnavailableError, batch_of, widened
 from keras_hyper.export.trials import TRIED, Trial, Trials, as_arrays, drawn
 from keras_hyper.utils.graph import walk
 from keras_hyper.utils.naming import clean
@@ -35,28 +28,26 @@ class Stream:
         trials: Inputs and expected outputs of steps.
     """
 
-    def __init__(
-        self, interface: Interface, trials: Trials, layers: list[keras.layers.RNN]
-    ) -> None:
-        self._whole, self.interface, self.layers = trials, interface, layers
-        self.states = {id(layer): _states_of(layer) for layer in layers}
-        for name, spec in interface.inputs.items():
+    def __init__(self, trials: Trials, layers: list[keras.layers.RNN]) -> None:
+        self._whole, self._run, self._layers = trials, trials.interface.run, layers
+        self._sequences = trials.interface.inputs
+        self._states = [_states_of(layer) for layer in layers]
+        for name, spec in self._sequences.items():
             if len(spec.shape) < 2 or spec.shape[1] is not None:
                 raise UnavailableError(
                     f"Input '{name}' of shape {tuple(spec.shape)} has no time axis of any length, "
                     "as keras.Input((None, features)) has. Models with other inputs have no steps."
                 )
         self.start: dict[str, np.ndarray] = {}
-        for layer in layers:
+        for layer, names in zip(layers, self._states, strict=True):
             states = map(widened, keras.tree.flatten(layer.get_initial_state(1)))
-            names = self.states[id(layer)]
             self.start.update(zip(names, map(ops.convert_to_numpy, states), strict=True))
-        if len(self.start) < sum(map(len, self.states.values())):
+        if len(self.start) < sum(map(len, self._states)):
             raise UnavailableError(
                 f"Two recurrent layers have the same name: {[layer.name for layer in layers]}."
             )
         self.inputs: Specs = {
-            name: batch_of(spec.shape[2:], spec.dtype) for name, spec in interface.inputs.items()
+            name: batch_of(spec.shape[2:], spec.dtype) for name, spec in self._sequences.items()
         }
         if set(self.inputs) & set(self.start):
             raise UnavailableError(
@@ -77,21 +68,20 @@ class Stream:
 
     def step(self, tensors: Named) -> Named:
         """Returns the outputs of one step, and the states after it as `next_...`."""
-        steps = {name: ops.expand_dims(tensors[name], axis=1) for name in self.interface.inputs}
+        steps = {name: ops.expand_dims(tensors[name], axis=1) for name in self._sequences}
+        named = list(zip(self._layers, self._states, strict=True))
         states = {
-            id(layer): [
-                ops.cast(tensors[name], layer.cell.compute_dtype) for name in self.states[id(layer)]
-            ]
-            for layer in self.layers
+            id(layer): [ops.cast(tensors[name], layer.cell.compute_dtype) for name in names]
+            for layer, names in named
         }
-        loops = loops_of(self.layers)
+        loops = loops_of(self._layers)
         with self._unrolled(), installed(loops), override(states), recording() as used:
-            outputs = self.interface.run(steps)
+            outputs = self._run(steps)
         outputs = {
             name: ops.squeeze(value, axis=1) if name in self.timed else value
             for name, value in outputs.items()
         }
-        for layer in self.layers:
+        for layer, names in named:
             runs = used.get(id(layer), [])
             if len(runs) != 1:
                 raise UnavailableError(
@@ -99,20 +89,19 @@ class Stream:
                     "state."
                 )
             after = map(widened, keras.tree.flatten(runs[0].states))
-            names = [f"next_{name}" for name in self.states[id(layer)]]
-            outputs.update(zip(names, after, strict=True))
+            outputs.update(zip([f"next_{name}" for name in names], after, strict=True))
         return outputs
 
     @contextlib.contextmanager
     def _unrolled(self) -> Iterator[None]:
         """Within it, recurrent layers take their one step without a loop."""
-        unrolled = [layer.unroll for layer in self.layers]
+        unrolled = [layer.unroll for layer in self._layers]
         try:
-            for layer in self.layers:
+            for layer in self._layers:
                 layer.unroll = True
             yield
         finally:
-            for layer, unroll in zip(self.layers, unrolled, strict=True):
+            for layer, unroll in zip(self._layers, unrolled, strict=True):
                 layer.unroll = unroll
 
     def _tried(self) -> list[Trial]:
@@ -122,8 +111,8 @@ class Stream:
         run on a few steps at once, and one by one.
         """
         model, fixed = self._whole.model, self._whole.batch_size
-        sequences, trials = drawn(model, self.interface.inputs), []
-        whole = as_arrays(self.interface.run(sequences))
+        sequences, trials = drawn(model, self._sequences), []
+        whole = as_arrays(self._run(sequences))
         states: Named = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []
         for t in range(TRIED):
@@ -147,19 +136,18 @@ class Stream:
         return trials
 
 
-def stream_of(interface: Interface, trials: Trials, required: bool | None) -> Stream | None:
+def stream_of(trials: Trials, required: bool | None) -> Stream | None:
     """Returns the steps of a model, None if it has no recurrent layers and needs none."""
-    model = trials.model
-    every = list(walk(model))
+    every = list(walk(trials.model))
     for layer in every:
         if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
             raise UnavailableError(f"Layer '{layer.name}' starts at the end of the sequence.")
     layers = [layer for layer in every if isinstance(layer, keras.layers.RNN)]
     if not layers:
         if required:
-            raise UnavailableError(f"Model '{model.name}' has no recurrent layers.")
+            raise UnavailableError(f"Model '{trials.model.name}' has no recurrent layers.")
         return None
-    return Stream(interface, trials, layers)
+    return Stream(trials, layers)
 
 
 def _states_of(layer: keras.layers.RNN) -> list[str]:
