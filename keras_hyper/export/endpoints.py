@@ -76,7 +76,8 @@ class Endpoints:
     def _add_all(self, streaming: bool | None) -> None:
         interface, whole = self._trials.interface, self._trials.whole
         self.add("serving_default", interface.inputs, interface.run, whole, interface.conditions)
-        with self._unless(("generate", "apply"), "could not be tried in two halves"):
+        name = f"Model '{self._model.name}'"
+        with self._unless(("generate", "apply"), f"{name} could not be tried in two halves"):
             halves = halves_of(self._trials)
             for half, more in zip(halves, ("", "_factored"), strict=False):
                 names = list(half.weights)
@@ -85,7 +86,7 @@ class Endpoints:
         if streaming is False:
             return
         steps = ("initial_state", "step")
-        with self._unless(steps, "cannot be run on single steps", required=bool(streaming)):
+        with self._unless(steps, f"{name} cannot be run on single steps", bool(streaming)):
             stream = stream_of(self._trials, required=streaming)
             if stream is not None:
                 self._add_initial_state(stream.start)
@@ -94,13 +95,15 @@ class Endpoints:
     @contextlib.contextmanager
     def _unless(self, names: Sequence[str], problem: str, required: bool = False) -> Iterator[None]:
         """Within it, an error leaves out endpoints, if these are not required."""
+        before = dict(self.endpoints)
         try:
             yield
         except Exception as error:
-            text = f"Model '{self._model.name}' {problem}: {reason(error)}"
-            text = str(error) if isinstance(error, UnavailableError) else text
+            known = isinstance(error, UnavailableError)
+            text = str(error) if known else f"{problem}: {reason(error)}"
             if required:
                 raise UnavailableError(text) from error
+            self.endpoints = before
             self.left_out.update(dict.fromkeys(names, text))
 
     def add(
@@ -162,19 +165,14 @@ class Endpoints:
         It is left out if XLA cannot compile it, as with tables of words.
         """
         served, trials = self.endpoints["serving_default"], self._trials.whole
-        if any(spec.dtype == "string" for spec in served.inputs.values()):
-            self.left_out["serve_xla"] = "XLA has no strings, which this model takes."
-            return
-        endpoint = Endpoint(served.inputs, served.run, trials, compiled=True)
-        tried = [trial.inputs for trial in trials]
-        try:
-            with unchanged(self._model):
-                for arrays in tried or [as_arrays(drawn(self._model, served.inputs))]:
-                    endpoint.call(arrays)
-        except Exception as error:
-            self.left_out["serve_xla"] = f"XLA cannot compile this model: {reason(error)}"
-            return
-        self.endpoints["serve_xla"] = endpoint
+        with self._unless(("serve_xla",), "XLA cannot compile this model"), unchanged(self._model):
+            if any(spec.dtype == "string" for spec in served.inputs.values()):
+                raise UnavailableError("XLA has no strings, which this model takes.")
+            endpoint = Endpoint(served.inputs, served.run, trials, compiled=True)
+            tried = [trial.inputs for trial in trials]
+            for arrays in tried or [as_arrays(drawn(self._model, served.inputs))]:
+                endpoint.call(arrays)
+            self.endpoints["serve_xla"] = endpoint
 
     def add_text(self, layer: keras.layers.Layer) -> None:
         """Adds the model again, with strings that a layer makes into ids."""
