@@ -18,6 +18,7 @@ from keras_hyper.ops import as_array
 from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import positive_int
 from keras_hyper.utils.graph import walk
+from keras_hyper.utils.optional import optional
 from keras_hyper.weights import FoundWeight, find_weights
 
 if TYPE_CHECKING:
@@ -95,14 +96,10 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Opens the files."""
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                "HyperTensorBoard needs the package tensorboardX: pip install tensorboardX pillow"
-            ) from error
+        advice = "HyperTensorBoard needs the package tensorboardX: pip install tensorboardX pillow"
+        (tensorboard,) = optional(advice, "tensorboardX")
         self._check_labels()
-        self._writer = SummaryWriter(str(self.log_dir))
+        self._writer = tensorboard.SummaryWriter(str(self.log_dir))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes what the model generates now."""

@@ -17,6 +17,7 @@ from keras_hyper.inspect.summary import check_built, inventory
 from keras_hyper.ops import as_array
 from keras_hyper.typing import Condition, Tensor
 from keras_hyper.utils.checks import numeric, one_of, positive_int
+from keras_hyper.utils.optional import optional
 from keras_hyper.weights import find_weights
 
 if TYPE_CHECKING:
@@ -303,10 +304,6 @@ def _check_record(record: WeightRecord) -> WeightRecord:
 def _axes(axes: "Axes | None", size: tuple[float, float]) -> "Axes":
     if axes is not None:
         return axes
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "keras_hyper.visualize needs matplotlib: pip install matplotlib"
-        ) from error
+    advice = "keras_hyper.visualize needs matplotlib: pip install matplotlib"
+    (plt,) = optional(advice, "matplotlib.pyplot")
     return plt.subplots(figsize=size, layout="constrained")[1]

@@ -14,6 +14,7 @@ import numpy as np
 from keras_hyper.export.interface import Named, Run, Specs
 from keras_hyper.export.trials import Trial
 from keras_hyper.typing import Tensor
+from keras_hyper.utils.optional import optional
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -107,15 +108,8 @@ def _switched(one: Run, rows: Run, names: Sequence[str]) -> Run:
 
 def tensorflow() -> ModuleType:
     """Returns the module, or raises if it is not installed."""
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise ImportError(
-            "Writing a SavedModel needs TensorFlow, with the JAX backend too: pip install "
-            "tensorflow-cpu"
-        ) from error
-    module: ModuleType = tf
-    return module
+    advice = "Writing a SavedModel needs TensorFlow, also with the JAX backend: pip install "
+    return optional(f"{advice}tensorflow-cpu", "tensorflow")[0]
 
 
 @contextlib.contextmanager

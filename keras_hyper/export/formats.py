@@ -17,6 +17,7 @@ from keras_hyper.export.trials import Call
 from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.files import check_ending, replacing
+from keras_hyper.utils.optional import optional
 
 # How paths end. OpenVINO's are folders, for its models are two files.
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
@@ -94,11 +95,8 @@ def export_file(
 
 def _onnx(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        raise ImportError("ONNX files need a converter: pip install tf2onnx onnx") from error
+    advice = "ONNX files need a converter: pip install tf2onnx onnx"
+    onnx, tf2onnx = optional(advice, "onnx", "tf2onnx")
     function = endpoint.function.get_concrete_function()
     both = sorted(set(endpoint.inputs) & set(function.structured_outputs))
     if both:
@@ -152,10 +150,8 @@ def _litert(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
 
 
 def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ImportError("OpenVINO models need a converter: pip install openvino") from error
+    advice = "OpenVINO models need a converter: pip install openvino"
+    (openvino,) = optional(advice, "openvino")
     # Recurrent models are converted from a SavedModel only.
     with _saved(build, endpoint) as folder, _converting("OpenVINO"):
         converted = openvino.convert_model(folder)

@@ -9,8 +9,7 @@ import numpy as np
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.interface import Specs
 from keras_hyper.typing import Tensor
-
-_ENDPOINTS = ("serving_default", "serve_xla")
+from keras_hyper.utils.optional import optional
 
 
 def write_warmup(
@@ -24,15 +23,14 @@ def write_warmup(
         return
     inputs = endpoints["serving_default"].inputs
     requests = [_arrays(sample, inputs) for sample in samples]
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ImportError as error:
-        raise ImportError(
-            "`warmup` needs the messages of TensorFlow Serving: pip install --no-deps "
-            "tensorflow-serving-api"
-        ) from error
+    advice = "`warmup` needs the messages of TensorFlow Serving: pip install --no-deps "
+    predict_pb2, prediction_log_pb2 = optional(
+        f"{advice}tensorflow-serving-api",
+        "tensorflow_serving.apis.predict_pb2",
+        "tensorflow_serving.apis.prediction_log_pb2",
+    )
     tf, records = tensorflow(), []
-    for endpoint in _ENDPOINTS:
+    for endpoint in ("serving_default", "serve_xla"):
         for arrays in requests if endpoint in endpoints else ():
             rows = {len(array) for array in arrays.values()}
             if endpoint == "serve_xla" and len(rows) > 1:
