@@ -22,7 +22,13 @@ _SKIP = {
 }
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if getattr(config.option, "loadgroup", False):
+        alone = [
+            i.nodeid for i in items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid
+        ]
+        assert not alone, f"pytest-xdist ignores the groups of tests, such as {alone[0]}"
     backend = keras.backend.backend()
     for item in items:
         for marker, backends in _SKIP.items():
