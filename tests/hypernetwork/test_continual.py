@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from helpers import to_numpy
+from hypernetwork.targets import make_dense
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
-from models.targets import make_dense
 
 
 def make(strength=0.5, **kwargs):

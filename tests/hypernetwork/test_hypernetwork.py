@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from helpers import gradient_program, relative_error, shake, to_numpy
+from hypernetwork.targets import KINDS
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
-from models.targets import KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, shake, to_numpy
+from hypernetwork.targets import Residual, make_dense, make_lstm, make_normalized
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -17,7 +18,6 @@ from keras_hyper import (
     clone,
 )
 from keras_hyper.utils.graph import named_weights
-from models.targets import Residual, make_dense, make_lstm, make_normalized
 
 
 def adapter(target, **kwargs):
