@@ -224,7 +224,7 @@ def _figures(model: keras.layers.Layer) -> Summary:
     generated, stored = sum(w.generated for w in weights), model.count_params()
     hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
     over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
-    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    kept = sum(layer.past_tasks.count_params() for layer in over if layer.past_tasks is not None)
     plain = stored - hyper - kept + generated
     return Summary(
         weights=weights,

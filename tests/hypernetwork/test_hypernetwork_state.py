@@ -6,9 +6,9 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import make_normalized
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
 from keras_hyper.utils.graph import seed_generators
-from models.targets import make_normalized
 
 
 def small():
