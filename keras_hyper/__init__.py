@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from keras_hyper.application import register_application as register_application
+from keras_hyper.conditions import AdapterMask as AdapterMask
 from keras_hyper.conditions import MagnitudeInvariantEncoding as MagnitudeInvariantEncoding
 from keras_hyper.conditions import NoiseCondition as NoiseCondition
 from keras_hyper.conditions import TaskEmbedding as TaskEmbedding
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # Without it, `from keras_hyper import *` would bring in the subpackages too, and
 # hide `keras.layers` and `keras.ops`.
 __all__ = [
+    "AdapterMask",
     "ChunkedGenerator",
     "GeneratedWeight",
     "Generator",

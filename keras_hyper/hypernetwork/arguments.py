@@ -87,6 +87,15 @@ def is_text(include: Include) -> bool:
     return all(isinstance(item, str) for item in items)
 
 
+def check_mask(condition: JoinedCondition | None, composition: str) -> None:
+    """Raises if samples without an adapter have no weights of their own."""
+    if condition is not None and condition.has_mask and composition == "replace":
+        raise ValueError(
+            "An AdapterMask gives samples the weights of the target, which composition='replace' "
+            "does not use. Received: composition='replace'. Use 'add', 'multiply' or 'scale'."
+        )
+
+
 def check_tasks(condition: JoinedCondition | None, state_per_task: bool, strength: Any) -> None:
     """Raises if there are no tasks for what is asked for, or if the strength is invalid."""
     tasks = condition is not None and condition.task_embedding is not None

@@ -206,12 +206,14 @@ class GeneratingModel(ConditionalModel):
         # JAX trains with `call` itself.
         inputs, condition = self.unpack(inputs, condition)
         condition = self.check_condition(inputs, condition)
-        vector = None
+        vector = adapted = None
         if self.condition is not None and not self._all_given():
             vector = self.joined(condition, inputs=inputs, training=training)
+            adapted = self.condition.adapted(condition)
             for x in batched_tensors(inputs)[:1]:
                 vector = same_batch(vector, x, rank=2 if self.condition_per_weight else 1)
-        kernels = self.kernels(vector, training)
+                adapted = None if adapted is None else same_batch(adapted, x, rank=0)
+        kernels = self.kernels(vector, training, adapted=adapted)
         if self.past_tasks is not None and training and self.output_regularization:
             past = self.kernels(ops.convert_to_tensor(self.past_tasks.conditions), penalize=False)
             drift = self.past_tasks([kernel.materialize() for kernel in past.values()])
@@ -222,7 +224,11 @@ class GeneratingModel(ConditionalModel):
         return all(given(weight) is not None for weight in self.generated_weights.values())
 
     def kernels(
-        self, vector: Tensor, training: bool | None = None, penalize: bool = True
+        self,
+        vector: Tensor,
+        training: bool | None = None,
+        penalize: bool = True,
+        adapted: Tensor | None = None,
     ) -> dict[str, Kernel]:
         """Returns the generated weights by path.
 
@@ -230,10 +236,20 @@ class GeneratingModel(ConditionalModel):
             vector: What `condition` makes of its values, None without one.
             training: Whether generators are trained.
             penalize: Whether regularizers of conditioned weights add their losses.
+            adapted: What `condition.adapted` makes of its values, None without one.
         """
         self.runner.added()
         weights, per_weight = self.generated_weights, self.condition_per_weight
-        return generate(weights, vector, training, penalize, per_weight)
+        return generate(weights, vector, training, penalize, per_weight, adapted)
+
+    def mapped_layers(self) -> list[keras.Layer]:
+        """Returns the layers of the target that per-sample weights are mapped over.
+
+        No function is registered for their classes: they are called once for each sample.
+        """
+        if self.condition is None or not self.built:
+            return []
+        return self.runner.injection.mapped(self.generated_weights)
 
     def compute_output_spec(
         self, inputs: Tensors, condition: Condition = None, training: bool | None = None

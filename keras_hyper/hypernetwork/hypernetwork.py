@@ -14,6 +14,7 @@ from keras_hyper.hypernetwork.arguments import (
     as_condition,
     as_generators,
     as_target,
+    check_mask,
     check_per_weight,
     check_tasks,
 )
@@ -155,6 +156,7 @@ class Hypernetwork(GeneratingModel):
         self.generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
+        check_mask(self.condition, self.composition)
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
         check_tasks(self.condition, self.state_per_task, output_regularization)
@@ -186,7 +188,8 @@ class Hypernetwork(GeneratingModel):
         """
         self._check_built("generate")
         condition = self.check_condition((), condition)
-        kernels = self.kernels(self.joined(condition))
+        adapted = None if self.condition is None else self.condition.adapted(condition)
+        kernels = self.kernels(self.joined(condition), adapted=adapted)
         return {path: kernel.materialize() for path, kernel in kernels.items()}
 
     def apply(

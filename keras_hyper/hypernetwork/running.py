@@ -45,7 +45,7 @@ class TargetRunner:
         self._owners = {weight.path: weight.layers[-1] for weight in generated}
         self._weights = weights
         self._composition = composition
-        self._injection = WeightInjection(model, generated, state, seeds)
+        self.injection = WeightInjection(model, generated, state, seeds)
         parameters = inspect.signature(model.call).parameters.values()
         self._takes_training = any(
             p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters
@@ -108,7 +108,7 @@ class TargetRunner:
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self._variables.write, task)
         every = owner.every_variable()
-        with self._injection.weights(kernels, state, write, self.added(), owner, every):
+        with self.injection.weights(kernels, state, write, self.added(), owner, every):
             outputs = self._model(inputs, **arguments)
         return outputs if count is None else unfold(outputs, count)
 
