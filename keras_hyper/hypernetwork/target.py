@@ -122,8 +122,15 @@ class TargetVariables:
             store[str(i)] = variable
 
     def load(self, store: Mapping[str, Any]) -> None:
-        """Reads what `save` wrote."""
-        for i, variable in enumerate(self.stored()):
+        """Reads what `save` wrote, or raises if it is not there."""
+        stored = self.stored()
+        if stored and "0" not in store:
+            raise ValueError(
+                "The file has no variables of the target. An older version of keras_hyper, before "
+                "0.1, wrote them elsewhere. Load the file with that version, write an adapter "
+                "with `save_adapter`, and read it with `load_adapter` in this version."
+            )
+        for i, variable in enumerate(stored):
             variable.assign(store[str(i)])
 
 
