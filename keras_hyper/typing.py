@@ -20,3 +20,5 @@ DType: TypeAlias = keras.DTypePolicy | str | None
 Config: TypeAlias = dict[str, Any]
 # Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
 Tensors: TypeAlias = Any
+# Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
+Shapes: TypeAlias = Any

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -59,6 +59,15 @@ class WeightInjection:
             names = {id(v): name for name, v in self._parts[key]["variables"].items()}
             self._places[weight.path] = (key, names[id(weight.variable)])
         self._methods = self._methods_of(model)
+
+    def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
+        """Returns the layers with some weights that are called once for each sample.
+
+        Args:
+            paths: The paths of the weights, if they are generated for each sample.
+        """
+        keys = dict.fromkeys(self._places[path][0] for path in paths)
+        return [self._owners[key] for key in keys if application_of(self._owners[key]) is None]
 
     def _installed(self) -> contextlib.AbstractContextManager[None]:
         return installed(self._methods)

@@ -66,6 +66,12 @@ class JoinedCondition(keras.layers.Layer):
         self._weights: int | None = None
         self._made = tuple(part_of(source, self.per_weight) for source in sources)
         self._takers = tuple(part for part in self._made if part.takes_value)
+        self._masks = tuple(part for part in self._made if part.is_mask)
+        if len(self._masks) > 1 or len(self._masks) == len(self._made):
+            raise ValueError(
+                "`condition` takes one AdapterMask, beside the parts that weights depend on. "
+                f"Received: condition={parts!r}"
+            )
         self.parts: list[Any] = []
         hold(self, "parts", [part.source for part in self._made])
 
@@ -90,6 +96,23 @@ class JoinedCondition(keras.layers.Layer):
                 ids = ops.convert_to_tensor(value)
                 return ops.squeeze(ids, axis=-1) if len(ids.shape) == 2 else ids
         raise ValueError(f"'{self.name}' has no TaskEmbedding.")
+
+    def adapted(self, values: Any) -> Any:
+        """Returns which samples have an adapter, None if there is no `AdapterMask`.
+
+        Args:
+            values: As in a call.
+
+        Returns:
+            1 or 0, for all samples or in a tensor of shape `(batch,)`.
+        """
+        pairs = self._pairs(values) if self._masks else []
+        return next((part.make(value)[0] for part, value in pairs if part.is_mask), None)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is an `AdapterMask`."""
+        return bool(self._masks)
 
     def width(self) -> int | None:
         """Returns the width of the condition, None if it is not known yet."""
@@ -185,7 +208,9 @@ class JoinedCondition(keras.layers.Layer):
 
     def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
         """Returns the parts, side by side."""
-        pairs = self._pairs(values)
+        every = self._pairs(values)
+        pairs = [(part, value) for part, value in every if not part.is_mask]
+        masks = [value for part, value in every if part.is_mask and not part.is_one(value)]
         made = {part: part.make(value) for part, value in pairs if part.takes_value}
         batched = [row for row, is_batched in made.values() if is_batched]
         like = next(iter(batched if inputs is None else keras.tree.flatten(inputs)), None)
@@ -200,7 +225,11 @@ class JoinedCondition(keras.layers.Layer):
                 row if len(row.shape) > len(lead) else ops.broadcast_to(row, (*lead, row.shape[-1]))
                 for row in rows
             ]
-        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+        joined = rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+        if masks and not batched:
+            # Weights for each sample, since not all of them have an adapter.
+            joined = ops.broadcast_to(joined, (ops.shape(masks[0])[0], *joined.shape))
+        return joined
 
     def _with_weights(self, row: Any, batched: bool) -> tuple[Any, bool]:
         """Returns what a part made, with a row for each weight."""

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.conditions.adapter_mask import AdapterMask
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.utils.checks import floating, positive_int
@@ -20,9 +21,11 @@ class Part:
     Attributes:
         takes_value: Whether a value is passed for this part.
         weights: The number of generated weights, where a tensor has a row for each.
+        is_mask: Whether it says which samples have an adapter, and nothing of the weights.
     """
 
     takes_value = True
+    is_mask = False
     weights: int | None = None
 
     def __init__(self, source: Any) -> None:
@@ -119,6 +122,27 @@ class _Tasks(_Known):
         return f"task ids below {self.source.num_tasks}"
 
 
+class _Mask(Part):
+    """Which samples have an adapter: nothing that weights depend on."""
+
+    is_mask = True
+    row = ()
+    width = 0
+    spec = keras.KerasTensor((None,), dtype="bool")
+
+    def build(self, shape: Any, name: str) -> None:
+        pass
+
+    def check(self, value: Any) -> None:
+        self.source.check(value)
+
+    def make(self, value: Any) -> tuple[Any, bool]:
+        return self.source(value), not self.is_one(value)
+
+    def describe(self) -> str:
+        return "a boolean: whether there is an adapter"
+
+
 class _Noise(_Known):
     takes_value = False
 
@@ -192,7 +216,7 @@ def part_of(source: Any, per_weight: bool = False) -> Part:
         per_weight: Whether a tensor has a row for each generated weight.
     """
     if isinstance(source, keras.layers.Layer):
-        kinds = {TaskEmbedding: _Tasks, NoiseCondition: _Noise}
+        kinds = {TaskEmbedding: _Tasks, NoiseCondition: _Noise, AdapterMask: _Mask}
         return next((kinds[k] for k in kinds if isinstance(source, k)), Part)(source)
     if isinstance(source, bool) or not isinstance(source, int):
         raise TypeError(

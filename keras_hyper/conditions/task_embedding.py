@@ -109,7 +109,7 @@ class TaskEmbedding(keras.layers.Layer):
                 f"TaskEmbedding '{self.name}' takes one id, or one for each sample. Received: "
                 f"`ids` of shape {tuple(ids.shape)}"
             )
-        if _of_stand_ins():
+        if of_stand_ins():
             return
         dtype = keras.backend.standardize_dtype(ids.dtype)
         if not keras.backend.is_int_dtype(dtype):
@@ -142,7 +142,7 @@ class TaskEmbedding(keras.layers.Layer):
         return copy_in_graph(config, cls)
 
 
-def _of_stand_ins() -> bool:
+def of_stand_ins() -> bool:
     """Whether Keras runs a model on stand-ins, which are floating point for any inputs."""
     with keras.SymbolicScope() as scope:
         return scope.original_scope is not None

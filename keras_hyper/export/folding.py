@@ -49,4 +49,5 @@ class Folded(keras.layers.Layer):
 
 
 def _draws(hypernetwork: Hypernetwork) -> bool:
-    return any(isinstance(part, NoiseCondition) for part in hypernetwork.condition.parts)
+    parts = [] if hypernetwork.condition is None else hypernetwork.condition.parts
+    return any(isinstance(part, NoiseCondition) for part in parts)

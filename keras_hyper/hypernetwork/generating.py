@@ -10,6 +10,7 @@ from keras_hyper.generators import Generator
 from keras_hyper.generators.generator import start_key
 from keras_hyper.hypernetwork.selection import Parts, generator_of, is_named, start_of
 from keras_hyper.kernels import Full, Kernel
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.composition import generated_part
@@ -178,6 +179,7 @@ def generate(
     training: Any = None,
     penalize: bool = False,
     per_weight: bool = False,
+    adapted: Tensor | None = None,
 ) -> dict[str, Kernel]:
     """Returns weights as kernels by path, those of one generator by one call of it.
 
@@ -188,6 +190,8 @@ def generate(
         penalize: Whether regularizers of conditioned weights add their losses.
         per_weight: Whether the condition has a row for each weight: `(weights, dim)`, or
             `(batch, weights, dim)`.
+        adapted: 1 for samples with an adapter and 0 for others, of shape `()` or `(batch,)`.
+            None if all have one.
     """
     vectors = dict.fromkeys(weights, vector)
     if per_weight and vector is not None:  # Weights that are given need none.
@@ -203,15 +207,18 @@ def generate(
     for group in groups.values():
         some, own = [weights[path] for path in group], [vectors[path] for path in group]
         if len(group) == 1:
-            made = [some[0].kernel(own[0], training, penalize)]
+            made = [some[0].kernel(own[0], training, penalize, adapted)]
         else:
-            made = _together(some, own, training)
+            made = _together(some, own, training, adapted)
         kernels.update(zip(group, made, strict=True))
     return {path: kernels[path] for path in weights}
 
 
 def _together(
-    weights: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
+    weights: Sequence[GeneratedWeight],
+    vectors: Sequence[Tensor],
+    training: bool | None,
+    adapted: Tensor | None,
 ) -> list[Kernel]:
     generator = weights[0].generator
     embeddings = [weight.embed(vector) for weight, vector in zip(weights, vectors, strict=True)]
@@ -220,6 +227,6 @@ def _together(
     kernels = []
     tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
     for weight, tensor in zip(weights, tensors, strict=True):
-        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training))
+        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training, adapted))
         report(weight, kernels[-1])
     return kernels

@@ -3,8 +3,8 @@
 import dataclasses
 import fnmatch
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -13,6 +13,10 @@ from keras_hyper.application import of_quantization, own_initializer, quantized_
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.utils.graph import NamedWeight, named_weights, walk
+
+# What says which weights are generated: a pattern of paths, a class of layers, or a function.
+Item: TypeAlias = str | type[keras.Layer] | Callable[[str, keras.Variable], bool]
+Include: TypeAlias = Item | Iterable[Item]
 
 # How layers call the initializer of a weight where it is not `<weight>_initializer`.
 _INITIALIZERS = {

@@ -80,6 +80,9 @@ class Summary:
         ratio: `stored / plain`.
         ordinary: Of a `Hypernetwork`, the weights of its target that are not
             generated, by path, with the reason.
+        mapped: Of a `Hypernetwork` with a condition, the names of the layers of its target
+            that are called once for each sample if weights are generated for each sample:
+            those of classes that no function is registered for (`register_application`).
     """
 
     weights: tuple[WeightSummary, ...]
@@ -90,6 +93,7 @@ class Summary:
     plain: int
     ratio: float
     ordinary: dict[str, str]
+    mapped: tuple[str, ...] = ()
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) -> Summary:
@@ -224,7 +228,7 @@ def _figures(model: keras.layers.Layer) -> Summary:
     generated, stored = sum(w.generated for w in weights), model.count_params()
     hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
     over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
-    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    kept = sum(layer.past_tasks.count_params() for layer in over if layer.past_tasks is not None)
     plain = stored - hyper - kept + generated
     return Summary(
         weights=weights,
@@ -237,6 +241,7 @@ def _figures(model: keras.layers.Layer) -> Summary:
         ordinary={
             path: reason for layer in over for path, reason in layer.ordinary_reasons.items()
         },
+        mapped=tuple(inner.name for layer in over for inner in layer.mapped_layers()),
     )
 
 
@@ -286,6 +291,11 @@ def _lines(figures: Summary, kind: str) -> list[str]:
             for limit in w.limits
         ),
         *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
+        *(
+            f"{name} is called once for each sample, with weights for each sample: "
+            "`register_application` adds its class to those that are called on the whole batch"
+            for name in figures.mapped
+        ),
         f"generated weights: {figures.generated:,}"
         + (f" ({stepwise:,} of them at every step)" if stepwise else ""),
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "

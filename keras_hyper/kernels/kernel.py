@@ -50,6 +50,14 @@ class Kernel(abc.ABC):
     def scaled(self, factor: Any) -> "Kernel":
         """Returns the weight times a number."""
 
+    def weighted(self, factors: Any) -> "Kernel":
+        """Returns the weights of a batched kernel, each times the number of its sample.
+
+        Args:
+            factors: Tensor of shape `(batch,)`.
+        """
+        return self.scaled(ops.reshape(factors, (-1, *(1 for _ in self.shape))))
+
     @abc.abstractmethod
     def cast(self, dtype: str) -> "Kernel":
         """Returns the weight in another floating point type."""

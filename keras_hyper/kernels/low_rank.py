@@ -79,6 +79,10 @@ class LowRank(Kernel):
         """Returns the weight times a number."""
         return LowRank(self._left, self._right * factor, self._shape, self._rows)
 
+    def weighted(self, factors: Any) -> "LowRank":
+        """Returns the weights of a batched kernel, each times the number of its sample."""
+        return self.scaled(ops.reshape(factors, (-1, 1, 1)))
+
     def repeated(self, count: Any) -> "LowRank":
         """Returns the weights with each of them `count` times."""
         left, right = (ops.repeat(x, count, axis=0) for x in (self._left, self._right))

@@ -62,6 +62,14 @@ class Mixture(BatchedKernel):
         bias = None if self._bias is None else self._bias * factor
         return Mixture(self._bank, self._coefficients * factor, bias)
 
+    def weighted(self, factors: Any) -> "Mixture":
+        """Returns the weights, each times the number of its sample."""
+        bank, coefficients = self._bank, self._coefficients
+        if self._bias is not None:  # It differs between samples now.
+            bank = ops.concatenate([bank, ops.expand_dims(self._bias, 0)])
+            coefficients = ops.pad(coefficients, ((0, 0), (0, 1)), constant_values=1)
+        return Mixture(bank, coefficients * ops.reshape(factors, (-1, 1)))
+
     def repeated(self, count: Any) -> "Mixture":
         """Returns the weights with each of them `count` times."""
         return Mixture(self._bank, ops.repeat(self._coefficients, count, axis=0), self._bias)

@@ -278,13 +278,19 @@ class GeneratedWeight(PolicyLayer):
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
-    def call(self, condition: Any = None, training: Any = None, parts: Any = None) -> Any:
+    def call(
+        self,
+        condition: Any = None,
+        training: Any = None,
+        parts: Any = None,
+        adapted: Any = None,
+    ) -> Any:
         """Returns the weight as a tensor. With `parts=()`, the tensors that a kernel holds."""
         form = None if parts is None else _form.get()
         kernel = given(self)
         if kernel is None:
             kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
-            kernel = self.finish(kernel, training)
+            kernel = self.finish(kernel, training, adapted)
             penalize = parts is None or (form is not None and form.penalize)
             if penalize and self.regularizer is not None and self.conditioned:
                 self.add_loss(self.penalty(kernel))
@@ -295,7 +301,13 @@ class GeneratedWeight(PolicyLayer):
             form.kernel = kernel
         return kernel.tensors()
 
-    def kernel(self, condition: Any = None, training: Any = None, penalize: bool = True) -> Kernel:
+    def kernel(
+        self,
+        condition: Any = None,
+        training: Any = None,
+        penalize: bool = True,
+        adapted: Any = None,
+    ) -> Kernel:
         """Returns the weight as a value that knows how to multiply: for layers.
 
         Args:
@@ -303,6 +315,8 @@ class GeneratedWeight(PolicyLayer):
             training: Boolean, for a generator that normalizes over the batch. None for that
                 of the layer which is called.
             penalize: Whether the regularizer of a conditioned weight adds its loss.
+            adapted: Tensor of shape `()` or `(batch,)`, by which the change of the base is
+                multiplied: 0 for the base alone.
 
         Raises:
             ValueError: If the weight is not built, or the condition does not fit.
@@ -314,19 +328,20 @@ class GeneratedWeight(PolicyLayer):
         mode = {} if training is None else {"training": training}
         token = _form.set(form)
         try:
-            tensors = self(condition, parts=(), **mode)
+            tensors = self(condition, parts=(), adapted=adapted, **mode)
         finally:
             _form.reset(token)
         kernel: Kernel = form.kernel.with_tensors(iter(tensors))
         report(self, kernel)
         return kernel
 
-    def finish(self, kernel: Kernel, training: Any = None) -> Kernel:
+    def finish(self, kernel: Kernel, training: Any = None, adapted: Any = None) -> Kernel:
         """Returns the weight, from what the generator made: normalised, scaled, composed.
 
         Args:
             kernel: What `generator.kernel(embed(condition), generated_shape)` returned.
             training: Boolean, for a generator that normalises over the batch.
+            adapted: As for `kernel`.
         """
         kernel = kernel.cast(self.compute_dtype)
         if self.normalizer is not None:
@@ -338,14 +353,16 @@ class GeneratedWeight(PolicyLayer):
         if self.composition == "replace":
             kernel = kernel.scaled(self.scale)
         else:
-            gate = ops.cast(self.gate, self.compute_dtype)
+            change = kernel.scaled(self.scale * ops.cast(self.gate, self.compute_dtype))
+            if adapted is not None:
+                adapted = ops.cast(adapted, self.compute_dtype)
+                change = (change.weighted if len(adapted.shape) else change.scaled)(adapted)
             if self.base_outside:
-                return kernel.scaled(self.scale * gate)
+                return change
             if isinstance(self.base, float):
                 base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
             else:
                 base = ops.cast(self.base, self.compute_dtype)
-            change = kernel.scaled(self.scale * gate)
             kernel = compose(self.composition, base, change, self.unit_axes)
         return kernel
 
