@@ -79,11 +79,11 @@ class DirectGenerator(Generator):
             return keras.initializers.Zeros()
         return super().projection_initializer(condition_dim)
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+    def match_initializer(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
         """Returns the scale of a weight: 1 if the embedding is the initializer's draw."""
         if self.initialization == "native":
             return 1.0, None
-        return self.scaled_start(weight_shape, initializer)
+        return self.matching_std(weight_shape, initializer), None
 
     def call(self, embedding: Any) -> Any:
         """Returns the embedding."""

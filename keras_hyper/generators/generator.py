@@ -245,7 +245,7 @@ class Generator(PolicyLayer):
         """
         weight_shape = tuple(weight_shape)
         self.embedding_shape(weight_shape)
-        scale, native = self.start(weight_shape, initializer)
+        scale, native = self.match_initializer(weight_shape, initializer)
         if not self.built:
             self._build_for(None if self.shape_free else weight_shape, native)
         elif self._weight_shape not in (None, weight_shape):
@@ -255,7 +255,7 @@ class Generator(PolicyLayer):
                 "shape a generator of its own, or share one that serves every shape, such as "
                 "TiledKernelGenerator."
             )
-        elif start_key(native) != start_key(self._native):
+        elif initializer_key(native) != initializer_key(self._native):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
                 "differently, and its one bias cannot start right for both. Received: "
@@ -264,8 +264,8 @@ class Generator(PolicyLayer):
             )
         return scale
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
-        """Returns how a weight starts: its scale, and what its bias is drawn from.
+    def match_initializer(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+        """Returns how the weight gets the start of an ordinary one: a factor, and a draw.
 
         Args:
             weight_shape: Shape of the weight.
@@ -279,10 +279,10 @@ class Generator(PolicyLayer):
         scaling = isinstance(initializer, keras.initializers.VarianceScaling)
         if self.initialization == "native" or ("native" in self.initializations and not scaling):
             return 1.0, initializer
-        return self.scaled_start(weight_shape, initializer)
+        return self.matching_std(weight_shape, initializer), None
 
-    def scaled_start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, None]:
-        """Returns the standard deviation of a weight, and None for its bias.
+    def matching_std(self, weight_shape: Sequence[int], initializer: Any) -> float:
+        """Returns the standard deviation that an initializer gives a weight.
 
         Args:
             weight_shape: Shape of the weight.
@@ -300,7 +300,7 @@ class Generator(PolicyLayer):
                 "initializer of mean zero, or a LinearGenerator or MLPGenerator, which start at "
                 "the initializer's own draw."
             )
-        return std, None
+        return std
 
     def _build_for(self, weight_shape: tuple[int, ...] | None, native: Any) -> None:
         self._weight_shape = weight_shape
@@ -335,7 +335,7 @@ class Generator(PolicyLayer):
         return {**super().get_config(), **config}
 
 
-def start_key(native: Any) -> Any:
+def initializer_key(native: Any) -> Any:
     """Returns what tells two native starts apart, which the seed does not."""
     if not isinstance(native, keras.initializers.Initializer):
         return native

@@ -106,10 +106,10 @@ class TemplateGenerator(Generator):
         """Returns `(1, num_templates)`: a weight is one piece."""
         return 1, self.num_templates
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+    def match_initializer(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
         """Returns the scale 1, and what the templates are drawn from."""
-        self.scaled_start(weight_shape, initializer)
-        return super().start(weight_shape, initializer)
+        self.matching_std(weight_shape, initializer)
+        return super().match_initializer(weight_shape, initializer)
 
     def projection_initializer(self, condition_dim: int) -> Any:
         """Returns an initializer for the projection of a condition onto an embedding."""

@@ -167,11 +167,11 @@ class TiledKernelGenerator(Generator):
         fan_in, fan_out = weight_shape[-2:]
         return kernel if grid == (fan_in, fan_out) else kernel[..., :fan_in, :fan_out]
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+    def match_initializer(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
         """Returns the scale of a kernel: 1 for the paper's own initialisation."""
         if self.initialization == "paper":
             return 1.0, None
-        return super().start(weight_shape, initializer)
+        return super().match_initializer(weight_shape, initializer)
 
     def _grid(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns how many rows and columns of tiles cover a kernel."""

@@ -296,7 +296,7 @@ class Hypernetwork(ConditionalModel):
         if self.generator is None:
             # Kept, for files: another version may choose another.
             self._generators.value = default_for(
-                parts.included, self.composition, width, self.dtype_policy
+                parts.included, self.composition, width, self.dtype_policy, f"{self.name}_generator"
             )
         made, self.ordinary_reasons = make_weights(
             parts,

@@ -245,20 +245,22 @@ class HyperLayer(PolicyLayer):
             )
 
     def _own_generator(self, kernel_shape: Any, condition_shape: Any) -> Any:
-        """Returns the generator that None stands for."""
+        """Returns the generator that None stands for, built: its variables are this layer's."""
         shape, initializer = generated_part(
             kernel_shape, self.about_kernel("initializer"), self.composition, self.unit_axes
         )
         options: dict[str, Any] = {"dtype": self.dtype_policy, "name": "generator"}
         if self.composition == "scale" and self.embedding_dim is None:
             return DirectGenerator(normalize_condition=False, **options)
-        return default_generator(
+        generator = default_generator(
             shape,
             initializer,
             condition_dim=None if condition_shape is None else condition_shape[-1],
             embedding_dim=self.embedding_dim,
             **options,
         )
+        generator.prepare(shape, initializer)
+        return generator
 
     def kernels(self, condition: Any, dtype: str) -> dict[str, Kernel]:
         """Returns the weights for a condition, by the names of the stock layer's variables.

@@ -129,7 +129,7 @@ class GeneratedWeight(PolicyLayer):
         self.unit_axes = _axes(unit_axes, len(self.weight_shape))
         self.project_condition = bool(project_condition)
         # What the generator is asked for, which may be less than the weight.
-        self.generated_shape, self._start = generated_part(
+        self.generated_shape, self.generated_initializer = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
         self.input_axes = None if input_axes is None else tuple(input_axes)
@@ -152,12 +152,12 @@ class GeneratedWeight(PolicyLayer):
         whole = self.generated_shape == self.weight_shape
         if rows is None or rows == tuple(range(rank - 1)) or not whole:
             return (), ()
-        std = weight_std(self._start, self.weight_shape)
+        std = weight_std(self.generated_initializer, self.weight_shape)
         if not self.generator.factors or not std:
             return (), ()
         columns = tuple(axis for axis in range(rank) if axis not in rows)
         self.generated_shape = as_shape(self.weight_shape, rows, columns)
-        self._start = of_std(std, self.generated_shape)
+        self.generated_initializer = of_std(std, self.generated_shape)
         return rows, columns
 
     @property
@@ -167,14 +167,18 @@ class GeneratedWeight(PolicyLayer):
 
     def build(self, condition_shape: Sequence[int | None] | None = None) -> None:
         """Creates the embedding and, with a condition, its projection."""
-        self.scale = self.generator.prepare(self.generated_shape, self._start)
+        # At the root: a generator that layers share has one path, whichever is built first.
+        with keras.name_scope("", override_parent=""):
+            self.scale = self.generator.prepare(self.generated_shape, self.generated_initializer)
         pieces, width = self.generator.embedding_shape(self.generated_shape)
         static = condition_shape is None
         if static or self.project_condition or pieces > 1:
             self.embedding = self.add_weight(
                 name="embedding",
                 shape=(pieces, width),
-                initializer=self.generator.embedding_initializer(self.generated_shape, self._start),
+                initializer=self.generator.embedding_initializer(
+                    self.generated_shape, self.generated_initializer
+                ),
                 # A penalty that hangs on a variable counts once, however often, and
                 # wherever, the layer is called. It looks at the generated weight.
                 regularizer=_Penalty(self) if static and self.regularizer else None,
@@ -229,7 +233,7 @@ class GeneratedWeight(PolicyLayer):
                 f"{self.generator} with it, for '{self.path}', which has no condition. Use "
                 "'layer', 'rms' or 'weight'."
             )
-        std = weight_std(self._start, self.generated_shape)
+        std = weight_std(self.generated_initializer, self.generated_shape)
         if not std:
             raise ValueError(
                 f"Normalised weights cannot match the initializer {name_of(self.initializer)} of "
@@ -284,7 +288,7 @@ class GeneratedWeight(PolicyLayer):
         kernel = given(self)
         if kernel is None:
             kernel = self.generator.kernel(self.embed(condition), self.generated_shape)
-            kernel = self.finish(kernel, training)
+            kernel = self.scale_and_compose(kernel, training)
             penalize = parts is None or (form is not None and form.penalize)
             if penalize and self.regularizer is not None and self.conditioned:
                 self.add_loss(self.penalty(kernel))
@@ -321,7 +325,7 @@ class GeneratedWeight(PolicyLayer):
         report(self, kernel)
         return kernel
 
-    def finish(self, kernel: Kernel, training: Any = None) -> Kernel:
+    def scale_and_compose(self, kernel: Kernel, training: Any = None) -> Kernel:
         """Returns the weight, from what the generator made: normalised, scaled, composed.
 
         Args:
