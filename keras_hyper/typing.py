@@ -20,3 +20,5 @@ DType: TypeAlias = keras.DTypePolicy | str | None
 Config: TypeAlias = dict[str, Any]
 # Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
 Tensors: TypeAlias = Any
+# What `keras.regularizers.get` takes.
+Regularizer: TypeAlias = keras.regularizers.Regularizer | str | Mapping[str, Any] | None

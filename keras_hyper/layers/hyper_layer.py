@@ -22,6 +22,7 @@ from keras_hyper.weights import (
     GeneratedWeight,
     as_composition,
     as_generator,
+    check_condition,
     check_condition_shape,
     check_condition_type,
     generated_part,
@@ -382,7 +383,7 @@ class HyperLayer(PolicyLayer):
         """Raises if inputs and condition cannot go together through this layer."""
         self.check_inputs(inputs)
         if self.kernel_weight is not None:
-            self.kernel_weight.check_condition(condition)
+            check_condition(condition, self.kernel_weight.condition_dim, self.kernel_weight.path)
         if condition is None or len(condition.shape) == 1:
             return
         ours, theirs = condition.shape[0], inputs.shape[0]
