@@ -5,12 +5,14 @@ from typing import Any
 import keras
 
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
 
 
 class HyperConv(HyperBaseConv):
     """Base of the convolutions of every dimension."""
+
+    sizes = ("filters",)
 
     def __init__(
         self,
@@ -36,29 +38,7 @@ class HyperConv(HyperBaseConv):
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("filters", filters),
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def check_inputs(self, inputs: Any) -> None:
         """Raises for integers, except on JAX, whose stock layers take them."""

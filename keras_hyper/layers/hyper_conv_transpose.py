@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
 
 
 @serializable
@@ -80,6 +80,7 @@ class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
     """
 
     stock = keras.layers.Conv2DTranspose
+    sizes = ("filters",)
     unit_axes = (-2,)
 
     def __init__(
@@ -106,29 +107,7 @@ class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("filters", filters),
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            output_padding=output_padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""

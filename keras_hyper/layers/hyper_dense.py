@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
 
 
 @serializable
@@ -77,6 +77,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
     """
 
     stock = keras.layers.Dense
+    sizes = ("units",)
 
     def __init__(
         self,
@@ -96,23 +97,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("units", units),
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
         """Creates the weights for inputs of a known last axis."""

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
 
 
 @serializable
@@ -79,6 +79,7 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
     """
 
     stock = keras.layers.DepthwiseConv2D
+    sizes = ("depth_multiplier",)
     prefix = "depthwise"
     unit_axes = (-2, -1)
 
@@ -105,28 +106,7 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            depth_multiplier=size("depth_multiplier", depth_multiplier),
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""

@@ -7,6 +7,7 @@ import keras
 from keras_hyper.application import axes_of, own_initializer
 from keras_hyper.application.dense import einsum_axes
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
 
 
@@ -102,23 +103,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
                 "`equation` must be a string, such as 'ab,bc->ac'. Received: "
                 f"equation={equation!r} (of type {type(equation).__name__})"
             )
-        super().__init__(
-            equation,
-            output_shape,
-            activation=activation,
-            bias_axes=bias_axes,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
         self.input_axes, self.unit_axes = axes_of(self, "kernel")
         if len(self._named_axes()) != len(self.partial_output_shape):
             raise ValueError(

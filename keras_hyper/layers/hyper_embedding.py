@@ -6,8 +6,8 @@ import keras
 
 from keras_hyper.application import apply_layer
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
 
 
 @serializable
@@ -68,6 +68,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     """
 
     stock = keras.layers.Embedding
+    sizes = ("input_dim", "output_dim")
     weight_name = "embeddings"
     prefix = "embeddings"
     activation = None
@@ -86,18 +87,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("input_dim", input_dim),
-            size("output_dim", output_dim),
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     @property
     def embeddings(self) -> Any:

@@ -233,11 +233,11 @@ class GeneratedWeight(PolicyLayer):
         """
         check_condition(condition, self.condition_dim, self.path)
         pieces, width = self.generator.embedding_shape(self.generated_shape)
-        embedding = self.embedding
-        if embedding is not None:
-            # As a tensor: on TensorFlow a quantized layer's custom gradient must not
+        embedding = None
+        if self.embedding is not None:
+            # As another tensor: on TensorFlow a quantized layer's custom gradient must not
             # meet a variable.
-            embedding = ops.cast(ops.reshape(embedding, (pieces, width)), self.compute_dtype)
+            embedding = ops.reshape(self._read("embedding"), (pieces, width))
         if condition is None:
             return embedding
         rows = condition if len(condition.shape) == 2 else ops.expand_dims(condition, 0)
@@ -251,8 +251,23 @@ class GeneratedWeight(PolicyLayer):
             embedding = rms_normalize(embedding, axis=(-2, -1))
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
-    def call(self, condition: Tensor | None = None, training: bool | None = None) -> Tensor:
-        """Returns the weight as a tensor."""
+    def _read(self, name: str) -> Tensor:
+        """Returns a variable in the compute dtype, also where another layer's is in force."""
+        variable = getattr(self, name)
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        if dtype in (self.variable_dtype, self.compute_dtype):
+            return ops.cast(variable, self.compute_dtype)
+        return self(read=name)  # A call has the dtypes of this layer.
+
+    def call(
+        self,
+        condition: Tensor | None = None,
+        training: bool | None = None,
+        read: str | None = None,
+    ) -> Tensor:
+        """Returns the weight as a tensor; or the variable `read`, in the compute dtype."""
+        if read is not None:
+            return ops.cast(getattr(self, read), self.compute_dtype)
         return self.kernel(condition, training).materialize()
 
     def kernel(
@@ -301,13 +316,13 @@ class GeneratedWeight(PolicyLayer):
             kernel = kernel.from_matrix(self.weight_shape, self._rows, self._columns)
         if self.composition == "replace":
             return kernel.scaled(self.scale)
-        change = kernel.scaled(self.scale * ops.cast(self.gate, self.compute_dtype))
+        change = kernel.scaled(self.scale * self._read("gate"))
         if self.base_outside:
             return change
         if isinstance(self.base, float):
             base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
         else:
-            base = ops.cast(self.base, self.compute_dtype)
+            base = self._read("base")
         return compose(self.composition, base, change, self.unit_axes)
 
     def limits(self) -> dict[str, str]:
