@@ -14,9 +14,9 @@ from keras_hyper.typing import Tensor
 class Sum(Kernel):
     r"""A stored weight plus a generated one: `W_0 + D`, or `W_0 + D_b` for each sample.
 
-    A product with inputs of one position, a lookup, and every product with a thin
-    `D_b`, add the two results, so that a `D_b` in factored form stays so.
-    Elsewhere the sum is written out: one product with it costs half of two.
+    A product with inputs of one position, a lookup, and every product with a thin `D_b`, add the
+    two results, so that a `D_b` in factored form stays so. Elsewhere the sum is written out: one
+    product with it costs half of two.
 
     Args:
         base: Tensor of shape `shape`.
@@ -77,15 +77,14 @@ class Sum(Kernel):
 class Scaled(Kernel):
     r"""A stored weight with every unit scaled: `W_0 d`, or `W_0 d_b` for each sample.
 
-    Whatever the product, its outputs with `W_0` are multiplied by `d`: no
-    weight is written out. It is the weight-scaling vector of Ha, Dai & Le
-    ("HyperNetworks", ICLR 2017, equation 11), whose matrices have their units
-    in rows.
+    Whatever the product, its outputs with `W_0` are multiplied by `d`: no weight is written out. It
+    is the weight-scaling vector of Ha, Dai & Le ("HyperNetworks", ICLR 2017, equation 11), whose
+    matrices have their units in rows.
 
     Args:
         base: Tensor of shape `shape`.
-        factors: Tensor of shape `(batch, *ones)` or `ones`, with 1 for every axis of
-            the weight but those of the units.
+        factors: Tensor of shape `(batch, *ones)` or `ones`, with 1 for every axis of the weight but
+            those of the units.
         unit_axes: The axes of the weight that number its units.
 
     Examples:

@@ -22,8 +22,8 @@ def grouped(kernels: Mapping[str, Kernel], count: Tensor) -> dict[str, Kernel]:
 class Grouped(Kernel):
     """One weight for every `count` samples in a row of the batch.
 
-    Dense products and lookups take all samples of a weight at once. For other products the
-    weight, in the form that holds it, is repeated for each sample.
+    Dense products and lookups take all samples of a weight at once. For other products the weight,
+    in the form that holds it, is repeated for each sample.
 
     Args:
         kernel: Batched `Kernel`.

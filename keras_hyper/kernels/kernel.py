@@ -19,10 +19,9 @@ Product: TypeAlias = Callable[[Tensor, Tensor, bool], Tensor]
 class Kernel(abc.ABC):
     """A generated weight: a value, made in `call`, used, and dropped.
 
-    It is neither a layer nor a variable. Subclasses differ in how the numbers
-    are held, so that a product with inputs can be taken without writing the
-    whole weight out where that is faster. They hold tensors and other kernels in
-    attributes, and name two kinds of them.
+    It is neither a layer nor a variable. Subclasses differ in how the numbers are held, so that a
+    product with inputs can be taken without writing the whole weight out where that is faster. They
+    hold tensors and other kernels in attributes, and name two kinds of them.
 
     A kernel is *batched* if it holds one weight for each sample.
 
@@ -132,8 +131,7 @@ class Kernel(abc.ABC):
         """Returns any product of the inputs that is linear in the weight.
 
         Args:
-            product: Called with the inputs, a weight as a tensor, and whether it
-                is batched.
+            product: Called with the inputs, a weight as a tensor, and whether it is batched.
             inputs: Tensor of shape `(batch, ...)`.
             channel_axis: Axis of the outputs that holds the units.
         """

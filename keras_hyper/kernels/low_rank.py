@@ -13,10 +13,10 @@ from keras_hyper.typing import Tensor
 class LowRank(Kernel):
     r"""A weight in two factors, `W = U V`, with `rank` columns in `U`; or one for each sample.
 
-    A product with per-sample weights and inputs of rank 2 is `(x_b U_b) V_b`, two thin
-    products, and a lookup takes rows of `U_b` first. With many positions in a sample, in
-    convolutions, and with one weight for the batch, this is faster only where the kernel is
-    `thin`: with a `rank` below `m n / (m + n)` for a kernel of `m` times `n`.
+    A product with per-sample weights and inputs of rank 2 is `(x_b U_b) V_b`, two thin products,
+    and a lookup takes rows of `U_b` first. With many positions in a sample, in convolutions, and
+    with one weight for the batch, this is faster only where the kernel is `thin`: with a `rank`
+    below `m n / (m + n)` for a kernel of `m` times `n`.
 
     Args:
         left: Tensor of shape `(batch, rows, rank)`, or `(rows, rank)`.

@@ -13,11 +13,10 @@ from keras_hyper.typing import Tensor
 class Mixture(Kernel):
     r"""One weight for each sample: `W_b = sum_k a_bk M_k + M_0`.
 
-    The weights `M_k` are shared by the batch, the coefficients `a` belong to
-    the sample. What a linear generator, or one of templates, makes of a batch
-    of embeddings has this form. Then `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`,
-    so that a product with inputs of rank 2 needs one weight for each `k` in
-    memory and none for each sample. The same goes for looking up a few rows.
+    The weights `M_k` are shared by the batch, the coefficients `a` belong to the sample. What a
+    linear generator, or one of templates, makes of a batch of embeddings has this form. Then
+    `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`, so that a product with inputs of rank 2 needs one
+    weight for each `k` in memory and none for each sample. The same goes for looking up a few rows.
 
     Args:
         bank: Tensor of shape `(k, *shape)`.
@@ -64,10 +63,9 @@ class Mixture(Kernel):
     def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs.
 
-        All three ways take the same multiplications, so the one with the
-        smallest intermediate result is taken: `(batch, k, in)`,
-        `(batch, k, out)` or `(batch, in, out)`. With several positions per
-        sample the written-out weight is used once for each, and wins.
+        All three ways take the same multiplications, so the one with the smallest intermediate
+        result is taken: `(batch, k, in)`, `(batch, k, out)` or `(batch, in, out)`. With several
+        positions per sample the written-out weight is used once for each, and wins.
         """
         fan_in, fan_out = self.shape
         k = self._bank.shape[0]
@@ -92,8 +90,8 @@ class Mixture(Kernel):
     def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows: those of the shared weights, mixed for each sample.
 
-        As long as they are no more than the rows of a weight. With more positions
-        (or an unknown number) the weights are smaller, written out.
+        As long as they are no more than the rows of a weight. With more positions (or an unknown
+        number) the weights are smaller, written out.
         """
         k = self._bank.shape[0]
         if None in ids.shape[1:] or k * math.prod(ids.shape[1:]) > self.shape[0]:

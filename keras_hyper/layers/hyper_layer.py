@@ -33,22 +33,21 @@ from keras_hyper.weights import (
 class HyperLayer(HasStockTwin):
     """Base of the layers whose weights are generated.
 
-    A hyper layer inherits from this class and from its stock twin, in that
-    order: the twin brings its arguments, their checks and the output shape; this
-    class brings generated weights in place of the variables, and applies the stock layer
-    with what they generate. The subclass names the shape of its kernel in `build`.
+    A hyper layer inherits from this class and from its stock twin, in that order: the twin brings
+    its arguments, their checks and the output shape; this class brings generated weights in place
+    of the variables, and applies the stock layer with what they generate. The subclass names the
+    shape of its kernel in `build`.
 
     Args:
         *args: Positional arguments of the stock layer.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"`, `"scale"`: they change a stored one, see
-            `GeneratedWeight`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"`,
+            `"scale"`: they change a stored one, see `GeneratedWeight`.
         base_trainable: Whether that stored kernel is trained.
         **kwargs: Keyword arguments of the stock layer.
 
@@ -64,15 +63,14 @@ class HyperLayer(HasStockTwin):
 
     Call arguments:
         inputs: What the stock layer takes.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
 
     Output shape:
         That of the stock layer.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the inputs or the condition are integers.
 
     Examples:
@@ -252,12 +250,12 @@ class HyperLayer(HasStockTwin):
         """Returns the weights that the layer would use, by name.
 
         Args:
-            condition: None for a static layer, otherwise a tensor of shape
-                `(dim,)` or `(batch, dim)`.
+            condition: None for a static layer, otherwise a tensor of shape `(dim,)` or
+                `(batch, dim)`.
 
         Returns:
-            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and,
-            if the layer has one, `"bias"`.
+            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and, if the layer has
+            one, `"bias"`.
 
         Raises:
             ValueError: If the layer is not built, or the condition does not fit.

@@ -95,12 +95,12 @@ class HasStockTwin(PolicyLayer):
         It computes the same, and shares no variables with this layer.
 
         Args:
-            build: Whether to build it and assign the weights. A layer that is not built
-                can be made a part of another one, which builds it.
+            build: Whether to build it and assign the weights. A layer that is not built can be made
+                a part of another one, which builds it.
 
         Raises:
-            ValueError: If the layer is not built, is conditioned, or is of a subclass,
-                which may compute something else. A subclass can override this method.
+            ValueError: If the layer is not built, is conditioned, or is of a subclass, which may
+                compute something else. A subclass can override this method.
 
         Examples:
             >>> import keras
@@ -155,8 +155,8 @@ def passed(scope: Mapping[str, Any]) -> dict[str, Any]:
 def _with_stock_name(method: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a method that also takes its first argument as `input_shape`.
 
-    The stock layers call it that. Keras needs the name of the argument of `call` where
-    there are two, so that the signature stays.
+    The stock layers call it that. Keras needs the name of the argument of `call` where there are
+    two, so that the signature stays.
     """
     first = next(iter(inspect.signature(method).parameters))
 

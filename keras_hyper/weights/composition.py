@@ -53,8 +53,8 @@ def compose(composition: str, base: Tensor, change: Kernel, unit_axes: Sequence[
     """Returns the weight that a base and a generated change make.
 
     Args:
-        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by
-            number. `"scale"`: the same with one factor for each unit.
+        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by number. `"scale"`:
+            the same with one factor for each unit.
         base: Tensor, `W_0`.
         change: Kernel, `D`.
         unit_axes: The axes of the weight that number its units.

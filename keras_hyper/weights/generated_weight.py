@@ -32,45 +32,40 @@ from keras_hyper.weights.scopes import given, report
 class GeneratedWeight(PolicyLayer):
     r"""One generated weight: what a layer has in place of a variable.
 
-    `W = sigma G(e)` with a generator `G` that other weights may share, and all
-    that belongs to this weight alone: its embedding, the projection of a
-    condition onto it, the standard deviation `sigma`, and, where asked for, a
-    base weight to compose with and the gain of a normalisation.
+    `W = sigma G(e)` with a generator `G` that other weights may share, and all that belongs to this
+    weight alone: its embedding, the projection of a condition onto it, the standard deviation
+    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalisation.
 
-    Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a
-    learned `e_0`, a learned matrix `P` (the paper's equation 11) and
-    `n(e) = e / rms(e)` over all numbers of the embedding, which a generator can
-    switch off. Which of the two is fixed when it is built.
+    Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a learned `e_0`, a
+    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all numbers of the
+    embedding, which a generator can switch off. Which of the two is fixed when it is built.
 
     Args:
         generator: The `Generator` that makes the weight.
         weight_shape: Tuple of integers, the shape of the weight.
-        initializer: Keras initializer that an ordinary weight would have. The
-            generated weight starts with its variance.
-        regularizer: Keras regularizer of the generated weight. Static, it counts
-            once, as that of a variable does. Conditioned, its mean over the
-            samples is added at every call, which Keras allows outside of loops
-            only: not inside the cell of a recurrent layer.
-        composition: `"replace"`: the generated numbers `D` are the weight.
-            `"add"`: `W_0 + g D`, `"multiply"`: `W_0 (1 + g D)`, with a stored
-            `W_0` that starts as a draw of the initializer, and a learned gate
-            `g` that starts at zero, so that training starts at `W_0`. `"scale"`:
-            as `"multiply"`, with one generated number for each unit.
+        initializer: Keras initializer that an ordinary weight would have. The generated weight
+            starts with its variance.
+        regularizer: Keras regularizer of the generated weight. Static, it counts once, as that of a
+            variable does. Conditioned, its mean over the samples is added at every call, which
+            Keras allows outside of loops only: not inside the cell of a recurrent layer.
+        composition: `"replace"`: the generated numbers `D` are the weight. `"add"`: `W_0 + g D`,
+            `"multiply"`: `W_0 (1 + g D)`, with a stored `W_0` that starts as a draw of the
+            initializer, and a learned gate `g` that starts at zero, so that training starts at
+            `W_0`. `"scale"`: as `"multiply"`, with one generated number for each unit.
         base_trainable: Whether `W_0` is trained.
-        unit_axes: The axes of the weight that number its units, for `"scale"`
-            and for weight normalisation.
-        input_axes: The axes of the weight that its product sums over, where they are not
-            all but the last. A generator of factors then makes those of the matrix of
-            these axes by the others.
-        project_condition: Whether a condition is projected onto the embedding. If not, a
-            condition as wide as the embedding takes its place. If the generator makes the
-            weight in several pieces, it is added to the learned embedding of each.
+        unit_axes: The axes of the weight that number its units, for `"scale"` and for weight
+            normalisation.
+        input_axes: The axes of the weight that its product sums over, where they are not all but
+            the last. A generator of factors then makes those of the matrix of these axes by the
+            others.
+        project_condition: Whether a condition is projected onto the embedding. If not, a condition
+            as wide as the embedding takes its place. If the generator makes the weight in several
+            pieces, it is added to the learned embedding of each.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        condition: None for a static weight, otherwise a tensor of shape
-            `(batch, dim)` (a weight for each sample) or `(dim,)` (one weight
-            for the batch).
+        condition: None for a static weight, otherwise a tensor of shape `(batch, dim)` (a weight
+            for each sample) or `(dim,)` (one weight for the batch).
         training: Boolean, for a generator that normalises over the batch.
 
     Output shape:
@@ -80,8 +75,8 @@ class GeneratedWeight(PolicyLayer):
 
     Raises:
         TypeError: If `generator` is no `Generator`.
-        ValueError: If `composition` or `unit_axes` have no meaning, or if the
-            condition does not fit, at the call.
+        ValueError: If `composition` or `unit_axes` have no meaning, or if the condition does not
+            fit, at the call.
 
     Examples:
         >>> import keras
@@ -280,8 +275,8 @@ class GeneratedWeight(PolicyLayer):
 
         Args:
             condition: As in a call.
-            training: Boolean, for a generator that normalizes over the batch. None for that
-                of the layer which is called.
+            training: Boolean, for a generator that normalizes over the batch. None for that of the
+                layer which is called.
             penalize: Whether the regularizer of a conditioned weight adds its loss.
 
         Raises:

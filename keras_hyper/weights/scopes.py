@@ -17,8 +17,8 @@ def override(values: Mapping[int, Value]) -> Iterator[None]:
     """Within it, generated weights and recurrent layers use values that are given.
 
     Args:
-        values: By the `id` of a `GeneratedWeight` a kernel, by that of a recurrent layer a list
-            of initial states. What is neither here nor in an outer scope is as always.
+        values: By the `id` of a `GeneratedWeight` a kernel, by that of a recurrent layer a list of
+            initial states. What is neither here nor in an outer scope is as always.
     """
     token = _given.set({**(_given.get() or {}), **values})
     try:
