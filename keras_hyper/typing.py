@@ -1,6 +1,6 @@
 """Types that signatures of the package share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -22,3 +22,9 @@ Config: TypeAlias = dict[str, Any]
 Tensors: TypeAlias = Any
 # Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
 Shapes: TypeAlias = Any
+# What `keras.regularizers.get` takes.
+Regularizer: TypeAlias = keras.regularizers.Regularizer | str | Mapping[str, Any] | None
+# What `keras.activations.get` takes.
+Activation: TypeAlias = Callable[..., Any] | str | None
+# What `keras.constraints.get` takes.
+Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None

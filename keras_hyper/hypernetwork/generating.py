@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_hyper.application import axes_of
 from keras_hyper.generators import Generator
-from keras_hyper.generators.generator import start_key
-from keras_hyper.hypernetwork.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.generators.generator import initializer_key
+from keras_hyper.hypernetwork.selection import Parts, generator_of, initialization_of, is_named
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import NamedWeight
@@ -93,7 +93,7 @@ def _made(
     project_condition: bool,
     dtype: Any,
 ) -> GeneratedWeight:
-    initializer, start = start_of(weight)
+    initializer, start = initialization_of(weight)
     variable, replaced = weight.variable, composition == "replace"
     if replaced and start is not None:
         composition = "add"
@@ -117,6 +117,9 @@ def _made(
         dtype=dtype,
         name=name,
     )
+    if not generator.shape_free:
+        # Built here, a copy has the path of the hypernetwork.
+        generator.prepare(made.generated_shape, made.generated_initializer)
     if weight.logical_shape is not None:
         made.base_outside = True
     elif not replaced or start is variable:
@@ -159,7 +162,7 @@ class _Copies:
         """
         key = None
         if self._shared:
-            native = start_key(generator.start(shape, start)[1])
+            native = initializer_key(generator.match_initializer(shape, start)[1])
             key = (id(generator), tuple(shape), axes if generator.factors else None, native)
             for other, copy in self._made:
                 if other == key:
@@ -227,6 +230,7 @@ def _together(
     kernels = []
     tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
     for weight, tensor in zip(weights, tensors, strict=True):
-        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training, adapted))
+        made = Full(tensor, batched=bool(axis))
+        kernels.append(weight.scale_and_compose(made, training, adapted))
         report(weight, kernels[-1])
     return kernels

@@ -107,7 +107,7 @@ class GeneratingModel(ConditionalModel):
         if self.generator is None:
             # Kept, for files: another version may choose another.
             self.generators.value = default_for(
-                parts.included, self.composition, width, self.dtype_policy
+                parts.included, self.composition, width, self.dtype_policy, f"{self.name}_generator"
             )
         made, self.ordinary_reasons = make_weights(
             parts,

@@ -194,7 +194,7 @@ def matches(path: str, pattern: str) -> bool:
     return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
 
 
-def start_of(weight: NamedWeight) -> tuple[Any, Any]:
+def initialization_of(weight: NamedWeight) -> tuple[Any, Any]:
     """Returns the initializer of a weight, and what it starts at if not at random.
 
     The second is a number for a weight that starts as a constant, a function of
@@ -226,7 +226,7 @@ def _forget_bias(constant: float, shape: Sequence[int], dtype: Any = None) -> An
 
 
 def _starts_at_zero(weight: NamedWeight) -> bool:
-    start = start_of(weight)[1]
+    start = initialization_of(weight)[1]
     return isinstance(start, float) and start == 0.0
 
 
