@@ -68,9 +68,9 @@ def inputs_and_outputs(case, endpoint, model, batch, length, rng):
     data = CASES[case].inputs(rng, batch, length)
     if endpoint == "serving_default":
         return data, outputs_of(model, data)
-    from keras_hyper.export.endpoints import endpoints_of
+    from keras_hyper.export.endpoints import Endpoints
 
-    endpoints = endpoints_of(model, fold=True, streaming=None, input_signature=None).endpoints
+    endpoints = Endpoints(model).endpoints
 
     def call(name, inputs):
         ordered = [inputs[n] for n in endpoints[name].inputs]

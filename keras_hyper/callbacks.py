@@ -3,7 +3,7 @@
 import collections
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -11,16 +11,20 @@ import numpy as np
 from keras_hyper.conditions import TaskEmbedding
 from keras_hyper.inspect.gradients import loss_gradients
 from keras_hyper.inspect.images import kernel_image
-from keras_hyper.inspect.inventory import hyper_variables
+from keras_hyper.inspect.inventory import hyper_cells_of, hyper_variables
 from keras_hyper.inspect.observing import observe
-from keras_hyper.inspect.summary import hyper_cells_of
+from keras_hyper.inspect.recording import WeightRecord
 from keras_hyper.ops import as_array
+from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import positive_int
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import find_weights
 
-_SATURATED = 0.99  # Of the largest value that tanh(c) can have.
-_FEW_ROWS = 4  # Of weights for each sample, so many are drawn.
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+_SATURATED = 0.99  # Relative to the largest value of tanh(c).
+_FEW_ROWS = 4  # Maximum number of per-sample weights to draw.
 _OF_HYPER_CELLS = ("embedding_", "scale_", "bias_embedding_", "bias_scale_")
 
 
@@ -76,11 +80,11 @@ class HyperTensorBoard(keras.callbacks.Callback):
 
     def __init__(
         self,
-        log_dir: Any,
-        inputs: Any = None,
-        targets: Any = None,
+        log_dir: FilePath,
+        inputs: Tensors = None,
+        targets: Tensors = None,
         every: int = 1,
-        labels: Mapping[str, Sequence[Any]] | None = None,
+        labels: Mapping[str, Sequence[object]] | None = None,
     ) -> None:
         super().__init__()
         if targets is not None and inputs is None:
@@ -92,9 +96,9 @@ class HyperTensorBoard(keras.callbacks.Callback):
         self.targets = targets
         self.every = positive_int("every", every)
         self.labels = dict(labels or {})
-        self._writer: Any = None
+        self._writer: SummaryWriter = None
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Opens the files."""
         try:
             from tensorboardX import SummaryWriter
@@ -105,7 +109,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
         self._check_labels()
         self._writer = SummaryWriter(str(self.log_dir))
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes what the model generates now."""
         if epoch % self.every:
             return
@@ -131,14 +135,14 @@ class HyperTensorBoard(keras.callbacks.Callback):
                 self._writer.add_scalar(f"generators/{name}/gradient_norm", _norm(found), epoch)
         self._writer.flush()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Writes the embeddings for the projector, and closes the files."""
         for name, (points, labels) in self._embeddings().items():
             self._writer.add_embedding(points, metadata=labels, tag=name)
         self._writer.close()
         self._writer = None
 
-    def _write_record(self, tag: str, record: Any, epoch: int) -> None:
+    def _write_record(self, tag: str, record: WeightRecord, epoch: int) -> None:
         for name, scales in record.scales.items():
             self._writer.add_histogram(f"{tag}/scales/{name}", as_array(scales), epoch)
         for name, changes in record.changes.items():

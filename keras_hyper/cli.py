@@ -4,7 +4,6 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ import keras_hyper
 from keras_hyper.export.formats import FORMATS, export_file
 from keras_hyper.export.saved_model import check_folder
 from keras_hyper.saving import save_model
+from keras_hyper.typing import Condition
 from keras_hyper.utils.files import check_ending
 
 
@@ -76,13 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen.run(chosen)
     except Exception as error:
-        sys.stderr.write(f"keras-hyper: {_told(error)}\n")
+        sys.stderr.write(f"keras-hyper: {_message(error)}\n")
         return 1
     return 0
 
 
-def _told(error: Exception) -> str:
-    """Returns what an error says; with its type where it is none of ours."""
+def _message(error: Exception) -> str:
+    """Returns what an error says, with its type if it is not one that we raise."""
     known = isinstance(error, ImportError | OSError | TypeError | ValueError)
     return str(error) if known else f"{type(error).__name__}: {error}"
 
@@ -91,7 +91,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=pathlib.Path, metavar="model.keras", help="a saved model")
 
 
-def _condition(text: str) -> Any:
+def _condition(text: str) -> int | list[float]:
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
@@ -101,7 +101,7 @@ def _condition(text: str) -> Any:
     return int(text) if text.strip().lstrip("-").isdecimal() else numbers
 
 
-def _load(path: pathlib.Path) -> Any:
+def _load(path: pathlib.Path) -> keras.Model:
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder. Name a file that `model.save` wrote.")
     if not path.is_file():
@@ -141,7 +141,7 @@ def _bake(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{arguments.plain}: {plain.count_params():,} parameters\n")
 
 
-def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> Any:
+def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> Condition:
     """Returns what the command line gave for each part of a condition as arrays."""
     specs = [] if model.condition is None else model.condition.value_specs()
     if len(given) != len(specs):
@@ -160,30 +160,22 @@ def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> 
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    other = arguments.format != "saved_model"
-    if other and (arguments.streaming or arguments.no_xla):
-        raise ValueError("--streaming and --no-xla are for --format saved_model.")
-    if not other and (arguments.endpoint != "serving_default" or arguments.batch_size):
-        raise ValueError("--endpoint and --batch-size are for other formats than saved_model.")
-    if other:
-        check_ending(arguments.path, FORMATS[arguments.format])
-    else:
-        check_folder(arguments.path)
-    model = _load(arguments.model)
-    if other:
-        inputs = export_file(
-            model,
-            arguments.path,
-            endpoint=arguments.endpoint,
-            batch_size=arguments.batch_size,
-            fold=not arguments.no_fold,
-        )
-        sys.stdout.write(f"{arguments.endpoint}: {', '.join(inputs)}\n")
+    path, endpoint, fold = arguments.path, arguments.endpoint, not arguments.no_fold
+    if arguments.format != "saved_model":
+        if arguments.streaming or arguments.no_xla:
+            raise ValueError("--streaming and --no-xla are for --format saved_model.")
+        check_ending(path, FORMATS[arguments.format])
+        size, model = arguments.batch_size, _load(arguments.model)
+        inputs = export_file(model, path, endpoint=endpoint, batch_size=size, fold=fold)
+        sys.stdout.write(f"{endpoint}: {', '.join(inputs)}\n")
         return
+    if endpoint != "serving_default" or arguments.batch_size:
+        raise ValueError("--endpoint and --batch-size are for other formats than saved_model.")
+    check_folder(path)
     exported = keras_hyper.export_saved_model(
-        model,
-        arguments.path,
-        fold=not arguments.no_fold,
+        _load(arguments.model),
+        path,
+        fold=fold,
         xla=not arguments.no_xla,
         streaming=True if arguments.streaming else None,
     )

@@ -1,5 +1,6 @@
 """Types that signatures of the package share."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -28,3 +29,5 @@ Regularizer: TypeAlias = keras.regularizers.Regularizer | str | Mapping[str, Any
 Activation: TypeAlias = Callable[..., Any] | str | None
 # What `keras.constraints.get` takes.
 Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None
+# The path of a file or folder.
+FilePath: TypeAlias = str | os.PathLike[str]

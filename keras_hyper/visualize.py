@@ -5,7 +5,7 @@ Every function draws into `axes`, or into a new figure, and returns the axes.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -15,27 +15,27 @@ from keras_hyper.inspect.images import kernel_tiles
 from keras_hyper.inspect.recording import WeightRecord
 from keras_hyper.inspect.summary import check_built, inventory
 from keras_hyper.ops import as_array
+from keras_hyper.typing import Condition, Tensor
 from keras_hyper.utils.checks import numeric, positive_int
 from keras_hyper.weights import find_weights
 
-_GATES = {
-    4: ("input", "forget", "candidate", "output"),
-    3: ("update", "reset", "candidate"),
-    1: ("state",),
-}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None) -> Any:
+def kernels(
+    weight: keras.layers.Layer | Tensor,
+    condition: Condition = None,
+    most: int = 64,
+    axes: "Axes | None" = None,
+) -> "Axes":
     """Draws a generated weight: of a convolution, a tile for each pair of channels.
 
     Args:
         weight: A built layer with a generated weight, of several the first, or an array.
         condition: For a conditioned layer, one condition of shape `(dim,)`.
-        most: The largest number of tiles, and of pixels along an axis of a matrix.
+        most: Maximum number of tiles, and of pixels along an axis of a matrix.
         axes: Where to draw.
-
-    Returns:
-        The axes.
 
     Raises:
         TypeError: If `weight` is neither a layer with a generated weight nor an array.
@@ -72,23 +72,22 @@ def kernels(weight: Any, condition: Any = None, most: int = 64, axes: Any = None
             f"`weight` must have one to five axes. Received: weight of shape {array.shape}"
         )
     tiles = kernel_tiles(array, positive_int("most", most))
-    figure, axes = _axes(axes, (6, 4))
+    axes = _axes(axes, (6, 4))
     largest = float(np.nanmax(np.abs(tiles)))
     image = axes.imshow(tiles, cmap="RdBu", vmin=-largest, vmax=largest)
-    figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
-    tiled = array.ndim > 2
-    axes.set_xlabel("output channel" if tiled else "output")
-    axes.set_ylabel("input channel" if tiled else "input")
-    if tiled:
-        height = array.shape[-4] if array.ndim > 3 else array.shape[0]
-        width = array.shape[-3] if array.ndim > 3 else 1
-        for set_ticks, size, total in (
-            (axes.set_xticks, width, tiles.shape[1]),
-            (axes.set_yticks, height, tiles.shape[0]),
-        ):
-            count = (total + 1) // (size + 1)
-            places = range(0, count, max(count // 8, 1))
-            set_ticks([i * (size + 1) + (size - 1) / 2 for i in places], list(places))
+    axes.figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+    if array.ndim < 3:
+        axes.set(xlabel="output", ylabel="input")
+        return axes
+    axes.set(xlabel="output channel", ylabel="input channel")
+    height, width = array.shape[-4:-2] if array.ndim > 3 else (array.shape[0], 1)
+    for set_ticks, size, total in (
+        (axes.set_xticks, width, tiles.shape[1]),
+        (axes.set_yticks, height, tiles.shape[0]),
+    ):
+        count = (total + 1) // (size + 1)
+        places = range(0, count, max(count // 8, 1))
+        set_ticks([i * (size + 1) + (size - 1) / 2 for i in places], list(map(str, places)))
     return axes
 
 
@@ -98,8 +97,8 @@ def weight_changes(
     matrix: str = "recurrent_kernel",
     sample: int = 0,
     width: int = 80,
-    axes: Any = None,
-) -> Any:
+    axes: "Axes | None" = None,
+) -> "Axes":
     """Draws a text, and above each token how far the weights of every gate moved there.
 
     After figure 4 of Ha, Dai & Le, "HyperNetworks", ICLR 2017. Dark is far; each
@@ -112,9 +111,6 @@ def weight_changes(
         sample: Which sequence of the record.
         width: Tokens in a line.
         axes: Where to draw.
-
-    Returns:
-        The axes.
 
     Raises:
         TypeError: If `record` is not a `WeightRecord`.
@@ -146,22 +142,21 @@ def weight_changes(
     width = min(positive_int("width", width), steps)
     lines, block = math.ceil(steps / width), gates + 2
     strip = np.full((lines * block - 1, width), np.nan)
-    _, axes = _axes(axes, (0.14 * width + 1.5, 0.22 * len(strip) + 0.3))
-    names = _GATES.get(gates, tuple(map(str, range(gates))))
+    axes = _axes(axes, (0.14 * width + 1.5, 0.22 * len(strip) + 0.3))
     for step, token in enumerate(tokens):
         line, column = divmod(step, width)
         strip[line * block : line * block + gates, column] = changes[step]
         axes.text(column, line * block + gates, token, ha="center", va="center", family="monospace")
     axes.imshow(strip, aspect="auto", cmap="Greys", vmin=0, vmax=1)
-    axes.set_yticks([i * block + j for i in range(lines) for j in range(gates)], names * lines)
+    heights = [line * block + gate for line in range(lines) for gate in range(gates)]
+    axes.set_yticks(heights, record.gate_names * lines)
     axes.set_xticks([])
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
     axes.set_title(f"change of {matrix}, as a share of the gate's largest", fontsize="medium")
     return axes
 
 
-def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
+def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) -> "Axes":
     """Draws how often the memory of recurrent layers is full: histograms of `tanh(c)`.
 
     After figure 5 of Ha, Dai & Le, "HyperNetworks", ICLR 2017.
@@ -169,9 +164,6 @@ def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
     Args:
         records: What `record_weights` returned, by the name to show.
         axes: Where to draw.
-
-    Returns:
-        The axes.
 
     Raises:
         TypeError: If `records` is not a dict of `WeightRecord`.
@@ -199,28 +191,28 @@ def saturation(records: Mapping[str, WeightRecord], axes: Any = None) -> Any:
             "`records` must be of layers with a memory `c`, such as HyperLSTM. Received: "
             f"{list(records)}, without one: {without}"
         )
-    _, axes = _axes(axes, (5, 3))
-    edges = np.linspace(-1, 1, 41)
+    axes = _axes(axes, (5, 3))
+    edges = np.linspace(-1, 1, 41).tolist()
     for name, record in records.items():
         values = as_array(record.saturation).ravel()
         share = np.full(values.size, 1 / values.size)
         axes.hist(values, edges, weights=share, histtype="step", label=name)
-    axes.set_xlabel("tanh(c)")
-    axes.set_ylabel("share of units and steps")
+    axes.set(xlabel="tanh(c)", ylabel="share of units and steps")
     axes.legend()
     return axes
 
 
-def embeddings(points: Any, labels: Sequence[Any] | None = None, axes: Any = None) -> Any:
+def embeddings(
+    points: TaskEmbedding | Tensor,
+    labels: Sequence[object] | None = None,
+    axes: "Axes | None" = None,
+) -> "Axes":
     """Draws embeddings in the plane of their two largest principal components.
 
     Args:
         points: A built `TaskEmbedding`, or an array of shape `(count, dim)`.
         labels: One for each point. None numbers them.
         axes: Where to draw.
-
-    Returns:
-        The axes.
 
     Raises:
         ValueError: If there are not two points of two numbers, or not as many labels.
@@ -235,38 +227,36 @@ def embeddings(points: Any, labels: Sequence[Any] | None = None, axes: Any = Non
     """
     if isinstance(points, TaskEmbedding):
         points = points.embeddings
-    array = None if points is None else as_array(numeric("points", points))
-    if array is None or array.ndim != 2 or min(array.shape) < 2:
-        shape = None if array is None else array.shape
+    array = np.zeros(0) if points is None else as_array(numeric("points", points))
+    if array.ndim != 2 or min(array.shape) < 2:
         raise ValueError(
             "`points` must be a built TaskEmbedding, or an array of shape (count, dim), both 2 or "
-            f"more. Received: shape {shape}"
+            f"more. Received: {'None' if points is None else f'shape {array.shape}'}"
         )
-    labels = list(range(len(array))) if labels is None else list(labels)
+    labels = range(len(array)) if labels is None else labels
     if len(labels) != len(array):
         raise ValueError(f"There are {len(array)} points. Received: {len(labels)} `labels`.")
     left, sizes, _ = np.linalg.svd(array - array.mean(axis=0), full_matrices=False)
     places = left[:, :2] * sizes[:2]
     shares = np.square(sizes) / max(np.square(sizes).sum(), 1e-30)
-    _, axes = _axes(axes, (5, 4))
+    axes = _axes(axes, (5, 4))
     axes.scatter(*places.T)
     for label, place in zip(labels, places, strict=True):
         axes.annotate(str(label), place, xytext=(4, 4), textcoords="offset points")
-    axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
-    axes.set_ylabel(f"second component ({shares[1]:.0%})")
+    axes.set(
+        xlabel=f"first component ({shares[0]:.0%} of the variance)",
+        ylabel=f"second component ({shares[1]:.0%})",
+    )
     axes.margins(0.15)
     return axes
 
 
-def sharing(model: keras.Model, axes: Any = None) -> Any:
+def sharing(model: keras.Model, axes: "Axes | None" = None) -> "Axes":
     """Draws which layer draws its weights from which generator.
 
     Args:
         model: A built model with generated weights.
         axes: Where to draw.
-
-    Returns:
-        The axes.
 
     Raises:
         ValueError: If the model has no generated weights, or is not built.
@@ -288,7 +278,7 @@ def sharing(model: keras.Model, axes: Any = None) -> Any:
     if not weights:
         raise ValueError(f"'{model.name}' has no generated weights.")
     rows = len(weights)
-    _, axes = _axes(axes, (8, 0.6 * rows + 0.6))
+    axes = _axes(axes, (8, 0.6 * rows + 0.6))
     places = {
         key: (f"C{i}", rows * (i + 0.5) / len(generators)) for i, key in enumerate(generators)
     }
@@ -302,13 +292,12 @@ def sharing(model: keras.Model, axes: Any = None) -> Any:
         generator = generators[key]
         text = f"{generator.name} ({generator.type})\n{generator.stored:,} stored"
         axes.text(-0.03, height, text, va="center", ha="right", color=color)
-    axes.set_xlim(-1.0, 2.0)
-    axes.set_ylim(rows, 0)
+    axes.set(xlim=(-1, 2), ylim=(rows, 0))
     axes.axis("off")
     return axes
 
 
-def _check_record(record: Any) -> None:
+def _check_record(record: WeightRecord) -> None:
     if not isinstance(record, WeightRecord):
         raise TypeError(
             f"A record must be what `record_weights` returned. Received: {record!r} (of type "
@@ -316,14 +305,13 @@ def _check_record(record: Any) -> None:
         )
 
 
-def _axes(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:
-    """Returns a figure and axes to draw into."""
+def _axes(axes: "Axes | None", size: tuple[float, float]) -> "Axes":
     if axes is not None:
-        return axes.figure, axes
+        return axes
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             "keras_hyper.visualize needs matplotlib: pip install matplotlib"
         ) from error
-    return plt.subplots(figsize=size, layout="constrained")
+    return plt.subplots(figsize=size, layout="constrained")[1]

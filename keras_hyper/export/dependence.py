@@ -1,36 +1,29 @@
 """Which inputs of a function its outputs depend on."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 
-from keras_hyper.export.interface import Specs, Tensors, drawn
+from keras_hyper.export.interface import Named, Run, Specs
+from keras_hyper.export.trials import Trials
+
+if TYPE_CHECKING:
+    from jax.extend.core import Jaxpr
 
 
-def needed(
-    model: keras.Model,
-    run: Callable[[Tensors], Tensors],
-    inputs: Specs,
-    size: Sequence[int] = (),
-) -> list[str]:
-    """Returns the names of the inputs that outputs depend on, from a traced graph.
+def needed(run: Run, inputs: Specs, trials: Trials) -> list[str]:
+    """Returns the names of the inputs that the outputs of a function depend on.
 
-    Args:
-        model: The model that the function is about.
-        run: From a dict of tensors to another.
-        inputs: Shapes and dtypes by name.
-        size: A batch size and a length that the model takes, for JAX.
+    They are found in a traced graph.
     """
 
-    def traced(*tensors: Any) -> Tensors:
+    def traced(*tensors: object) -> Named:
         return run(dict(zip(inputs, tensors, strict=True)))
 
     if keras.backend.backend() == "jax":
         import jax
 
-        tensors = list(drawn(model, inputs, *size).values())
-        program = jax.make_jaxpr(traced)(*tensors).jaxpr
+        program = jax.make_jaxpr(traced)(*trials.drawn(inputs).values()).jaxpr
         live = live_values(program)
         return [n for n, x in zip(inputs, program.invars, strict=True) if id(x) in live]
     import tensorflow as tf
@@ -47,7 +40,7 @@ def needed(
     return [name for name, place in zip(inputs, places, strict=True) if place.op in seen]
 
 
-def live_values(program: Any) -> set[int]:
+def live_values(program: "Jaxpr") -> set[int]:
     """Returns the `id`s of the values of a JAX program that its outputs depend on."""
     live = {id(x) for x in program.outvars}
     for operation in reversed(program.eqns):

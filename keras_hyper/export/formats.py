@@ -1,19 +1,20 @@
 """Other formats: ONNX, LiteRT, OpenVINO."""
 
 import contextlib
-import dataclasses
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import keras
+import numpy as np
 
-from keras_hyper.export.builder import Builder, quiet
-from keras_hyper.export.endpoint import Endpoint, tensorflow
-from keras_hyper.export.endpoints import endpoints_of
+from keras_hyper.export.agreement import Arrays
+from keras_hyper.export.endpoint import Endpoint, quiet, tensorflow
+from keras_hyper.export.endpoints import Endpoints
 from keras_hyper.export.interface import reason
+from keras_hyper.export.trials import Call
+from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.files import check_ending, replacing
 
@@ -23,12 +24,12 @@ FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
 
 def export_file(
     model: keras.Model,
-    path: Any,
+    path: FilePath,
     *,
     endpoint: str = "serving_default",
     batch_size: int | None = None,
     fold: bool = True,
-    input_signature: Any = None,
+    input_signature: Tensors = None,
 ) -> list[str]:
     """Writes one endpoint of a model for ONNX Runtime, LiteRT or OpenVINO.
 
@@ -73,7 +74,7 @@ def export_file(
         )
     if batch_size is not None:
         batch_size = positive_int("batch_size", batch_size)
-    build = endpoints_of(
+    build = Endpoints(
         model,
         fold=fold,
         streaming=True if endpoint == "step" else None,
@@ -84,13 +85,7 @@ def export_file(
     if endpoint in build.left_out:
         raise ValueError(f"The model has no `{endpoint}`: {build.left_out[endpoint]}")
     written = [name for name in build.endpoints if name != "initial_state"]
-    chosen = build.endpoints[one_of("endpoint", endpoint, written)]
-    if batch_size is not None:
-        inputs = {
-            name: keras.KerasTensor((batch_size, *spec.shape[1:]), dtype=spec.dtype)
-            for name, spec in chosen.inputs.items()
-        }
-        chosen = dataclasses.replace(chosen, inputs=inputs)
+    chosen = build.for_batches(one_of("endpoint", endpoint, written), batch_size)
     write = {".onnx": _onnx, ".tflite": _litert, "": _openvino}[path.suffix]
     parts = ("model.xml", "model.bin")
     with replacing(path, folder=not path.suffix, may_have=parts) as temporary:
@@ -98,10 +93,7 @@ def export_file(
     return list(chosen.inputs)
 
 
-Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-
-def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
+def _onnx(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
     try:
         import onnx
@@ -116,7 +108,7 @@ def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
             "as both."
         )
     specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in endpoint.inputs.items()]
-    with _told("ONNX"):
+    with _converting("ONNX"):
         model, _ = tf2onnx.convert.from_function(endpoint.function, input_signature=specs)
         # Operations that ONNX does not have are only logged.
         unknown = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
@@ -129,27 +121,26 @@ def _onnx(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
         import onnxruntime
     except ImportError:
         # A part of `onnx` that is slow, and enough for a few samples.
-        session: Any = onnx.reference.ReferenceEvaluator(model)
+        session = onnx.reference.ReferenceEvaluator(model)
     else:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda inputs: dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
 
-def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
+def _litert(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
-    function = endpoint.function.get_concrete_function()
+    graph = endpoint.function.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     # Its loops keep what they collect in lists of tensors of a known shape.
     free = any(spec.shape and spec.shape[0] is None for spec in endpoint.inputs.values())
-    if free and _loops(function):
+    if free and any(node.op in ("While", "StatelessWhile") for node in nodes):
         raise ValueError(
             "This endpoint has a loop, which LiteRT can run for one batch size only. Received: "
             "batch_size=None. Use batch_size=1, or, for a recurrent model, endpoint='step'."
         )
     # Not `from_concrete_functions`: on a full disk it goes on, without names.
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        tf.saved_model.save(build.module([function]), folder, signatures=function)
-        with _told("LiteRT"):
-            content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    with _saved(build, endpoint) as folder, _converting("LiteRT"):
+        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
     try:
         from ai_edge_litert import interpreter as litert
@@ -161,25 +152,21 @@ def _litert(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
     return lambda inputs: runner(**inputs)
 
 
-def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
+def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     try:
         import openvino
     except ImportError as error:
         raise ImportError("OpenVINO models need a converter: pip install openvino") from error
-    function = endpoint.function.get_concrete_function()
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        # Recurrent models are converted from a SavedModel only.
-        module = build.module([function])
-        tensorflow().saved_model.save(module, folder, signatures=function)
-        with _told("OpenVINO"):
-            converted = openvino.convert_model(folder)
+    # Recurrent models are converted from a SavedModel only.
+    with _saved(build, endpoint) as folder, _converting("OpenVINO"):
+        converted = openvino.convert_model(folder)
     file = str(path / "model.xml")
     openvino.save_model(converted, file, compress_to_fp16=False)
     # CPUs that can would compute in half precision.
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(file, "CPU", options)
 
-    def call(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def call(inputs: Arrays) -> dict[str, np.ndarray]:
         results = compiled(dict(inputs)).to_dict()
         return {name: value for output, value in results.items() for name in output.get_names()}
 
@@ -187,15 +174,18 @@ def _openvino(build: Builder, endpoint: Endpoint, path: pathlib.Path) -> Call:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Within it, what a converter says goes into one sentence."""
+def _saved(build: Endpoints, endpoint: Endpoint) -> Iterator[str]:
+    """Yields a folder with a SavedModel of one endpoint."""
+    function = endpoint.function.get_concrete_function()
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        tensorflow().saved_model.save(build.module([function]), folder, signatures=function)
+        yield folder
+
+
+@contextlib.contextmanager
+def _converting(name: str) -> Iterator[None]:
+    """Within it, the error of a converter becomes one sentence."""
     try:
         yield
     except Exception as error:
         raise ValueError(f"{name} cannot have this endpoint: {reason(error)}") from error
-
-
-def _loops(function: Any) -> bool:
-    graph = function.graph.as_graph_def()
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    return any(node.op in ("While", "StatelessWhile") for node in nodes)

@@ -3,12 +3,12 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 
-from keras_hyper.export.endpoints import endpoints_of
+from keras_hyper.export.endpoints import Endpoints
 from keras_hyper.export.warmup import write_warmup
+from keras_hyper.typing import FilePath, Tensor, Tensors
 from keras_hyper.utils.files import replacing
 
 # What a SavedModel has in its folder.
@@ -40,14 +40,14 @@ class Exported:
 
 def export_saved_model(
     model: keras.Model,
-    path: Any,
+    path: FilePath,
     *,
     fold: bool = True,
     xla: bool = True,
     streaming: bool | None = None,
     text: keras.layers.Layer | None = None,
-    warmup: Sequence[Mapping[str, Any]] = (),
-    input_signature: Any = None,
+    warmup: Sequence[Mapping[str, Tensor]] = (),
+    input_signature: Tensors = None,
 ) -> Exported:
     """Writes a SavedModel that serves without this package.
 
@@ -109,7 +109,7 @@ def export_saved_model(
         ['initial_state', 'serve_xla', 'serving_default', 'step']
     """
     check_folder(path)
-    build = endpoints_of(model, fold=fold, streaming=streaming, input_signature=input_signature)
+    build = Endpoints(model, fold=fold, streaming=streaming, input_signature=input_signature)
     if xla:
         build.add_compiled()
     if text is not None:
@@ -124,12 +124,8 @@ def export_saved_model(
     )
 
 
-def check_folder(path: Any) -> None:
-    """Raises if the path of a SavedModel is named like a file.
-
-    Args:
-        path: The path.
-    """
+def check_folder(path: FilePath) -> None:
+    """Raises if the path of a SavedModel is named like a file."""
     if pathlib.Path(path).suffix.lower() in _FILES:
         raise ValueError(
             "A SavedModel is a folder, and `path` is named like a file. Received: "

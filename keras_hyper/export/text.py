@@ -1,23 +1,17 @@
 """Strings instead of ids: the endpoint `serve_text`."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
-from keras_hyper.export.interface import Specs, words_of
-from keras_hyper.export.trials import Trial, Trials
+from keras_hyper.export.interface import Specs
+from keras_hyper.export.trials import Trial, Trials, words_of
+from keras_hyper.typing import Shape
 
 _KINDS = (keras.layers.StringLookup, keras.layers.TextVectorization)
 
 
-def check_text(layer: Any, inputs: Specs) -> None:
-    """Raises if a layer does not make the ids that a model takes from strings.
-
-    Args:
-        layer: The layer.
-        inputs: What the model takes.
-    """
+def check_text(layer: keras.layers.Layer, inputs: Specs) -> None:
+    """Raises if a layer does not make the ids that a model takes from strings."""
     backend = keras.backend.backend()
     if not isinstance(layer, _KINDS):
         raise TypeError(
@@ -43,27 +37,21 @@ def check_text(layer: Any, inputs: Specs) -> None:
         raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
 
 
-def text_shape(layer: Any, spec: keras.KerasTensor) -> tuple[int | None, ...]:
+def text_shape(layer: keras.layers.Layer, spec: keras.KerasTensor) -> Shape:
     """Returns the shape of strings: tokens, or whole sentences."""
     return tuple(spec.shape) if isinstance(layer, keras.layers.StringLookup) else (None,)
 
 
-def text_trials(layer: Any, name: str, spec: keras.KerasTensor, trials: Trials) -> list[Trial]:
-    """Returns strings, and what the model makes of their ids.
-
-    Args:
-        layer: A layer from strings to ids.
-        name: Name of the input of the model.
-        spec: Its shape and dtype.
-        trials: Inputs and outputs of the model.
-    """
+def text_trials(
+    layer: keras.layers.Layer, name: str, spec: keras.KerasTensor, trials: Trials
+) -> list[Trial]:
+    """Returns strings, and what a model with one input makes of their ids."""
     rng, words = np.random.default_rng(0), words_of(layer)
     found = []
     for trial in trials.whole:
         text = rng.choice(words, trial.inputs[name].shape)
         if len(text_shape(layer, spec)) == 1 < text.ndim:
             text = np.array([" ".join(row) for row in text.reshape(len(text), -1)])
-        ids = keras.ops.cast(layer(text), spec.dtype)
-        outputs = trials.outputs(trials.interface.run, {name: keras.ops.convert_to_numpy(ids)})
-        found.append(Trial({"text": text}, outputs))
+        ids = keras.ops.convert_to_numpy(keras.ops.cast(layer(text), spec.dtype))
+        found.append(Trial({"text": text}, trials.trial({name: ids}).outputs))
     return found

@@ -1,42 +1,31 @@
-"""Comparing endpoints with the model before they are written."""
+"""Random inputs of a model, and comparing endpoints with it on them."""
 
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.export.interface import (
-    Interface,
-    Tensors,
-    alike,
-    as_arrays,
-    drawn,
-    reason,
-    spread_of,
-)
+from keras_hyper.export.agreement import Arrays, alike, equal, numbers, spreads
+from keras_hyper.export.interface import Interface, Named, Run, Specs, reason
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
 
-Arrays = Mapping[str, np.ndarray]
-Size = tuple[int, int]  # Of the batch, and of axes of any length.
-
+TRIED = 16  # The length of axes of any length, where a model is tried.
 # Two programs of the same model add in different orders.
 _SLACK = 4
 # Endpoints that are the model as a whole.
 _WHOLE = ("serving_default", "serve_xla", "serve_text")
 
+Size = tuple[int, int]  # Of the batch, and of axes of any length.
+Call = Callable[[Arrays], Mapping[str, Tensor]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """Inputs of an endpoint, and the expected outputs.
-
-    Attributes:
-        inputs: Arrays by name.
-        outputs: Arrays by name.
-    """
+    """Inputs of an endpoint, and the expected outputs: arrays by name."""
 
     inputs: Arrays
     outputs: Arrays
@@ -45,20 +34,12 @@ class Trial:
 class Trials:
     """Runs a model eagerly on random inputs of several sizes.
 
-    Args:
-        model: A built model.
-        interface: Its inputs and outputs.
-        batch_size: Integer, or None to try two.
-
     Attributes:
         whole: Inputs of the model and its outputs. Empty if the model needs strings or
             words that cannot be made up.
         sizes: The batch size and the length of each of them.
         draws: Whether a second call of the model gives different outputs.
         repeats: Whether it gives the same outputs from the same state and seeds.
-
-    Raises:
-        ValueError: If the model cannot be run.
     """
 
     def __init__(
@@ -71,46 +52,51 @@ class Trials:
         self.draws, self.repeats = False, True
         for trial in self.whole[-1:]:
             with unchanged(model):
-                first, second = (self._run(trial.inputs) for _ in range(2))
-            self.draws, self.repeats = not _equal(first, second), _equal(first, trial.outputs)
+                first, second = (_called(interface.run, trial.inputs) for _ in range(2))
+            self.draws, self.repeats = not equal(first, second), equal(first, trial.outputs)
 
-    def outputs(self, run: Callable[[Tensors], Tensors], inputs: Arrays) -> Arrays:
+    def outputs(self, run: Run, inputs: Arrays) -> Arrays:
         """Returns what a function of tensors makes of arrays, run eagerly."""
         with unchanged(self.model):
-            return as_arrays(run({k: ops.convert_to_tensor(x) for k, x in inputs.items()}))
+            return _called(run, inputs)
 
-    def one_for_all(self, names: Sequence[str]) -> list[Trial]:
-        """Returns the first trial with one row of some inputs for the whole batch."""
-        trials = []
-        for trial in self.whole[:1] if names else ():
-            one = {name: trial.inputs[name][:1] for name in names}
-            rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
-            outputs = self.outputs(self.interface.run, {**trial.inputs, **rows})
-            trials.append(Trial({**trial.inputs, **one}, outputs))
-        return trials
+    def trial(self, inputs: Arrays, run: Run | None = None) -> Trial:
+        """Returns inputs with the outputs of a function, or of the model."""
+        return Trial(inputs, self.outputs(run or self.interface.run, inputs))
+
+    def one_row(self, trial: Trial, names: Sequence[str], run: Run) -> Trial:
+        """Returns a trial in which some inputs have one row for the whole batch."""
+        one = {name: trial.inputs[name][:1] for name in names}
+        rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
+        return Trial({**trial.inputs, **one}, self.outputs(run, {**trial.inputs, **rows}))
+
+    def drawn(self, specs: Specs) -> Named:
+        """Returns random inputs of a size that the model takes, if one is known."""
+        return drawn(self.model, specs, *next(iter(self.sizes), ()))
 
     def _found(self) -> tuple[list[Size], list[Trial]]:
         """Returns the first sizes at which the outputs of the model are numbers."""
-        specs = self.interface.inputs.values()
-        words = any(spec.dtype == "string" for spec in specs) or any(
-            hasattr(layer, "lookup_table") for layer in walk(self.model)
-        )
+        specs = self.interface.inputs
         ran: list[tuple[list[Size], list[Trial]]] = []
-        problem: Any = None
+        problem: Exception | None = None
         for i, sizes in enumerate(self._candidates()):
             if ran and i > 2:
                 break  # Longer ones are for models that take no shorter ones.
             try:
-                trials = [self._drawn(size, seed) for seed, size in enumerate(sizes)]
+                trials = [
+                    self.trial(as_arrays(drawn(self.model, specs, *size, seed=seed)))
+                    for seed, size in enumerate(sizes)
+                ]
             except Exception as error:
                 problem = error
                 continue
             ran.append((sizes, trials))
-            if all(_numbers(x) for trial in trials for x in trial.outputs.values()):
+            if all(numbers(x) for trial in trials for x in trial.outputs.values()):
                 return ran[-1]
         if ran:
             return ran[0]
-        if words:
+        strings = any(spec.dtype == "string" for spec in specs.values())
+        if strings or any(hasattr(layer, "lookup_table") for layer in walk(self.model)):
             return [], []
         raise ValueError(
             f"Model '{self.model.name}' cannot be run on random inputs of two batch sizes and "
@@ -127,32 +113,16 @@ class Trials:
         both = [[(fixed or 2, 2 * n), (fixed or n + 1, n)] for n in (4, 16, 64)]
         return both + [[(fixed or 2, 2 * n), (fixed or 3, n)] for n in (256, 1024)]
 
-    def _drawn(self, size: Size, seed: int) -> Trial:
-        inputs = as_arrays(drawn(self.model, self.interface.inputs, *size, seed=seed))
-        return Trial(inputs, self.outputs(self.interface.run, inputs))
-
-    def _run(self, inputs: Arrays) -> Arrays:
-        return as_arrays(
-            self.interface.run({k: ops.convert_to_tensor(x) for k, x in inputs.items()})
-        )
-
     def check(
-        self,
-        name: str,
-        trials: Sequence[Trial],
-        call: Callable[[Arrays], Mapping[str, Any]],
-        same_seeds: bool = True,
+        self, name: str, trials: Sequence[Trial], call: Call, same_seeds: bool = True
     ) -> None:
         """Raises if an endpoint gives something else than the model.
 
-        Args:
-            name: Name of the endpoint.
-            trials: Its inputs and expected outputs.
-            call: The endpoint, from arrays by name to outputs by name.
-            same_seeds: Whether it draws the same random numbers as the model from its seeds.
+        With `same_seeds` it draws the same random numbers as the model from its seeds.
         """
-        spreads = _spreads(trials)
+        spread = spreads([trial.outputs for trial in trials])
         random = self.draws and not (self.repeats and same_seeds)
+        differs = f"Endpoint '{name}' differs from model '{self.model.name}', and nothing was "
         for trial in trials:
             shapes = {key: x.shape for key, x in trial.inputs.items()}
             try:
@@ -171,24 +141,58 @@ class Trials:
             for key, expected in trial.outputs.items():
                 actual = outputs.get(key)
                 if actual is not None and actual.shape == expected.shape:
-                    if random or alike(self.model, actual, expected, spreads.get(key), _SLACK):
+                    if random or alike(self.model, actual, expected, spread.get(key), _SLACK):
                         continue
                     problem = "has other values"
                 else:
                     shape = None if actual is None else actual.shape
                     problem = f"has shape {shape} instead of {expected.shape}"
                 raise ValueError(
-                    f"Endpoint '{name}' differs from model '{self.model.name}', and nothing was "
-                    f"written: output '{key}' {problem} for inputs of shapes {shapes}. Look for a "
-                    "layer that depends on static shapes, on Python values that change, or on "
-                    "eager execution."
+                    f"{differs}written: output '{key}' {problem} for inputs of shapes {shapes}. "
+                    "Look for a layer that depends on static shapes, on Python values that change, "
+                    "or on eager execution."
                 )
-            if random and name in _WHOLE and _equal(outputs, again):
+            if random and name in _WHOLE and equal(outputs, again):
                 raise ValueError(
-                    f"Endpoint '{name}' differs from model '{self.model.name}', and nothing was "
-                    "written: the model gives different outputs at each call, and the endpoint "
-                    "the same. Draw random numbers with `keras.random`, not with Python or NumPy."
+                    f"{differs}written: the model gives different outputs at each call, and the "
+                    "endpoint the same. Draw random numbers with `keras.random`, not with Python "
+                    "or NumPy."
                 )
+
+
+def drawn(
+    model: keras.Model, specs: Specs, batch: int = 2, length: int = TRIED, seed: int = 0
+) -> Named:
+    """Returns random inputs of a model, with a batch size and a length where these are free."""
+    rng = np.random.default_rng(seed)
+    layers = list(walk(model))
+    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
+    # Ids that every table has, and that are no padding if there are enough of them.
+    ids = min((n for n in tables if isinstance(n, int)), default=2)
+    words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
+    words = [word for word in words if isinstance(word, str)] or ["a", "b"]
+    tensors: Named = {}
+    for name, spec in specs.items():
+        shape = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
+        if spec.dtype == "string":
+            values = rng.choice(words, shape)
+        elif keras.backend.is_float_dtype(spec.dtype):
+            values = rng.normal(size=shape)
+        else:
+            values = rng.integers(1 if ids > 2 else 0, ids, shape)
+        dtype = None if spec.dtype == "string" else spec.dtype
+        tensors[name] = ops.convert_to_tensor(values, dtype=dtype)
+    return tensors
+
+
+def words_of(layer: keras.layers.StringLookup) -> list[str]:
+    """Returns the vocabulary of a layer."""
+    return list(layer.get_vocabulary(include_special_tokens=False))
+
+
+def as_arrays(tensors: Named) -> dict[str, np.ndarray]:
+    """Returns tensors as arrays."""
+    return {name: ops.convert_to_numpy(value) for name, value in tensors.items()}
 
 
 @contextlib.contextmanager
@@ -203,23 +207,5 @@ def unchanged(model: keras.Model) -> Iterator[None]:
             state.assign(value)
 
 
-def _equal(a: Arrays, b: Arrays) -> bool:
-    return all(np.array_equal(a[key], b[key], equal_nan=a[key].dtype.kind in "fc") for key in a)
-
-
-def _numbers(array: np.ndarray) -> bool:
-    return bool(array.size) and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
-
-
-def _spreads(trials: Sequence[Trial]) -> dict[str, float]:
-    """Returns how much each output differs between samples, steps and trials."""
-    spreads: dict[str, float] = {}
-    for name in trials[0].outputs if trials else ():
-        arrays = [trial.outputs[name] for trial in trials]
-        if arrays[0].dtype.kind not in "fiub":
-            continue
-        ends = {array.shape[-1] if array.ndim > 1 else 1 for array in arrays}
-        if len(ends) == 1:
-            arrays = [np.concatenate([array.reshape(-1, *ends) for array in arrays])]
-        spreads[name] = max(map(spread_of, arrays))
-    return spreads
+def _called(run: Run, inputs: Arrays) -> Arrays:
+    return as_arrays(run({key: ops.convert_to_tensor(x) for key, x in inputs.items()}))

@@ -2,12 +2,13 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import keras
 import numpy as np
 
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.interface import Specs
+from keras_hyper.typing import Tensor
 
 _ENDPOINTS = ("serving_default", "serve_xla")
 
@@ -16,20 +17,9 @@ def write_warmup(
     folder: pathlib.Path,
     name: str,
     endpoints: Mapping[str, Endpoint],
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Mapping[str, Tensor]],
 ) -> None:
-    """Writes `assets.extra/tf_serving_warmup_requests`.
-
-    Args:
-        folder: The SavedModel.
-        name: Name of the model.
-        endpoints: Its endpoints.
-        samples: Inputs by name.
-
-    Raises:
-        ImportError: If the messages of TensorFlow Serving are not installed.
-        ValueError: If a sample has not the inputs of the model, or not their shapes.
-    """
+    """Writes `assets.extra/tf_serving_warmup_requests` into the SavedModel of a model."""
     if not samples:
         return
     inputs = endpoints["serving_default"].inputs
@@ -61,34 +51,28 @@ def write_warmup(
             writer.write(record.SerializeToString())
 
 
-def _arrays(sample: Mapping[str, Any], inputs: Specs) -> dict[str, np.ndarray]:
+def _arrays(sample: Mapping[str, Tensor], inputs: Specs) -> dict[str, np.ndarray]:
     if set(sample) != set(inputs):
         raise ValueError(
             f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
             f"{sorted(sample)}"
         )
-    arrays = {key: np.asarray(value) for key, value in sample.items()}
-    types = {key: inputs[key].dtype for key in arrays}
-    with np.errstate(invalid="ignore"):  # Numbers that are too large: told below.
-        cast = {k: x.astype("O" if types[k] == "string" else types[k]) for k, x in arrays.items()}
-    whole = [key for key, array in cast.items() if array.dtype.kind in "iu"]
-    broken = [key for key in whole if not np.array_equal(cast[key], arrays[key])]
-    if broken:
+    return {name: _array(name, value, inputs[name]) for name, value in sample.items()}
+
+
+def _array(name: str, value: Tensor, spec: keras.KerasTensor) -> np.ndarray:
+    array, wanted = np.asarray(value), tuple(spec.shape)
+    with np.errstate(invalid="ignore"):  # Numbers that are too large raise below.
+        cast = array.astype("O" if spec.dtype == "string" else spec.dtype)
+    if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
         raise ValueError(
-            f"`warmup` must have integers for {broken}. Received: arrays of type "
-            f"{[str(arrays[key].dtype) for key in broken]}, with other numbers in them."
+            f"`warmup` must have integers for {[name]}. Received: an array of type {array.dtype}, "
+            "with other numbers in it."
         )
-    shapes = {key: array.shape for key, array in arrays.items()}
-    if not all(_fits(shape, inputs[key].shape) for key, shape in shapes.items()):
-        wanted = {key: tuple(spec.shape) for key, spec in inputs.items()}
+    sizes = zip(wanted, array.shape, strict=False)
+    if array.ndim != len(wanted) or any(n not in (None, size) for n, size in sizes):
         raise ValueError(
-            f"`warmup` must have arrays of the shapes {wanted}, where None is any size. "
-            f"Received: {shapes}"
+            f"`warmup` must have arrays of the shapes { {name: wanted} }, where None is any size. "
+            f"Received: { {name: array.shape} }"
         )
     return cast
-
-
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
-    return len(shape) == len(wanted) and all(
-        size in (n, None) for n, size in zip(shape, wanted, strict=True)
-    )

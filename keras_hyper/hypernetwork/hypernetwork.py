@@ -20,12 +20,12 @@ from keras_hyper.hypernetwork.arguments import (
 )
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.generating_model import GeneratingModel
-from keras_hyper.hypernetwork.running import check_weights
 from keras_hyper.hypernetwork.selection import Include, as_include
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.typing import Condition, Config, Tensor, Tensors
-from keras_hyper.weights import as_composition
+from keras_hyper.weights import as_composition, kernels_of
+from keras_hyper.weights.factors import Value
 
 
 @serializable
@@ -176,12 +176,15 @@ class Hypernetwork(GeneratingModel):
         elif shapes is not None and self.condition and self.condition.width() is not None:
             self.build(shapes, self.condition.default_shape())
 
-    def generate(self, condition: Condition = None) -> dict[str, Tensor]:
+    def generate(self, condition: Condition = None, factored: bool = False) -> dict[str, Any]:
         """Returns the generated weights for a condition, as a dict from path to tensor.
 
         Args:
             condition: As in a call. With a row for each sample, every tensor has
                 a batch axis in front. Noise is drawn once for each row, or once.
+            factored: Whether to return what is generated, without the target's own weights, as
+                a dict of tensors for each path: `"left"` and `"right"` for a low-rank weight,
+                `"scale"` for `composition="scale"`, and `"value"` otherwise.
 
         Raises:
             ValueError: If the model is not built, or the condition does not fit.
@@ -190,11 +193,14 @@ class Hypernetwork(GeneratingModel):
         condition = self.check_condition((), condition)
         adapted = None if self.condition is None else self.condition.adapted(condition)
         kernels = self.kernels(self.joined(condition), adapted=adapted)
-        return {path: kernel.materialize() for path, kernel in kernels.items()}
+        return {
+            path: kernel.factors() if factored else kernel.materialize()
+            for path, kernel in kernels.items()
+        }
 
     def apply(
         self,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Value],
         inputs: Tensors,
         task: Tensor = None,
         training: bool | None = None,
@@ -202,8 +208,8 @@ class Hypernetwork(GeneratingModel):
         """Returns the outputs of the target with given weights.
 
         Args:
-            weights: Dict from path to tensor, as `generate` returns it: one for
-                each of `generated_weights`, with a batch axis for per-sample weights.
+            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns
+                it: one for each of `generated_weights`, with a batch axis for per-sample weights.
             inputs: What the target takes.
             task: With `state_per_task`, the id of the task whose state is used.
             training: Boolean.
@@ -218,7 +224,7 @@ class Hypernetwork(GeneratingModel):
                 "`apply` needs a `task` with state_per_task=True, and takes none without. "
                 f"Received: task={task!r}"
             )
-        kernels = check_weights(weights, self.generated_weights)
+        kernels = kernels_of(self.generated_weights, weights)
         if task is not None:
             task = ops.convert_to_tensor(task)
             self.tasks().check(task)

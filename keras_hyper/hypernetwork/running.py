@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 
 import keras
-from keras import ops
 
 from keras_hyper.application import WeightInjection, quantized_shapes
 from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
@@ -111,36 +110,3 @@ class TargetRunner:
         with self.injection.weights(kernels, state, write, self.added(), owner, every):
             outputs = self._model(inputs, **arguments)
         return outputs if count is None else unfold(outputs, count)
-
-
-def check_weights(
-    values: Mapping[str, Tensor], weights: Mapping[str, GeneratedWeight]
-) -> dict[str, Kernel]:
-    """Returns tensors as kernels, or raises if they are not one for each generated weight.
-
-    Args:
-        values: Tensors by path, each with or without a batch axis.
-        weights: The generated weights, by path.
-    """
-    if not isinstance(values, Mapping):
-        raise TypeError(
-            "`weights` must be a dict from path to tensor, as `generate` returns it. Received: "
-            f"weights={values!r} (of type {type(values).__name__})"
-        )
-    missing, unknown = sorted(set(weights) - set(values)), sorted(set(values) - set(weights))
-    if missing or unknown:
-        raise ValueError(
-            "`weights` must have a tensor for each of `generated_weights`. Missing: "
-            f"{missing}. Unknown: {unknown}"
-        )
-    kernels: dict[str, Kernel] = {}
-    for path, value in values.items():
-        tensor, expected = ops.convert_to_tensor(value), weights[path].weight_shape
-        shape = tuple(tensor.shape)
-        if shape != expected and shape[1:] != expected:
-            raise ValueError(
-                f"`weights['{path}']` must have shape {expected}, with or without a batch "
-                f"axis in front. Received: a tensor of shape {shape}"
-            )
-        kernels[path] = Full(tensor, batched=len(shape) > len(expected))
-    return kernels

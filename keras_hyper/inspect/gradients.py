@@ -1,14 +1,18 @@
 """Gradients of a compiled model's loss, outside of `fit`."""
 
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_hyper.ops import as_array
+from keras_hyper.typing import Tensor, Tensors
+
+Loss = Callable[[], Tensor]
+Gradients = list[Tensor | None]
 
 
-def loss_gradients(model: keras.Model, inputs: Any, targets: Any) -> dict[int, np.ndarray]:
+def loss_gradients(model: keras.Model, inputs: Tensors, targets: Tensors) -> dict[int, np.ndarray]:
     """Returns the gradients of the loss of one batch, as in inference, by the `id` of a variable.
 
     Args:
@@ -19,7 +23,7 @@ def loss_gradients(model: keras.Model, inputs: Any, targets: Any) -> dict[int, n
     variables = model.trainable_variables
     find = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
 
-    def loss() -> Any:
+    def loss() -> Tensor:
         outputs = model(inputs, training=False)
         return model.compute_loss(x=inputs, y=targets, y_pred=outputs, training=False)
 
@@ -27,7 +31,7 @@ def loss_gradients(model: keras.Model, inputs: Any, targets: Any) -> dict[int, n
     return {id(v): as_array(g) for v, g in zip(variables, gradients, strict=True) if g is not None}
 
 
-def _tensorflow(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+def _tensorflow(loss: Loss, variables: list[keras.Variable]) -> Gradients:
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -36,18 +40,19 @@ def _tensorflow(loss: Any, variables: list[keras.Variable]) -> list[Any]:
     return [tf.convert_to_tensor(g) if g is not None else None for g in gradients]
 
 
-def _jax(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+def _jax(loss: Loss, variables: list[keras.Variable]) -> Gradients:
     import jax
 
-    def of(values: list[Any]) -> Any:
+    def of(values: list[Tensor]) -> Tensor:
         pairs = list(zip(variables, values, strict=True))
         with keras.StatelessScope(pairs, collect_losses=True):
             return loss()
 
-    return jax.grad(of)([v.value for v in variables])
+    gradients: Gradients = jax.grad(of)([v.value for v in variables])
+    return gradients
 
 
-def _torch(loss: Any, variables: list[keras.Variable]) -> list[Any]:
+def _torch(loss: Loss, variables: list[keras.Variable]) -> Gradients:
     import torch
 
     return list(torch.autograd.grad(loss(), [v.value for v in variables], allow_unused=True))

@@ -1,7 +1,6 @@
 """What a model generates when it is called, without a change to it."""
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ from keras_hyper.application import installed, loops_of
 from keras_hyper.inspect.recording import WeightRecord, record_weights
 from keras_hyper.ops import as_array
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
+from keras_hyper.typing import Tensors
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import find_weights
 from keras_hyper.weights.scopes import recording
@@ -31,7 +31,7 @@ class Observed:
     records: dict[str, WeightRecord]
 
 
-def observe(model: keras.Model, inputs: Any = None) -> Observed:
+def observe(model: keras.Model, inputs: Tensors = None) -> Observed:
     """Calls a model as in inference, and returns what it generated.
 
     Args:

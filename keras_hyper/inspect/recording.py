@@ -1,14 +1,12 @@
 """What the weights of a recurrent hypernetwork do along a sequence."""
 
 import dataclasses
-from typing import Any
 
+import keras
 from keras import ops
 
-from keras_hyper.rnn.hyper_cell import HyperCell
-from keras_hyper.rnn.hyper_lstm_cell import HyperLSTMCell
-from keras_hyper.rnn.layer_norm_lstm_cell import LayerNormLSTMCell
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import numeric
 
 
@@ -27,18 +25,23 @@ class WeightRecord:
             `(batch, steps, gates)`: the Frobenius norm of the difference. The first
             step has no step before it, and a zero. Empty without a hyper cell.
         saturation: `tanh(c)` of shape `(batch, steps, units)`, as it is multiplied by
-            the output gate, so after normalisation where there is one; None for a cell
+            the output gate, so after normalization where there is one; None for a cell
             without `c`.
+        gate_names: Names of the gates.
     """
 
-    states: list[Any]
-    scales: dict[str, Any]
-    changes: dict[str, Any]
-    saturation: Any
+    states: list[Tensor]
+    scales: dict[str, Tensor]
+    changes: dict[str, Tensor]
+    saturation: Tensor | None
+    gate_names: tuple[str, ...]
 
 
 def record_weights(
-    layer: Any, sequences: Any, initial_state: Any = None, mask: Any = None
+    layer: RecurrentLayer,
+    sequences: Tensor,
+    initial_state: list[Tensor] | None = None,
+    mask: Tensor | None = None,
 ) -> WeightRecord:
     r"""Returns what the weights of a recurrent layer do along sequences.
 
@@ -99,44 +102,44 @@ def record_weights(
     if mask is not None:
         mask = ops.cast(mask, "bool")
     states = layer.states_of(sequences, initial_state, mask)
-    saturation = None
-    if isinstance(cell, HyperLSTMCell | LayerNormLSTMCell):
-        saturation = _saturation(cell, states[1])
-    if not isinstance(cell, HyperCell):
-        return WeightRecord(states, {}, {}, saturation)
-    hyper_output = states[cell.main_states]
-    scales = _scales(cell, hyper_output) if cell.scaled else {}
-    if scales:
-        changes = {name: _rows_change(cell, name, scale) for name, scale in scales.items()}
-    else:
-        changes = _sums_change(cell, hyper_output)
-    if cell.use_bias:
-        changes["bias"] = _bias_change(cell, hyper_output)
-    return WeightRecord(states, scales, changes, saturation)
+    state = dict(zip(cell.state_names, states, strict=True))
+    saturation = _saturation(cell, state["c"]) if "c" in state else None
+    scales: dict[str, Tensor] = {}
+    changes: dict[str, Tensor] = {}
+    if "hyper_h" in state:
+        hyper_output = state["hyper_h"]
+        if cell.scaled:
+            scales = _scales(cell, hyper_output)
+            changes = {name: _rows_change(cell, name, scale) for name, scale in scales.items()}
+        else:
+            changes = _sums_change(cell, hyper_output)
+        if cell.use_bias:
+            changes["bias"] = _bias_change(cell, hyper_output)
+    return WeightRecord(states, scales, changes, saturation, tuple(cell.gate_names))
 
 
-def _saturation(cell: Any, carry: Any) -> Any:
+def _saturation(cell: keras.layers.Layer, carry: Tensor) -> Tensor:
     shape = ops.shape(carry)
     carry = ops.reshape(carry, (-1, cell.units))
     inside = carry if cell.carry_norm is None else cell.carry_norm(carry)
     return ops.reshape(cell.activation(inside), shape)
 
 
-def _scales(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
+def _scales(cell: keras.layers.Layer, hyper_output: Tensor) -> dict[str, Tensor]:
     batch, steps, width = ops.shape(hyper_output)
     scales = cell.scales(ops.reshape(hyper_output, (-1, width)))
     scales = ops.reshape(scales, (batch, steps, 2, cell.gates, cell.units))
     return {"recurrent_kernel": scales[:, :, 0], "kernel": scales[:, :, 1]}
 
 
-def _rows_change(cell: HyperCell, name: str, scales: Any) -> Any:
+def _rows_change(cell: keras.layers.Layer, name: str, scales: Tensor) -> Tensor:
     matrix = ops.cast(getattr(cell, name), scales.dtype)
     rows = ops.sum(ops.square(matrix), axis=0)
     rows = ops.reshape(rows, (cell.gates, cell.units))
     return ops.sqrt(ops.sum(ops.square(_differences(scales)) * rows, axis=-1))
 
 
-def _sums_change(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
+def _sums_change(cell: keras.layers.Layer, hyper_output: Tensor) -> dict[str, Tensor]:
     dim = cell.embedding_dim
     z = _differences(hyper_output) @ ops.cast(cell.embedding_kernel, hyper_output.dtype)
     changes = {}
@@ -150,13 +153,13 @@ def _sums_change(cell: HyperCell, hyper_output: Any) -> dict[str, Any]:
     return changes
 
 
-def _bias_change(cell: HyperCell, hyper_output: Any) -> Any:
+def _bias_change(cell: keras.layers.Layer, hyper_output: Tensor) -> Tensor:
     z = _differences(hyper_output) @ ops.cast(cell.bias_embedding_kernel, hyper_output.dtype)
     z = ops.reshape(z, (*ops.shape(z)[:2], cell.gates, cell.embedding_dim))
     change = ops.einsum("btgk,gku->btgu", z, ops.cast(cell.bias_scale_kernel, z.dtype))
     return ops.sqrt(ops.sum(ops.square(change), axis=-1))
 
 
-def _differences(x: Any) -> Any:
+def _differences(x: Tensor) -> Tensor:
     """Returns each step less the one before it, and zeros for the first."""
     return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]], axis=1)

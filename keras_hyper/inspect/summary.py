@@ -1,68 +1,13 @@
 """What a hypernetwork stores, and what it generates from that."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 
 from keras_hyper.hypernetwork import Hypernetwork
-from keras_hyper.inspect.inventory import hyper_variables, step_weights
-from keras_hyper.rnn.hyper_cell import HyperCell
+from keras_hyper.inspect.inventory import GeneratorSummary, WeightSummary, inventory
 from keras_hyper.utils.graph import walk
-from keras_hyper.weights import find_weights
-
-
-@dataclasses.dataclass(frozen=True)
-class WeightSummary:
-    """The figures of one generated weight.
-
-    Attributes:
-        layer: Name of the layer.
-        weight: Name of the weight in it.
-        shape: Shape of the weight.
-        generated: How many numbers it has: for one condition, or at one step of one sequence.
-        base: How many numbers its stored base has, with a composition.
-        stored: How many other numbers are stored for it alone: its embedding,
-            the projection of its condition, gates and gains.
-        generator: Name of its generator.
-        conditioned: Whether it depends on a condition. That of a recurrent layer is
-            the state of its hyper cell.
-        limits: Sentences that say why the generator does not fit it, with figures.
-        every_step: What the hyper cell of a recurrent layer generates for it at every
-            step. Empty for other weights.
-    """
-
-    layer: str
-    weight: str
-    shape: tuple[int, ...]
-    generated: int
-    base: int
-    stored: int
-    generator: str
-    conditioned: bool
-    limits: tuple[str, ...]
-    every_step: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class GeneratorSummary:
-    """The figures of one generator.
-
-    Attributes:
-        name: Name of the generator.
-        type: Name of its class.
-        stored: How many numbers it holds.
-        layers: Names of the layers that use it.
-
-    The hyper cell of a recurrent layer counts as a generator.
-    """
-
-    name: str
-    type: str
-    stored: int
-    layers: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +19,7 @@ class Summary:
         generators: One entry for each generator.
         generated: How many weights are generated, in all.
         stored: How many parameters the model stores, in all.
-        kept: How many numbers are kept of tasks that ended, by the hypernetworks in it.
+        kept: Number of parameters that the hypernetworks in it keep of tasks that ended.
         plain: How many it would store if the generated weights were ordinary, and
             nothing were kept.
         ratio: `stored / plain`.
@@ -96,7 +41,7 @@ class Summary:
     mapped: tuple[str, ...] = ()
 
 
-def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) -> Summary:
+def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None) -> Summary:
     """Prints and returns what a model stores and what it generates.
 
     Args:
@@ -142,7 +87,7 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = None) ->
     return figures
 
 
-def check_built(model: Any) -> None:
+def check_built(model: keras.layers.Layer) -> None:
     """Raises if something is not a Keras layer or model, or has no weights yet."""
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(
@@ -154,72 +99,6 @@ def check_built(model: Any) -> None:
             f"{_kind(model).capitalize()} '{model.name}' is not built, so its weights are not "
             "known. Call it on inputs first."
         )
-
-
-def hyper_cells_of(model: keras.layers.Layer) -> list[tuple[str, HyperCell]]:
-    """Returns the built hyper cells of a model, with the names of the layers that run them."""
-    cells: dict[int, tuple[str, HyperCell]] = {}
-    for layer in walk(model):
-        cell = getattr(layer, "cell", layer)
-        if isinstance(cell, HyperCell) and cell.built:
-            cells.setdefault(id(cell), (layer.name, cell))
-    return list(cells.values())
-
-
-def inventory(
-    model: keras.layers.Layer,
-) -> tuple[list[tuple[WeightSummary, int]], dict[int, GeneratorSummary]]:
-    """Returns each generated weight of a model with the key of its generator, and those by key."""
-    rows = [*_weight_rows(model), *_cell_rows(model)]
-    weights = [(weight, key) for weight, key, _ in rows]
-    generators = {}
-    for _, key, (kind, stored) in rows:
-        users = [weight for weight, other in weights if other == key]
-        layers = tuple(dict.fromkeys(weight.layer for weight in users))
-        generators[key] = GeneratorSummary(users[0].generator, kind, stored, layers)
-    return weights, generators
-
-
-_Row = tuple[WeightSummary, int, tuple[str, int]]
-
-
-def _weight_rows(model: keras.layers.Layer) -> Iterator[_Row]:
-    for found in find_weights(model):
-        layer, name = found.names
-        weight, generator = found.weight, found.weight.generator
-        stored_base = weight.base is not None and not isinstance(weight.base, float)
-        base = math.prod(weight.weight_shape) if stored_base else 0
-        row = WeightSummary(
-            layer=layer,
-            weight=name,
-            shape=tuple(weight.weight_shape),
-            generated=math.prod(weight.weight_shape),
-            base=base,
-            stored=weight.count_params() - generator.count_params() - base,
-            generator=generator.name,
-            conditioned=weight.conditioned,
-            limits=tuple(weight.limits().values()),
-        )
-        yield row, id(generator), (type(generator).__name__, generator.count_params())
-
-
-def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
-    for layer, cell in hyper_cells_of(model):
-        held = sum(math.prod(v.shape) for v in hyper_variables(cell))
-        for made in step_weights(cell):
-            weight = WeightSummary(
-                layer=layer,
-                weight=made.name,
-                shape=made.shape,
-                generated=math.prod(made.shape),
-                base=made.base,
-                stored=made.stored,
-                generator=f"{layer}/hyper_cell",
-                conditioned=True,
-                limits=(),
-                every_step=made.change,
-            )
-            yield weight, id(cell), (type(cell).__name__, held)
 
 
 def _figures(model: keras.layers.Layer) -> Summary:
@@ -270,21 +149,20 @@ def _lines(figures: Summary, kind: str) -> list[str]:
     generators = [
         (g.name, g.type, f"{g.stored:,}", ", ".join(g.layers)) for g in figures.generators
     ]
-    embeddings = sum(w.stored for w in figures.weights)
-    held = sum(g.stored for g in figures.generators)
-    bases = sum(w.base for w in figures.weights)
-    ordinary = figures.stored - embeddings - held - bases - figures.kept
-    stepwise = sum(w.generated for w in figures.weights if w.every_step)
-    more = [(bases, "bases"), (figures.kept, "kept of tasks")]
-    others = "".join(f", {name} {number:,}" for number, name in more if number)
+    stepwise = [w for w in figures.weights if w.every_step]
+    parts = {
+        "generators": sum(g.stored for g in figures.generators),
+        "embeddings": sum(w.stored for w in figures.weights),
+        "bases": sum(w.base for w in figures.weights),
+        "kept of tasks": figures.kept,
+    }
+    ordinary = figures.stored - sum(parts.values())
+    shown = [f"{n} {x:,}" for n, x in parts.items() if x or n in ("generators", "embeddings")]
+    at_steps = sum(w.generated for w in stepwise)
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), weights, "<<<>><"),
         *_table(("generator", "type", "stored", "used by"), generators, "<<><"),
-        *(
-            f"{w.layer} {w.weight}, at every step: {w.every_step}"
-            for w in figures.weights
-            if w.every_step
-        ),
+        *(f"{w.layer} {w.weight}, at every step: {w.every_step}" for w in stepwise),
         *(
             f"{w.layer} {w.weight}, {w.generator} does not fit: {limit}"
             for w in figures.weights
@@ -297,9 +175,8 @@ def _lines(figures: Summary, kind: str) -> list[str]:
             for name in figures.mapped
         ),
         f"generated weights: {figures.generated:,}"
-        + (f" ({stepwise:,} of them at every step)" if stepwise else ""),
-        f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, generators {held:,}, "
-        f"embeddings {embeddings:,}{others})",
+        + (f" ({at_steps:,} of them at every step)" if at_steps else ""),
+        f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, {', '.join(shown)})",
         f"the same {kind} with ordinary weights: {figures.plain:,} ({figures.ratio:.1%} of it "
         "stored)",
     ]

@@ -16,11 +16,11 @@ class Sum(Kernel):
 
     A product with inputs of one position, a lookup, and every product with a thin `D_b`, add the
     two results, so that a `D_b` in factored form stays so. Elsewhere the sum is written out: one
-    product with it costs half of two.
+    product with it costs half of two. So is the sum with one weight for the batch that is not thin.
 
     Args:
         base: Tensor of shape `shape`.
-        delta: `Kernel` of the same shape, batched or thin.
+        delta: `Kernel` of the same shape.
 
     Examples:
         >>> import keras
@@ -47,12 +47,23 @@ class Sum(Kernel):
         """Whether there is one weight for each sample."""
         return self._delta.batched
 
+    @property
+    def whole(self) -> bool:
+        """Whether the sum is one weight for the batch that every product writes out."""
+        return not self.batched and not self._delta.thin
+
     def materialize(self) -> Tensor:
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base.materialize() + self._delta.materialize()
 
+    def factors(self) -> dict[str, Tensor]:
+        """Returns the factors of what is added."""
+        return self._delta.factors()
+
     def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
+        if self.whole:
+            return super().dense(inputs)
         if len(inputs.shape) != 2 and not self._delta.thin:
             outputs = dense_of_one_position(self, inputs) if self.batched else None
             return super().dense(inputs) if outputs is None else outputs
@@ -66,6 +77,8 @@ class Sum(Kernel):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows of a weight of two axes."""
+        if self.whole:
+            return super().lookup(ids)
         return self._base.lookup(ids) + self._delta.lookup(ids)
 
     def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Sum":
@@ -116,6 +129,10 @@ class Scaled(Kernel):
     def materialize(self) -> Tensor:
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base.materialize() * self._factors
+
+    def factors(self) -> dict[str, Tensor]:
+        """Returns the scales of the units."""
+        return {"scale": self._factors}
 
     def apply(self, product: Product, inputs: Tensor, channel_axis: int = -1) -> Tensor:
         """Returns the product with the shared weight, scaled."""

@@ -113,6 +113,13 @@ class Kernel(abc.ABC):
             setattr(other, name, None if value is None else change(value))
         return other
 
+    def factors(self) -> dict[str, Tensor]:
+        """Returns what was generated, by name: the weight, or factors with fewer numbers.
+
+        A stored weight that the generated one is added to, or scales, is no factor.
+        """
+        return {"value": self.materialize()}
+
     def tensors(self) -> list[Tensor]:
         """Returns the tensors that hold the weight, for `with_tensors`."""
         found: list[Tensor] = []

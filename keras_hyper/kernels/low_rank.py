@@ -69,6 +69,10 @@ class LowRank(Kernel):
         product = self._left.materialize() @ self._right.materialize()
         return from_matrix(product, self._shape, self._rows, self._columns)
 
+    def factors(self) -> dict[str, Tensor]:
+        """Returns both factors."""
+        return {"left": self._left.materialize(), "right": self._right.materialize()}
+
     def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
         if not self.thin and (len(inputs.shape) != 2 or not self.batched):

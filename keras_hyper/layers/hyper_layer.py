@@ -246,16 +246,19 @@ class HyperLayer(HasStockTwin):
         kernels = self.kernels(condition, dtype)
         return apply_layer(self.stock, self, kernels, ops.cast(inputs, dtype))
 
-    def generate(self, condition: Tensor | None = None) -> dict[str, Tensor]:
+    def generate(self, condition: Tensor | None = None, factored: bool = False) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.
 
         Args:
             condition: None for a static layer, otherwise a tensor of shape `(dim,)` or
                 `(batch, dim)`.
+            factored: Whether to return what is generated, without stored weights, as a dict of
+                tensors for each weight: `"left"` and `"right"` for a low-rank weight, `"scale"`
+                for `composition="scale"`, and `"value"` otherwise.
 
         Returns:
             Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and, if the layer has
-            one, `"bias"`.
+            one, `"bias"`. With `factored`, without a stored bias.
 
         Raises:
             ValueError: If the layer is not built, or the condition does not fit.
@@ -266,6 +269,8 @@ class HyperLayer(HasStockTwin):
                 "`generate`."
             )
         condition = None if condition is None else numeric("condition", condition)
+        if factored:
+            return {n: w.kernel(condition).factors() for n, w in self.generated_weights.items()}
         weights = {name: weight(condition) for name, weight in self.generated_weights.items()}
         if self.bias is not None:
             # A tensor, where TensorFlow would hand the variable itself on.

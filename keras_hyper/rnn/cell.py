@@ -36,12 +36,21 @@ class RecurrentCell(PolicyLayer):
 
     Attributes:
         gates: How many gates there are.
+        gate_names: Names of the gates, in the order of the weights.
+        main_state_names: Names of the states of the cell without a hyper cell in it.
         copies: How many matrices are stored for each gate.
         state_size: Width of each state. The first one is the output.
         output_size: Width of the output.
     """
 
     gates: ClassVar[int]
+    gate_names: ClassVar[tuple[str, ...]]
+    main_state_names: ClassVar[tuple[str, ...]]
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states. The first one is the output."""
+        return list(self.main_state_names)
 
     def __init__(
         self,

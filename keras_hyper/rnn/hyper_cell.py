@@ -43,6 +43,11 @@ class HyperCell(RecurrentCell):
     main_states: ClassVar[int]
     scaled = True
 
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states: those of the main cell, then those of the hyper cell."""
+        return [f"{part}{name}" for part in ("", "hyper_") for name in self.main_state_names]
+
     def __init__(
         self,
         units: int,

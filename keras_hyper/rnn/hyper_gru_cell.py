@@ -79,6 +79,8 @@ class HyperGRUCell(GatedHyperCell):
     """
 
     gates = 3
+    gate_names = ("z", "r", "g")
+    main_state_names = ("h",)
     main_states = 1
 
     def __init__(

@@ -85,6 +85,8 @@ class HyperLSTMCell(GatedHyperCell):
     """
 
     gates = 4
+    gate_names = ("i", "f", "g", "o")
+    main_state_names = ("h", "c")
     main_states = 2
 
     def __init__(

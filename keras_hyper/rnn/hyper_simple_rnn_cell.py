@@ -75,6 +75,8 @@ class HyperSimpleRNNCell(HyperCell):
     """
 
     gates = 1
+    gate_names = ("h",)
+    main_state_names = ("h",)
     main_states = 1
 
     def __init__(

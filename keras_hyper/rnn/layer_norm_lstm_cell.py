@@ -76,6 +76,8 @@ class LayerNormLSTMCell(RecurrentCell):
     """
 
     gates = 4
+    gate_names = ("i", "f", "g", "o")
+    main_state_names = ("h", "c")
 
     def __init__(
         self,

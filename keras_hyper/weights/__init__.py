@@ -6,6 +6,7 @@ from keras_hyper.weights.checks import check_condition_shape as check_condition_
 from keras_hyper.weights.checks import check_condition_type as check_condition_type
 from keras_hyper.weights.composition import as_composition as as_composition
 from keras_hyper.weights.composition import generated_part as generated_part
+from keras_hyper.weights.factors import kernels_of as kernels_of
 from keras_hyper.weights.finding import FoundWeight as FoundWeight
 from keras_hyper.weights.finding import find_weights as find_weights
 from keras_hyper.weights.finding import held_weights as held_weights

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_hyper.initializers import fans, weight_std
-from keras_hyper.kernels import Full, Kernel, Scaled, Sum
+from keras_hyper.kernels import Kernel, Scaled, Sum
 from keras_hyper.typing import Initializer, Tensor
 from keras_hyper.utils.checks import one_of
 
@@ -63,9 +63,7 @@ def compose(composition: str, base: Tensor, change: Kernel, unit_axes: Sequence[
         change = change.times(base)
     if composition == "scale":
         return Scaled(base, 1 + change.materialize(), unit_axes)
-    if change.batched or change.thin:
-        return Sum(base, change)
-    return Full(base + change.materialize(), batched=False)
+    return Sum(base, change)
 
 
 def of_std(std: float, shape: Sequence[int]) -> keras.Initializer:

@@ -150,6 +150,12 @@ class GeneratedWeight(PolicyLayer):
         return rows, columns
 
     @property
+    def matrix_axes(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The axes of the weight that are the rows of its factors, and those of their columns."""
+        last = max(len(self.weight_shape) - 1, 0)
+        return (self._rows, self._columns) if self._columns else (range(last), (last,))
+
+    @property
     def conditioned(self) -> bool:
         """Whether the weight depends on a condition."""
         return self.condition_dim is not None
@@ -323,11 +329,13 @@ class GeneratedWeight(PolicyLayer):
             change = (change.weighted if len(adapted.shape) else change.scaled)(adapted)
         if self.base_outside:
             return change
+        return compose(self.composition, self.base_value(), change, self.unit_axes)
+
+    def base_value(self) -> Tensor:
+        """Returns the stored weight of a composition as a tensor."""
         if isinstance(self.base, float):
-            base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
-        else:
-            base = self._read("base")
-        return compose(self.composition, base, change, self.unit_axes)
+            return ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
+        return self._read("base")
 
     def limits(self) -> dict[str, str]:
         """Returns why the generator does not fit this weight, by kind, with figures."""

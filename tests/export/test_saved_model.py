@@ -586,15 +586,15 @@ def named_condition():
 
 @ON_TENSORFLOW
 def test_static_weights_stay_folded_where_others_are_given(tmp_path):
-    from keras_hyper.export.endpoints import endpoints_of
+    from keras_hyper.export.endpoints import Endpoints
 
     x, c = keras.Input((40,)), keras.Input((3,))
     static = HyperDense(50, generator=ChunkedGenerator(10, (400,)), name="static")
     y = HyperDense(3, name="conditioned")(static(x), condition=c)
-    build = endpoints_of(keras.Model([x, c], y), fold=True, streaming=None, input_signature=None)
+    build = Endpoints(keras.Model([x, c], y))
     read = build.endpoints["apply"].function.get_concrete_function().variables
     assert {id(v) for v in read}.isdisjoint(id(v.value) for v in static.generator.variables)
-    live = endpoints_of(keras.Model([x, c], y), fold=False, streaming=None, input_signature=None)
+    live = Endpoints(keras.Model([x, c], y), fold=False)
     read = live.endpoints["apply"].function.get_concrete_function().variables
     assert {id(v) for v in read} & {id(v.value) for v in static.generator.variables}
 

@@ -10,9 +10,10 @@ from keras import layers, ops
 from export.models import CASES
 from helpers import CAN_EXPORT
 from keras_hyper import HyperDense, Hypernetwork, NoiseCondition, export_saved_model
-from keras_hyper.export import builder, export_file, formats
-from keras_hyper.export.builder import Builder
-from keras_hyper.export.interface import alike
+from keras_hyper.export import endpoint as endpoint_module
+from keras_hyper.export import export_file, formats
+from keras_hyper.export.agreement import alike
+from keras_hyper.export.endpoints import Endpoints
 
 if not CAN_EXPORT:
     pytest.skip("needs TensorFlow, and a backend that exports", allow_module_level=True)
@@ -137,7 +138,7 @@ def test_what_a_converter_makes_is_compared(tmp_path, monkeypatch):
     ],
 )
 def test_every_endpoint_is_compared(case, endpoint, tmp_path, monkeypatch):
-    add = Builder.add
+    add = Endpoints.add
 
     def wrong(self, name, inputs, run, *args, **kwargs):
         def changed(tensors):
@@ -147,7 +148,7 @@ def test_every_endpoint_is_compared(case, endpoint, tmp_path, monkeypatch):
 
         add(self, name, inputs, changed if name == endpoint else run, *args, **kwargs)
 
-    monkeypatch.setattr(Builder, "add", wrong)
+    monkeypatch.setattr(Endpoints, "add", wrong)
     with pytest.raises(ValueError, match=f"Endpoint '{endpoint}' differs"):
         export_saved_model(CASES[case].make(), tmp_path / "saved", xla=False)
     assert list(tmp_path.iterdir()) == []
@@ -158,7 +159,7 @@ def test_every_endpoint_is_compared(case, endpoint, tmp_path, monkeypatch):
 )
 def test_one_row_for_a_batch_is_compared(name, endpoint, tmp_path, monkeypatch):
     """Of conditions, or of weights."""
-    switched = builder._switched
+    switched = endpoint_module._switched
 
     def wrong(one, rows, names):
         def changed(tensors):
@@ -166,7 +167,7 @@ def test_one_row_for_a_batch_is_compared(name, endpoint, tmp_path, monkeypatch):
 
         return switched(changed if name in names else one, rows, names)
 
-    monkeypatch.setattr(builder, "_switched", wrong)
+    monkeypatch.setattr(endpoint_module, "_switched", wrong)
     with pytest.raises(ValueError, match=f"Endpoint '{endpoint}' differs"):
         export_saved_model(CASES["by task"].make(), tmp_path / "saved", xla=False)
 

@@ -1,0 +1,87 @@
+"""Generated weights from the tensors or the factors that `generate` returned."""
+
+from collections.abc import Mapping
+
+from keras import ops
+
+from keras_hyper.kernels import Full, Kernel, LowRank, Scaled, Sum, as_shape
+from keras_hyper.typing import Shape, Tensor
+from keras_hyper.weights.generated_weight import GeneratedWeight
+
+Value = Tensor | Mapping[str, Tensor]
+
+
+def kernels_of(
+    weights: Mapping[str, GeneratedWeight], values: Mapping[str, Value]
+) -> dict[str, Kernel]:
+    """Returns the kernels of weights whose tensors or factors are given.
+
+    Args:
+        weights: The generated weights by path.
+        values: For each path a tensor, or a dict of factors.
+
+    Raises:
+        TypeError: If `values` is not a dict.
+        ValueError: If a weight is missing or unknown, or has another shape or other factors.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            "`weights` must be a dict from path to tensor, as `generate` returns it. Received: "
+            f"weights={values!r} (of type {type(values).__name__})"
+        )
+    missing, unknown = sorted(set(weights) - set(values)), sorted(set(values) - set(weights))
+    if missing or unknown:
+        raise ValueError(
+            "`weights` must have a tensor for each of `generated_weights`. Missing: "
+            f"{missing}. Unknown: {unknown}"
+        )
+    return {path: _kernel(weights[path], path, value) for path, value in values.items()}
+
+
+def _kernel(weight: GeneratedWeight, path: str, value: Value) -> Kernel:
+    name, shape = f"weights['{path}']", weight.weight_shape
+    if not isinstance(value, Mapping):
+        tensor = _tensor(name, value, shape, weight)
+        return Full(tensor, _batched(tensor, shape))
+    forms = [["scale"]] if weight.composition == "scale" else [["value"], ["left", "right"]]
+    if sorted(value) not in forms:
+        raise ValueError(
+            f"`{name}` must be a tensor, or a dict of factors as `generate(..., factored=True)` "
+            f"returns it, with {' or '.join(map(str, forms))}. Received: {sorted(value)}"
+        )
+    change: Kernel
+    if "left" in value:
+        rows, columns = as_shape(shape, *weight.matrix_axes)
+        rank = value["left"].shape[-1]
+        left = _tensor(f"{name}['left']", value["left"], (rows, rank), weight)
+        right = _tensor(f"{name}['right']", value["right"], (rank, columns), weight)
+        if len(left.shape) != len(right.shape):
+            raise ValueError(
+                f"`{name}` must have factors that both have a batch axis in front, or none. "
+                f"Received: tensors of shapes {tuple(left.shape)} and {tuple(right.shape)}"
+            )
+        change = LowRank(left, right, shape, weight.matrix_axes[0])
+    elif "value" in value:
+        tensor = _tensor(f"{name}['value']", value["value"], shape, weight)
+        change = Full(tensor, _batched(tensor, shape))
+    else:
+        scale = _tensor(f"{name}['scale']", value["scale"], weight.generated_shape, weight)
+        return Scaled(weight.base_value(), scale, weight.unit_axes)
+    composed = weight.composition != "replace" and not weight.base_outside
+    return Sum(weight.base_value(), change) if composed else change
+
+
+def _batched(tensor: Tensor, shape: Shape) -> bool:
+    return len(tensor.shape) > len(shape)
+
+
+def _tensor(name: str, value: Tensor, shape: Shape, weight: GeneratedWeight) -> Tensor:
+    """Returns a tensor of the type of a weight, or raises if it has another shape."""
+    tensor = ops.cast(ops.convert_to_tensor(value), weight.compute_dtype)
+    found = tuple(tensor.shape)
+    if tuple(shape) not in (found, found[1:]):
+        raise ValueError(
+            f"`{name}` must have shape {tuple(shape)}, with or without a batch axis in front. "
+            f"Received: a tensor of shape {found}"
+        )
+    return tensor
