@@ -1,6 +1,6 @@
 """Types that signatures of the package share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -20,3 +20,7 @@ DType: TypeAlias = keras.DTypePolicy | str | None
 Config: TypeAlias = dict[str, Any]
 # Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
 Tensors: TypeAlias = Any
+# What `keras.activations.get`, `keras.regularizers.get` and `keras.constraints.get` take.
+Activation: TypeAlias = Callable[[Tensor], Tensor] | str | Mapping[str, Any] | None
+Regularizer: TypeAlias = keras.Regularizer | str | Mapping[str, Any] | None
+Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None

@@ -1,11 +1,13 @@
 """A GRU with the construction of the HyperLSTM."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from keras import ops
+
+from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
-from keras_hyper.rnn.steps import gru_step
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 
 
 @serializable
@@ -78,8 +80,8 @@ class HyperGRUCell(GatedHyperCell):
         (2, 8)
     """
 
-    gates = 3
-    main_states = 1
+    gate_names = ("update", "reset", "candidate")
+    main_state_names = ("h",)
 
     def __init__(
         self,
@@ -89,46 +91,32 @@ class HyperGRUCell(GatedHyperCell):
         recurrent_dropout: float = 0.0,
         hyper_recurrent_dropout: float = 0.0,
         initialization: str = "paper",
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = None,
-        recurrent_initializer: Any = None,
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Initializer | None = None,
+        recurrent_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            hyper_units=hyper_units,
-            embedding_dim=embedding_dim,
-            initialization=initialization,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            recurrent_dropout=recurrent_dropout,
-            hyper_recurrent_dropout=hyper_recurrent_dropout,
-            seed=seed,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
-    ) -> list[Any]:
-        """Returns `[h']` of the main or the hyper cell from pre-activations."""
-        return gru_step(inputs, hidden, states[0], self.activation, self.recurrent_activation, drop)
+        self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
+    ) -> list[Tensor]:
+        """Returns `[h']`."""
+        inputs_z, inputs_r, inputs_g = ops.split(inputs, 3, axis=-1)
+        hidden_z, hidden_r, hidden_g = ops.split(hidden, 3, axis=-1)
+        z = self.recurrent_activation(inputs_z + hidden_z)
+        r = self.recurrent_activation(inputs_r + hidden_r)
+        candidate = self.activation(inputs_g + r * hidden_g)
+        if drop is not None:
+            candidate = drop * candidate
+        return [z * states[0] + (1 - z) * candidate]
