@@ -14,6 +14,8 @@ from keras_hyper.utils.checks import size
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
+# Several tensors, such as the states of a cell.
+States = Sequence[Tensor]
 Multiply = Callable[[Tensor, str], Tensor]
 Fuse = Callable[..., list[Tensor]]
 # The arguments of the three weights, with the modules of Keras that make and serialize them.
@@ -39,12 +41,14 @@ class RecurrentCell(PolicyLayer):
     Attributes:
         gate_names: Names of the gates, in the order of the weights.
         main_state_names: Names of the states of the cell without a hyper cell in it.
+        input_matrices: Names of the weights that inputs are multiplied with.
         copies: How many matrices are stored for each gate.
         recurrent_dropout: Fraction of the candidate that is dropped at each step.
     """
 
     gate_names: ClassVar[tuple[str, ...]]
     main_state_names: ClassVar[tuple[str, ...]]
+    input_matrices: ClassVar[tuple[str, ...]] = ("kernel",)
     copies = 1
     recurrent_dropout = 0.0
     kernel: keras.Variable = None
@@ -100,11 +104,6 @@ class RecurrentCell(PolicyLayer):
         """Rate and width of the candidates that a step drops."""
         parts = self.parts.items()
         return [(getattr(self, f"{part}recurrent_dropout"), width) for part, width in parts]
-
-    @property
-    def input_matrices(self) -> list[str]:
-        """Names of the weights that inputs are multiplied with."""
-        return ["kernel"]
 
     @property
     def state_matrices(self) -> list[str]:
@@ -165,8 +164,8 @@ class RecurrentCell(PolicyLayer):
 
     def transition(
         self,
-        projected: Sequence[Tensor],
-        states: Sequence[Tensor],
+        projected: States,
+        states: States,
         drops: Sequence[Tensor],
         multiply: Multiply,
         fuse: Fuse,
@@ -203,8 +202,8 @@ class RecurrentCell(PolicyLayer):
 
     def advance(
         self,
-        projected: Sequence[Tensor],
-        states: Sequence[Tensor],
+        projected: States,
+        states: States,
         drops: Sequence[Tensor],
         multiply: Multiply,
     ) -> list[Tensor]:
@@ -220,7 +219,7 @@ class RecurrentCell(PolicyLayer):
         return super().__call__(*args, **kwargs)
 
     def call(
-        self, inputs: Tensor, states: Sequence[Tensor], training: bool | None = False
+        self, inputs: Tensor, states: States, training: bool | None = False
     ) -> tuple[Tensor, list[Tensor]]:
         """Returns the output and the new states."""
         self.check_states(states)

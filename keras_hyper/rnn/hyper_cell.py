@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell, plus
+from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell, States, plus
 from keras_hyper.rnn.gated_cell import GatedCell
 from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
 from keras_hyper.utils.checks import one_of, positive_int, rate
@@ -41,6 +41,7 @@ class HyperCell(RecurrentCell):
         hyper_recurrent_dropout: Fraction of the candidate that the hyper cell drops.
     """
 
+    input_matrices = ("kernel", "hyper_kernel")
     scaled = True
     hyper_recurrent_dropout = 0.0
     hyper_kernel: keras.Variable = None
@@ -134,11 +135,6 @@ class HyperCell(RecurrentCell):
         return draw
 
     @property
-    def input_matrices(self) -> list[str]:
-        """Names of the weights that inputs are multiplied with."""
-        return ["kernel", "hyper_kernel"]
-
-    @property
     def state_matrices(self) -> list[str]:
         """Names of the weights that states are multiplied with, in every step."""
         names = ["recurrent_kernel", "hyper_state_kernel", "hyper_recurrent_kernel"]
@@ -152,8 +148,8 @@ class HyperCell(RecurrentCell):
 
     def transition(
         self,
-        projected: Sequence[Tensor],
-        states: Sequence[Tensor],
+        projected: States,
+        states: States,
         drops: Sequence[Tensor],
         multiply: Multiply,
         fuse: Fuse,
