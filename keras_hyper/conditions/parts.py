@@ -206,12 +206,9 @@ def part_of(source: keras.Layer | int, per_weight: bool = False) -> Part:
         source: The width of a tensor, or a layer.
         per_weight: Whether the condition has a row for each generated weight.
     """
-    if isinstance(source, TaskEmbedding):
-        return _Tasks(source, per_weight)
-    if isinstance(source, NoiseCondition):
-        return _Noise(source, per_weight)
     if isinstance(source, keras.Layer):
-        return Part(source, per_weight)
+        kinds = {TaskEmbedding: _Tasks, NoiseCondition: _Noise}
+        return next((kinds[k] for k in kinds if isinstance(source, k)), Part)(source, per_weight)
     if isinstance(source, bool) or not isinstance(source, int):
         raise TypeError(
             "`condition` must be None, the width of a tensor, a layer such as "
