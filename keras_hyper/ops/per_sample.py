@@ -62,8 +62,8 @@ def shared_dense(inputs: Tensor, weight: Tensor) -> Tensor:
 def per_sample_take(tables: Tensor, ids: Tensor) -> Tensor:
     """Looks up rows in per-sample tables.
 
-    Ids beyond the rows do what they do in `keras.ops.take`: raise an error, or give
-    NaN on JAX.
+    Ids beyond the rows do what they do in `keras.ops.take` on each backend:
+    an error, or NaN on JAX.
 
     Args:
         tables: Tensor of shape `(batch, rows, dim)`.

@@ -32,16 +32,13 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         hyper_units: Integer, width of the hyper cell.
         embedding_dim: Integer, width of each of the twelve embeddings.
         layer_norm: Whether both cells have layer normalization.
-        recurrent_dropout: Fraction of the numbers of `tanh(g)` that is dropped,
-            others at every step. Not what Keras calls by this name: there, numbers
-            of `h` are dropped, the same ones at every step.
+        recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at every
+            step. Keras's argument of this name drops parts of `h`, with one mask.
         hyper_recurrent_dropout: The same in the hyper cell.
-        initialization: `"paper"`: orthogonal `W_x` and `W_h` for each gate, all
-            weights of the hyper cell orthogonal, `E_h` and `E_x` zero, `e` one, and
-            `S` such that every scale is 0.1 at the start. `"supercell"`: as the
-            author's code, with glorot uniform weights of the inputs. `"distinct"`: as
-            `"paper"`, with a random `S` for the same scales, so that the numbers of an
-            embedding do not stay equal.
+        initialization: `"paper"`: orthogonal matrices for each gate, `E_h` and `E_x` zero, `e`
+            one, and `S` such that every scale starts at 0.1. `"supercell"`: glorot uniform
+            weights of the inputs, as in the author's code. `"distinct"`: as `"paper"`, with a
+            random `S`, or else the numbers of an embedding stay equal.
         activation: Activation function of candidate and output, in both cells.
         recurrent_activation: Activation function of the gates, in both cells.
         use_bias: Whether there are biases, stored and generated.
@@ -56,7 +53,7 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         kernel_constraint: Constraint of `W_x`.
         recurrent_constraint: Constraint of `W_h`.
         bias_constraint: Constraint of `b_0`.
-        seed: Optional integer, for the same dropout again.
+        seed: Optional integer, random seed of the dropout.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -69,9 +66,8 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         `(batch, units)`, and the four new states.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-        NotImplementedError: In training with dropout on JAX, which needs the layer
-            `HyperLSTM`.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
+        NotImplementedError: In training with dropout on JAX. Use the layer `HyperLSTM`.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, appendix A.2.2 and A.2.3.

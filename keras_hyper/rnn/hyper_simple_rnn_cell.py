@@ -61,7 +61,7 @@ class HyperSimpleRNNCell(HyperCell):
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.2.

@@ -38,10 +38,9 @@ class LayerNormLSTMCell(LSTM):
         bias_constraint: Constraint of `b`.
         layer_norm: Whether there is layer normalization. Without it, this is an LSTM
             with the recurrent dropout of Semeniuta et al.
-        recurrent_dropout: Fraction of the numbers of `tanh(g)` that is dropped,
-            others at every step. Not what Keras calls by this name: there, numbers
-            of `h` are dropped, the same ones at every step.
-        seed: Optional integer, for the same dropout again.
+        recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at every
+            step. Keras's argument of this name drops parts of `h`, with one mask.
+        seed: Optional integer, random seed of the dropout.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -53,9 +52,8 @@ class LayerNormLSTMCell(LSTM):
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-        NotImplementedError: In training with dropout on JAX, which needs the layer
-            `LayerNormLSTM`.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
+        NotImplementedError: In training with dropout on JAX. Use the layer `LayerNormLSTM`.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, appendix A.3.3; Ba, Kiros &

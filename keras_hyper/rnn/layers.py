@@ -1,4 +1,4 @@
-"""The recurrent layers."""
+"""The recurrent layers of Ha, Dai & Le, "HyperNetworks", ICLR 2017."""
 
 from keras_hyper.rnn.hyper_gru_cell import HyperGRUCell
 from keras_hyper.rnn.hyper_lstm_cell import HyperLSTMCell
@@ -17,18 +17,15 @@ class HyperSimpleRNN(RecurrentLayer):
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every
-            step of a sequence, as in Keras's recurrent layers.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
         seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
         **kwargs: All other arguments of `HyperSimpleRNNCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`. Masked steps keep all states.
-        training: Boolean, whether to apply dropout.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.SimpleRNN`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
@@ -36,9 +33,6 @@ class HyperSimpleRNN(RecurrentLayer):
 
     Raises:
         ValueError: If an argument is invalid, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Examples:
         >>> import keras
@@ -61,18 +55,15 @@ class HyperLSTM(RecurrentLayer):
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every
-            step of a sequence, as in Keras's recurrent layers.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
         seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
         **kwargs: All other arguments of `HyperLSTMCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`. Masked steps keep all states.
-        training: Boolean, whether to apply dropout.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.LSTM`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
@@ -80,9 +71,6 @@ class HyperLSTM(RecurrentLayer):
 
     Raises:
         ValueError: If an argument is invalid, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Examples:
         >>> import keras
@@ -105,18 +93,15 @@ class HyperGRU(RecurrentLayer):
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every
-            step of a sequence, as in Keras's recurrent layers.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
         seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
         **kwargs: All other arguments of `HyperGRUCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`. Masked steps keep all states.
-        training: Boolean, whether to apply dropout.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.GRU`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
@@ -124,9 +109,6 @@ class HyperGRU(RecurrentLayer):
 
     Raises:
         ValueError: If an argument is invalid, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Examples:
         >>> import keras
@@ -149,18 +131,15 @@ class LayerNormLSTM(RecurrentLayer):
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every
-            step of a sequence, as in Keras's recurrent layers.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
         seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
         **kwargs: All other arguments of `LayerNormLSTMCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`. Masked steps keep all states.
-        training: Boolean, whether to apply dropout.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.LSTM`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
@@ -168,9 +147,6 @@ class LayerNormLSTM(RecurrentLayer):
 
     Raises:
         ValueError: If an argument is invalid, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Examples:
         >>> import keras
