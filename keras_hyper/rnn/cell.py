@@ -56,12 +56,7 @@ class RecurrentCell(PolicyLayer):
     bias: keras.Variable = None
 
     def __init__(
-        self,
-        units: int,
-        *,
-        activation: Activation,
-        use_bias: bool,
-        **kwargs: Any,
+        self, units: int, *, activation: Activation, use_bias: bool, **kwargs: Any
     ) -> None:
         kwargs.pop("implementation", None)
         settings = {name: module.get(kwargs.pop(name)) for name, module in _SETTINGS.items()}
@@ -163,12 +158,7 @@ class RecurrentCell(PolicyLayer):
         return [plus(multiply(inputs, "kernel"), self.bias)]
 
     def transition(
-        self,
-        projected: States,
-        states: States,
-        drops: Sequence[Tensor],
-        multiply: Multiply,
-        fuse: Fuse,
+        self, projected: States, states: States, drops: States, multiply: Multiply, fuse: Fuse
     ) -> list[Tensor]:
         """Returns the new states: the equations of the cell, in two kinds of pieces.
 
@@ -201,11 +191,7 @@ class RecurrentCell(PolicyLayer):
         raise NotImplementedError
 
     def advance(
-        self,
-        projected: States,
-        states: States,
-        drops: Sequence[Tensor],
-        multiply: Multiply,
+        self, projected: States, states: States, drops: States, multiply: Multiply
     ) -> list[Tensor]:
         """Returns the new states: `transition`, written out."""
         dtype = states[0].dtype

@@ -1,6 +1,6 @@
 """Recurrent cells whose weights change at every step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -147,12 +147,7 @@ class HyperCell(RecurrentCell):
         return [main, plus(hyper, self.hyper_bias)]
 
     def transition(
-        self,
-        projected: States,
-        states: States,
-        drops: Sequence[Tensor],
-        multiply: Multiply,
-        fuse: Fuse,
+        self, projected: States, states: States, drops: States, multiply: Multiply, fuse: Fuse
     ) -> list[Tensor]:
         """Returns the states of the main cell, then those of the hyper cell."""
         main, hyper = states[: self.main_states], states[self.main_states :]

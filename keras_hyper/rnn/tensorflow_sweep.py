@@ -25,11 +25,7 @@ Place = tuple[int, int]
 
 
 def sweep(
-    cell: RecurrentCell,
-    sequences: Tensor,
-    states: States,
-    drops: Sequence[Tensor],
-    mask: Tensor,
+    cell: RecurrentCell, sequences: Tensor, states: States, drops: States, mask: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """Returns the outputs of all steps, and the last states.
 
