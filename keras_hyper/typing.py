@@ -23,11 +23,9 @@ Config: TypeAlias = dict[str, Any]
 Tensors: TypeAlias = Any
 # Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
 Shapes: TypeAlias = Any
-# What `keras.regularizers.get` takes.
-Regularizer: TypeAlias = keras.regularizers.Regularizer | str | Mapping[str, Any] | None
-# What `keras.activations.get` takes.
-Activation: TypeAlias = Callable[..., Any] | str | None
-# What `keras.constraints.get` takes.
+# What `keras.activations.get`, `keras.regularizers.get` and `keras.constraints.get` take.
+Activation: TypeAlias = Callable[..., Any] | str | Mapping[str, Any] | None
+Regularizer: TypeAlias = keras.Regularizer | str | Mapping[str, Any] | None
 Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None
 # The path of a file or folder.
 FilePath: TypeAlias = str | os.PathLike[str]
