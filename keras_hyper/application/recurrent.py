@@ -1,18 +1,23 @@
 """The cells of LSTM, GRU and SimpleRNN with given weights."""
 
 from collections.abc import Mapping
-from typing import Any
 
+import keras
 from keras import ops
 
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor, Tensors
 
 Weights = Mapping[str, Kernel]
 
 
 def lstm_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, list[Any]]:
+    layer: keras.Layer,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: bool | None = False,
+) -> tuple[Tensor, list[Tensor]]:
     """Returns the output and the states of an `LSTMCell` after a step."""
     hidden, carry = states
     sums = _gates(weights["kernel"], inputs, _input_masks(layer, inputs, training), 4)
@@ -28,8 +33,12 @@ def lstm_cell(
 
 
 def gru_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, Any]:
+    layer: keras.Layer,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: bool | None = False,
+) -> tuple[Tensor, Tensors]:
     """Returns the output and the state of a `GRUCell` after a step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
@@ -54,8 +63,12 @@ def gru_cell(
 
 
 def simple_rnn_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, Any]:
+    layer: keras.Layer,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: bool | None = False,
+) -> tuple[Tensor, Tensors]:
     """Returns the output and the state of a `SimpleRNNCell` after a step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
@@ -69,19 +82,19 @@ def simple_rnn_cell(
     return output, [output] if nested else output
 
 
-def _input_masks(layer: Any, inputs: Any, training: Any) -> Any:
+def _input_masks(layer: keras.Layer, inputs: Tensor, training: bool | None) -> Tensors:
     """Returns the dropout mask of the inputs, or one for each gate, or None."""
     return layer.get_dropout_mask(inputs) if training and layer.dropout else None
 
 
-def _state_masks(layer: Any, hidden: Any, training: Any) -> Any:
+def _state_masks(layer: keras.Layer, hidden: Tensor, training: bool | None) -> Tensors:
     """Returns the dropout mask of the state, or one for each gate, or None."""
     return (
         layer.get_recurrent_dropout_mask(hidden) if training and layer.recurrent_dropout else None
     )
 
 
-def _gates(kernel: Kernel, inputs: Any, masks: Any, count: int) -> list[Any]:
+def _gates(kernel: Kernel, inputs: Tensor, masks: Tensors, count: int) -> list[Tensor]:
     """Returns the products of masked inputs with the parts of a kernel, one for each gate."""
     if isinstance(masks, list | tuple):
         every = [_gates(kernel, inputs * mask, None, count) for mask in masks]
@@ -90,7 +103,7 @@ def _gates(kernel: Kernel, inputs: Any, masks: Any, count: int) -> list[Any]:
     return list(ops.split(products, count, axis=-1)) if count > 1 else [products]
 
 
-def _row(bias: Kernel, inputs: Any) -> Any:
+def _row(bias: Kernel, inputs: Tensor) -> Tensor:
     """Returns a bias with a batch axis."""
     value = bias.materialize()
     value = value if bias.batched else value[None]

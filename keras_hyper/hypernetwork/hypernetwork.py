@@ -433,9 +433,7 @@ class Hypernetwork(ConditionalModel):
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self.target_variables.write, task)
-        # All of them, also those that nothing is to read.
-        every = super().variables
-        with self._injection.weights(kernels, state, write, self._added(), self, every):
+        with self._injection.weights(kernels, state, write, self._added()):
             outputs = self.target(inputs, **arguments)
         return outputs if count is None else unfold(outputs, count)
 

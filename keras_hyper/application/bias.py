@@ -1,13 +1,15 @@
 """What ends most layers: bias and activation."""
 
-from typing import Any
+from collections.abc import Iterable
 
+import keras
 from keras import ops
 
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor
 
 
-def along(weight: Kernel, outputs: Any, axes: Any) -> Any:
+def along(weight: Kernel, outputs: Tensor, axes: Iterable[int]) -> Tensor:
     """Returns a weight with the axes of the outputs: ones where the weight has none.
 
     Args:
@@ -15,7 +17,7 @@ def along(weight: Kernel, outputs: Any, axes: Any) -> Any:
         outputs: Tensor of shape `(batch, ...)`.
         axes: The axes of the outputs that belong to the weight, in its order.
     """
-    shape: list[Any] = [1] * len(outputs.shape)
+    shape: list[Tensor] = [1] * len(outputs.shape)
     if weight.batched:
         shape[0] = ops.shape(outputs)[0]
     for axis, length in zip(axes, weight.shape, strict=True):
@@ -23,15 +25,18 @@ def along(weight: Kernel, outputs: Any, axes: Any) -> Any:
     return ops.cast(ops.reshape(weight.materialize(), shape), outputs.dtype)
 
 
-def finish(layer: Any, outputs: Any, bias: Kernel | None, channel_axis: int = -1) -> Any:
+def add_bias_and_activate(
+    layer: keras.Layer, outputs: Tensor, bias: Kernel | None, axes: Iterable[int] | None = None
+) -> Tensor:
     """Returns the outputs of a layer with its bias added and its activation applied.
 
     Args:
         layer: The layer.
         outputs: Tensor of shape `(batch, ...)`.
-        bias: None, or a weight of shape `(units,)`.
-        channel_axis: The axis of the outputs that the bias belongs to.
+        bias: The bias, or None.
+        axes: The axes of the outputs that belong to the bias, None for the last ones.
     """
     if bias is not None:
-        outputs = outputs + along(bias, outputs, [channel_axis])
-    return outputs if layer.activation is None else layer.activation(outputs)
+        outputs = outputs + along(bias, outputs, axes or range(-len(bias.shape), 0))
+    activation = getattr(layer, "activation", None)
+    return outputs if activation is None else activation(outputs)
