@@ -1,5 +1,6 @@
 """Types that signatures of the package share."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -20,3 +21,7 @@ DType: TypeAlias = keras.DTypePolicy | str | None
 Config: TypeAlias = dict[str, Any]
 # Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
 Tensors: TypeAlias = Any
+# Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
+Shapes: TypeAlias = Any
+# The path of a file or folder.
+FilePath: TypeAlias = str | os.PathLike[str]

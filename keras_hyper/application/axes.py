@@ -1,7 +1,6 @@
 """Which axes of a weight are summed over in the layer's product, and which number its units."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -9,7 +8,7 @@ from keras_hyper.application import convolutions
 from keras_hyper.application.dense import is_matrix, kernel_axes
 
 
-def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
+def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
     """Returns the axes of a layer's weight.
 
     Args:
@@ -31,7 +30,9 @@ def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None,
     return None, (-1,)
 
 
-def own_initializer(layer: keras.layers.Layer, name: str, initializer: Any) -> Any:
+def own_initializer(
+    layer: keras.Layer, name: str, initializer: keras.Initializer
+) -> keras.Initializer:
     """Returns the initializer with which a layer itself draws a weight.
 
     `EinsumDense` counts the fans of its kernel by the equation, in newer versions of Keras.

@@ -20,12 +20,14 @@ class Given:
         variables: The variables that the layer reads, by name.
         paths: The paths in the model of those that are replaced, by name.
         kernels: Values in place of variables, by name.
-        added: Names of the kernels that a quantized layer adds to its own.
+        state: Names of those that the layer may assign to.
+        added: Names of those that a quantized layer adds to its own.
     """
 
     variables: Mapping[str, keras.Variable]
     paths: Mapping[str, str]
     kernels: Mapping[str, Kernel]
+    state: Collection[str] = ()
     added: Collection[str] = ()
 
     @property

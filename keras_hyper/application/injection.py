@@ -1,13 +1,12 @@
 """Generated weights inside a model: the layers that have any are applied with them."""
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import keras
 
-from keras_hyper.application.given import Given, current, given_of, giving
+from keras_hyper.application.given import Context, Given, current, given_of, giving
 from keras_hyper.application.installing import Method, installed
 from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
@@ -86,7 +85,7 @@ class WeightInjection:
             write: Called with a path and a value for each change of them.
             added: Paths of weights that are added to those of quantized layers.
         """
-        layers = self._given({**kernels, **state}, added)
+        layers = self._given({**kernels, **state}, state, added)
         paths = {
             id(one.variables[name]): path
             for one in layers.values()
@@ -94,30 +93,22 @@ class WeightInjection:
         }
 
         def assign(variable: keras.Variable, value: Tensor) -> None:
-            path = paths.get(id(variable))
-            if path in kernels:
-                raise ValueError(
-                    f"The target assigns to its weight '{path}' when it is called, and that weight "
-                    "is generated. Leave it out with `include`."
-                )
-            if path is None:
-                variable.assign(value)
-            else:
+            path = paths.get(id(variable), "")
+            if path in state:
                 write(path, value)
+            else:
+                variable.assign(value)
 
         own = [(v, v.value) for v in self._model.variables if id(v) not in paths]
-        context = current().replace(layers)
-        context = dataclasses.replace(
-            context, methods=[*context.methods, *self._methods], seeds=self._seeds
-        )
-        with (
-            installed(self._methods),
-            giving(context),
-            serving(self._model, layers.values(), own, assign),
-        ):
+        outer = current()
+        context = Context({**outer.layers, **layers}, [*outer.methods, *self._methods], self._seeds)
+        served = serving(self._model, layers.values(), own, assign)
+        with installed(self._methods), giving(context), served:
             yield
 
-    def _given(self, kernels: Mapping[str, Kernel], added: Collection[str]) -> dict[int, Given]:
+    def _given(
+        self, kernels: Mapping[str, Kernel], state: Collection[str], added: Collection[str]
+    ) -> dict[int, Given]:
         """Returns what each layer is given, by its `id`, for kernels by path."""
         parts: dict[int, dict[str, str]] = {}
         for path in kernels:
@@ -132,6 +123,7 @@ class WeightInjection:
                 variables=self._variables[key],
                 paths=paths,
                 kernels={name: kernels[path] for name, path in paths.items()},
+                state={name for name, path in paths.items() if path in state},
                 added={name for name, path in paths.items() if path in added},
             )
             for key, paths in parts.items()

@@ -45,7 +45,7 @@ def _inner_loop(
     initial_state: Tensors,
     mask: Tensor | None,
     training: bool | None = False,
-) -> tuple[Tensor, Tensor, Tensors]:
+) -> Tensors:
     states = given(layer)
     if states is not None:
         initial_state = keras.tree.pack_sequence_as(initial_state, states)

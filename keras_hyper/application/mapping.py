@@ -10,7 +10,7 @@ from keras_hyper.application.given import current, giving
 from keras_hyper.application.scope import WeightScope
 from keras_hyper.kernels import Full
 from keras_hyper.typing import Tensor, Tensors
-from keras_hyper.utils.graph import seed_generators, walk
+from keras_hyper.utils.graph import seed_states, walk
 
 
 def call_per_sample(
@@ -43,7 +43,7 @@ def call_per_sample(
         ops.convert_to_tensor(x, sparse=False) for x, row in zip(flat, is_row, strict=True) if row
     ]
     samples: dict[str, Tensors] = {"inputs": rows, "weights": batched}
-    states = [generator.state for generator in seed_generators(layer)]
+    states = seed_states(layer)
     if states:
         # One mask for all samples would be no dropout: each sample gets a seed. In
         # inference, too: some call their dropout with `training=True` there.
@@ -82,7 +82,7 @@ def call_per_sample(
 
     result = _map(call, samples, batch, vectorized=_vectorizes(layer))
     for loss in result["losses"]:
-        layer.add_loss(ops.mean(loss))
+        keras.Layer.add_loss(layer, ops.mean(loss))
     return result["outputs"]
 
 

@@ -23,7 +23,7 @@ def rematerialized(
         *args: Arguments of the call.
         **kwargs: Keyword arguments of the call.
     """
-    once = type(layer).rematerialized_call(layer, call, *args, **kwargs)
+    once: Callable[..., Tensors] = type(layer).rematerialized_call(layer, call, *args, **kwargs)
     if once is call or not current().below(layer):
         return once
     return functools.partial(_call, layer, call)
@@ -75,5 +75,5 @@ def _call(
     )
     for variable, value in zip(changed, new, strict=True):
         variable.assign(value)
-    layer.add_loss(losses)
+    keras.Layer.add_loss(layer, losses)
     return outputs

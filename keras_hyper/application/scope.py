@@ -29,6 +29,8 @@ class WeightScope(keras.StatelessScope):
         self, given: Iterable[Given], values: Iterable[tuple[keras.Variable, Tensor]] = ()
     ) -> None:
         super().__init__(list(values), collect_losses=True)
+        given = list(given)
+        self._state = {id(one.variables[name]) for one in given for name in one.state}
         self.served = {
             id(one.variables[name]): (one.paths[name], kernel)
             for one in given
@@ -54,8 +56,14 @@ class WeightScope(keras.StatelessScope):
         return value
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
-        """Collects an assignment."""
-        self._assigned[id(update[0])] = update[0]
+        """Collects an assignment, or raises if it is one to a generated weight."""
+        key = id(update[0])
+        if key in self.served and key not in self._state:
+            raise ValueError(
+                f"The target assigns to its weight '{self.served[key][0]}' when it is called, and "
+                "that weight is generated. Leave it out with `include`."
+            )
+        self._assigned[key] = update[0]
         super().add_update(update)
 
     def updates(self) -> list[tuple[keras.Variable, Tensor]]:
@@ -86,4 +94,4 @@ def serving(
         yield
     for variable, value in scope.updates():
         assign(variable, value)
-    layer.add_loss(scope.losses)
+    keras.Layer.add_loss(layer, scope.losses)  # A functional model has none of its own.

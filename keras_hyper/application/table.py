@@ -1,17 +1,17 @@
 """The table from layer classes to the functions that apply them with given weights."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 
 from keras_hyper.application import convolutions, dense, embedding, normalizations, recurrent
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensors
 
 # Called with a layer, its weights by name, and the arguments of the layer's `call`.
-Application = Callable[..., Any]
+Application = Callable[..., Tensors]
 
-_applications: dict[type[keras.layers.Layer], tuple[Application, tuple[str, ...]]] = {
+_applications: dict[type[keras.Layer], tuple[Application, tuple[str, ...]]] = {
     cls: (function, ("call",))
     for function, classes in (
         (dense.dense, [keras.layers.Dense]),
@@ -38,7 +38,7 @@ if hasattr(keras.layers, "ReversibleEmbedding"):
 
 
 def register_application(
-    layer_class: type[keras.layers.Layer], *methods: str
+    layer_class: type[keras.Layer], *methods: str
 ) -> Callable[[Application], Application]:
     """Registers the function that applies a class of layers with given weights.
 
@@ -87,7 +87,7 @@ def register_application(
     return register
 
 
-def application_of(layer: keras.layers.Layer) -> Application | None:
+def application_of(layer: keras.Layer) -> Application | None:
     """Returns the function that applies a layer with given weights, None if there is none.
 
     Args:
@@ -102,12 +102,12 @@ def application_of(layer: keras.layers.Layer) -> Application | None:
 
 
 def apply_layer(
-    cls: type[keras.layers.Layer],
-    layer: keras.layers.Layer,
+    cls: type[keras.Layer],
+    layer: keras.Layer,
     weights: Mapping[str, Kernel],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
+    *args: Tensors,
+    **kwargs: Tensors,
+) -> Tensors:
     """Returns the outputs of a layer with given weights, as a layer of a stock class.
 
     Args:

@@ -13,7 +13,7 @@ from keras import ops
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.utils.graph import walk
-from keras_hyper.utils.naming import inputs_of, named
+from keras_hyper.utils.inputs import inputs_of, named
 
 TRIED = 16  # The length of axes of any length, where a model is tried.
 _HALF = ("float16", "bfloat16")  # Not every client can read or write these.

@@ -28,7 +28,7 @@ from keras_hyper.rnn import (
     LayerNormLSTMCell,
 )
 from keras_hyper.utils.graph import walk
-from keras_hyper.utils.naming import clean
+from keras_hyper.utils.inputs import clean
 from keras_hyper.weights.scopes import override, recording
 
 # Names of the states of cells; of others they are numbered.

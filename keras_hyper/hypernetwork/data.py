@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_hyper.conditions.joined import without_rows
-from keras_hyper.utils.naming import named
+from keras_hyper.utils.inputs import named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:

@@ -40,14 +40,21 @@ from keras_hyper.ops.sample_axis import (
     without_axis,
 )
 from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
-from keras_hyper.saving.sharing import copy_in_graph, graph_mark, hold_in_graph, one_load
+from keras_hyper.saving.places import one_load
+from keras_hyper.saving.sharing import copy_in_graph, graph_mark, hold_in_graph
 from keras_hyper.saving.sublayers import restore_sublayers, unquantized, with_sublayers
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.graph import NamedWeight, finish_loading, own_weights, walk
-from keras_hyper.utils.naming import inputs_of
-from keras_hyper.utils.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
+from keras_hyper.utils.inputs import (
+    as_tuples,
+    build_target,
+    check_inputs,
+    dtype_of,
+    input_shapes,
+    inputs_of,
+)
 from keras_hyper.weights import GeneratedWeight, as_composition
 from keras_hyper.weights.scopes import given
 

@@ -5,14 +5,13 @@ from typing import Any
 
 import keras
 
+from keras_hyper.typing import Config
 from keras_hyper.utils.graph import children
 
 _MODES = ("int8", "int4", "float8")
 
 
-def with_sublayers(
-    config: dict[str, Any], owner: keras.layers.Layer, given: keras.layers.Layer | None = None
-) -> dict[str, Any]:
+def with_sublayers(config: Config, owner: keras.Layer, given: keras.Layer | None = None) -> Config:
     """Returns the configuration of a layer with what is quantized and frozen below it.
 
     Keras keeps this in the configuration of each stock layer. The configurations of our
@@ -44,7 +43,7 @@ def with_sublayers(
     return {**config, **{key: value for key, value in found.items() if value}}
 
 
-def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> None:
+def restore_sublayers(config: Mapping[str, Any], owner: keras.Layer) -> None:
     """Quantizes and freezes what was so below a layer, before its weights are loaded.
 
     Args:
@@ -88,12 +87,12 @@ def _is_below(path: str, parents: Sequence[str]) -> bool:
     return any(path.startswith(f"{parent}/") for parent in parents)
 
 
-def _mode_of(layer: keras.layers.Layer) -> str | None:
+def _mode_of(layer: keras.Layer) -> str | None:
     mode: str | None = getattr(layer.dtype_policy, "quantization_mode", None)
     return mode
 
 
-def _checked_mode(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
+def _checked_mode(layer: keras.Layer, owner: keras.Layer) -> str:
     mode = _mode_of(layer)
     if mode not in _MODES:
         raise ValueError(
@@ -105,10 +104,10 @@ def _checked_mode(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
 
 
 def _below(
-    layer: keras.layers.Layer,
+    layer: keras.Layer,
     place: tuple[Any, ...] = (),
-    given: keras.layers.Layer | None = None,
-) -> Iterator[tuple[str, keras.layers.Layer]]:
+    given: keras.Layer | None = None,
+) -> Iterator[tuple[str, keras.Layer]]:
     """Yields the layers below a layer, by the attributes that hold them."""
     for name, child in children(layer).items():
         if child is not given:
