@@ -155,7 +155,7 @@ def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) ->
     if given is None or (given.whole and not quantized):
         # Its variables have the given values in the scope around.
         return getattr(type(layer), method)(layer, *args, **kwargs)
-    function = application_of(layer)
+    function = application_of(layer, with_lora=quantized)
     if function is not None:
         _check_rows(layer, given, [*args, *kwargs.values()])
         if quantized:

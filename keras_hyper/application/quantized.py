@@ -60,11 +60,28 @@ def call_quantized(
         function: The function that applies it.
         args: Arguments of the call.
         kwargs: Keyword arguments of the call.
+
+    Raises:
+        ValueError: If the mode of quantization is not supported, or if LoRA is enabled and
+            weights are replaced.
     """
+    if not is_quantized(layer):
+        raise ValueError(
+            f"Layer '{layer.name}' is quantized with mode '{layer.quantization_mode}', and its "
+            f"weights are generated, which is supported for the modes {list(_MODES)}. Use one of "
+            "them, or leave the layer's weights out with `include`."
+        )
     dtype = layer.compute_dtype
     kernels = {name: kernel.cast(dtype) for name, kernel in given.kernels.items()}
     bias = kernels.pop("bias", None)
-    if kernels.keys() - set(given.added):
+    replaced = kernels.keys() - set(given.added)
+    if replaced and getattr(layer, "lora_enabled", False):
+        raise ValueError(
+            f"Layer '{layer.name}' is quantized and has LoRA enabled: generated weights can only "
+            "be added to its kernel. Use composition='add', and leave the weights of LoRA out with "
+            f"`include`. Received: generated weights {sorted(replaced)}"
+        )
+    if replaced:
         return function(layer, given.weights(dtype), *args, **kwargs)
     # The layer without what comes after the product; it shares all variables.
     bare = object.__new__(type(layer))

@@ -87,17 +87,19 @@ def register_application(
     return register
 
 
-def application_of(layer: keras.Layer) -> Application | None:
+def application_of(layer: keras.Layer, with_lora: bool = False) -> Application | None:
     """Returns the function that applies a layer with given weights, None if there is none.
 
     Args:
-        layer: The layer. If its LoRA is enabled, it has other weights than its class.
+        layer: The layer.
+        with_lora: Whether the function may leave out the product of LoRA.
     """
     for cls in type(layer).__mro__:
         if cls in _applications:
             function, methods = _applications[cls]
             same = all(getattr(type(layer), m, None) is getattr(cls, m, None) for m in methods)
-            return function if same and not getattr(layer, "lora_enabled", False) else None
+            has_lora = getattr(layer, "lora_enabled", False)
+            return function if same and (with_lora or not has_lora) else None
     return None
 
 
