@@ -13,9 +13,9 @@ def along(weight: Kernel, outputs: Tensor, axes: Iterable[int]) -> Tensor:
     """Returns a weight with the axes of the outputs: ones where the weight has none.
 
     Args:
-        weight: A weight with one axis for each of `axes`; or one for each sample.
+        weight: A weight for the batch or for each sample.
         outputs: Tensor of shape `(batch, ...)`.
-        axes: The axes of the outputs that belong to the weight, in its order.
+        axes: The axes of the outputs that belong to those of the weight, in their order.
     """
     shape: list[Tensor] = [1] * len(outputs.shape)
     if weight.batched:
@@ -30,11 +30,7 @@ def add_bias_and_activate(
 ) -> Tensor:
     """Returns the outputs of a layer with its bias added and its activation applied.
 
-    Args:
-        layer: The layer.
-        outputs: Tensor of shape `(batch, ...)`.
-        bias: The bias, or None.
-        axes: The axes of the outputs that belong to the bias, None for the last ones.
+    The bias belongs to some axes of the outputs, by default the last ones.
     """
     if bias is not None:
         outputs = outputs + along(bias, outputs, axes or range(-len(bias.shape), 0))

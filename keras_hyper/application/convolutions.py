@@ -83,15 +83,7 @@ def _apply(
     functions: Sequence[Callable[..., Tensor]],
     options: dict[str, Tensor],
 ) -> Tensor:
-    """Returns a product of inputs and kernel by one of two functions.
-
-    Args:
-        layer: The layer.
-        kernel: The kernel.
-        inputs: Tensor of shape `(batch, ...)`.
-        functions: The function for one kernel for the batch, and that for per-sample kernels.
-        options: Keyword arguments of both.
-    """
+    """Returns a product by one of two functions: for one kernel, and for per-sample kernels."""
 
     def product(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
         return functions[batched](inputs, weight, **options)

@@ -65,12 +65,7 @@ def _by_matrix(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -
 
 
 def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
-    """Returns the axes of inputs, kernel and outputs as letters, without an ellipsis.
-
-    Args:
-        equation: The equation of an `EinsumDense` layer.
-        rank: Number of axes of the inputs.
-    """
+    """Returns the axes of inputs of a rank, kernel and outputs as letters, without an ellipsis."""
     into, _, rest = equation.replace(" ", "").partition(",")
     axes, _, out = rest.partition("->")
     others = (letter for letter in string.ascii_letters if letter not in equation)
@@ -79,11 +74,7 @@ def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
 
 
 def kernel_axes(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not.
-
-    Args:
-        equation: The equation.
-    """
+    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not."""
     _, axes, out = einsum_axes(equation, 0)
     summed = tuple(i for i, axis in enumerate(axes) if axis not in out)
     return summed, tuple(i for i in range(len(axes)) if i not in summed)
@@ -94,9 +85,6 @@ def is_matrix(equation: str) -> bool:
 
     It is not if the kernel has an axis in common with inputs and outputs, or if the inputs
     do not start with an axis of the outputs alone.
-
-    Args:
-        equation: The equation.
     """
     into, axes, out = einsum_axes(equation, 0)
     both = [axis for axis in axes if axis in into and axis in out]

@@ -18,14 +18,7 @@ def call_per_sample(
 ) -> Tensors:
     """Calls a layer for each sample, on a batch of one and with the weights of the sample.
 
-    Args:
-        layer: A layer that is given weights for each sample.
-        args: Arguments of `call`.
-        kwargs: Keyword arguments of `call`.
-
-    Raises:
-        ValueError: If the layer changes a variable, or if its outputs have no row for each
-            sample.
+    Raises if the layer changes a variable, or if its outputs have no row for each sample.
     """
     context = current()
     given = context.below(layer)

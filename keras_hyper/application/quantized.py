@@ -51,19 +51,8 @@ def call_quantized(
 ) -> Tensors:
     """Returns the outputs of a quantized layer.
 
-    Weights in `given.added` are added to those of the layer, by a product of their own that
-    comes before bias and activation. Others replace them, and are used as they are.
-
-    Args:
-        layer: The layer.
-        given: What it is given.
-        function: The function that applies it.
-        args: Arguments of the call.
-        kwargs: Keyword arguments of the call.
-
-    Raises:
-        ValueError: If the mode of quantization is not supported, or if LoRA is enabled and
-            weights are replaced.
+    Weights in `given.added` are added to those of the layer: their product, which `function`
+    takes, comes before bias and activation. Others replace them, and are used as they are.
     """
     if not is_quantized(layer):
         raise ValueError(

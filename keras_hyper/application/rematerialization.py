@@ -15,14 +15,7 @@ from keras_hyper.typing import Tensor, Tensors
 def rematerialized(
     layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
 ) -> Callable[..., Tensors]:
-    """Returns what `Layer.rematerialized_call` does, for a call that is given weights.
-
-    Args:
-        layer: The layer.
-        call: Its `call`.
-        *args: Arguments of the call.
-        **kwargs: Keyword arguments of the call.
-    """
+    """Returns what `Layer.rematerialized_call` does, for a call that is given weights."""
     once: Callable[..., Tensors] = type(layer).rematerialized_call(layer, call, *args, **kwargs)
     if once is call or not current().below(layer):
         return once

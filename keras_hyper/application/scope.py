@@ -18,11 +18,8 @@ class WeightScope(keras.StatelessScope):
     have the values that they have outside of the scope.
 
     Args:
-        given: What layers are given.
+        given: What layers are given. `served` has path and value by the `id` of the variable.
         values: Values of other variables.
-
-    Attributes:
-        served: Path and value of each weight that is given, by the `id` of its variable.
     """
 
     def __init__(
@@ -71,16 +68,12 @@ class WeightScope(keras.StatelessScope):
         return [(v, super(WeightScope, self).get_current_value(v)) for v in self._assigned.values()]
 
 
-def _assign(variable: keras.Variable, value: Tensor) -> None:
-    variable.assign(value)
-
-
 @contextlib.contextmanager
 def serving(
     layer: keras.Layer,
     given: Iterable[Given] = (),
     values: Iterable[tuple[keras.Variable, Tensor]] = (),
-    assign: Callable[[keras.Variable, Tensor], None] = _assign,
+    assign: Callable[[keras.Variable, Tensor], None] | None = None,
 ) -> Iterator[None]:
     """Runs a block in a `WeightScope`, and hands on what was assigned, and the losses.
 
@@ -88,10 +81,11 @@ def serving(
         layer: The layer that gets the losses.
         given: What layers are given.
         values: Values of other variables.
-        assign: Called with each variable that was assigned to, and its new value.
+        assign: Called with variables and their new values, in place of an assignment.
     """
     with WeightScope(given, values) as scope:
         yield
     for variable, value in scope.updates():
-        assign(variable, value)
-    keras.Layer.add_loss(layer, scope.losses)  # A functional model has none of its own.
+        (assign or keras.Variable.assign)(variable, value)
+    # The `add_loss` of a functional model raises.
+    keras.Layer.add_loss(layer, scope.losses)

@@ -90,9 +90,8 @@ def register_application(
 def application_of(layer: keras.Layer, with_lora: bool = False) -> Application | None:
     """Returns the function that applies a layer with given weights, None if there is none.
 
-    Args:
-        layer: The layer.
-        with_lora: Whether the function may leave out the product of LoRA.
+    It leaves out the product of LoRA, so that there is none for a layer that has LoRA unless
+    `with_lora`.
     """
     for cls in type(layer).__mro__:
         if cls in _applications:
@@ -112,11 +111,6 @@ def apply_layer(
 ) -> Tensors:
     """Returns the outputs of a layer with given weights, as a layer of a stock class.
 
-    Args:
-        cls: The stock class.
-        layer: The layer, which has the attributes of that class.
-        weights: Kernels by the names of the variables that the stock layer has.
-        *args: Arguments of the stock layer's `call`.
-        **kwargs: Keyword arguments of it.
+    The layer has the attributes of that class, and `weights` are by the names of its variables.
     """
     return _applications[cls][0](layer, weights, *args, **kwargs)

@@ -128,13 +128,7 @@ def _outermost_call_of_keras() -> FrameType | None:
 
 
 def hold_shared(layer: keras.Layer, owner: keras.Layer, name: str) -> None:
-    """Notes that an owner holds a layer, which other owners may hold too.
-
-    Args:
-        layer: The layer.
-        owner: The layer or model that holds it.
-        name: The argument of `owner` by which it does.
-    """
+    """Notes that an owner holds a layer by an argument, as other owners may do."""
     _places.setdefault(layer, _Places()).number(owner, name)
 
 
@@ -144,13 +138,7 @@ def has_place(layer: keras.Layer, owner: keras.Layer, name: str) -> bool:
 
 
 def mark_of(layer: keras.Layer, owner: keras.Layer, name: str) -> Mark | None:
-    """Returns the mark of a place for a configuration, None if no other place holds the layer.
-
-    Args:
-        layer: The layer.
-        owner: The layer or model that holds it.
-        name: The argument of `owner` by which it does.
-    """
+    """Returns the mark of a place for a configuration, None if no other place holds the layer."""
     hold_shared(layer, owner, name)
     places = _places[layer]
     if len(places) < 2:
@@ -163,10 +151,6 @@ def copy_of(mark: Mark | None, make: Callable[[], T]) -> T:
 
     A model fills each place once. A place that is filled a second time in one load
     belongs to another copy of the model.
-
-    Args:
-        mark: What `mark_of` returned.
-        make: Constructs the layer.
     """
     if mark is None:
         return make()

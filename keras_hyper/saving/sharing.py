@@ -102,9 +102,7 @@ def deserialize_shared(config: Any, owner: keras.Layer, name: str = "generator")
 def hold_in_graph(layer: keras.Layer, *inputs: Tensors) -> None:
     """Notes that a functional model holds a layer, if the layer is called on its tensors.
 
-    Args:
-        layer: The layer, for which `graph_mark` and `copy_in_graph` are used.
-        *inputs: Its arguments.
+    The layer uses `graph_mark` and `copy_in_graph` in its configuration.
     """
     if any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)):
         hold_shared(layer, layer, _IN_GRAPH)
@@ -119,9 +117,7 @@ def graph_mark(layer: keras.Layer) -> Config:
 def copy_in_graph(config: Config, make: Callable[..., T]) -> T:
     """Returns the layer for a configuration with what `graph_mark` added.
 
-    Args:
-        config: The configuration.
-        make: Function of its arguments that constructs the layer.
+    `make` constructs it from the other arguments.
     """
     arguments = {key: value for key, value in config.items() if key != _IN_GRAPH}
     return copy_of(config.get(_IN_GRAPH), lambda: make(**arguments))

@@ -77,10 +77,7 @@ def pairs(
     The children of a pair are looked up after it was yielded, so that the
     caller may build it.
 
-    Args:
-        first: A model or layer.
-        second: One of the same structure.
-        seen: Gets the `id` of each layer of `second`. One that is in it is left out.
+    `seen` gets the `id` of each layer of the second one. One that is in it is left out.
     """
     seen = set() if seen is None else seen
 
@@ -145,9 +142,6 @@ def named_weights(model: keras.Layer) -> list[NamedWeight]:
 
     `variable.path` cannot be used: it has the scopes that were open when the layer was
     built, and these differ in a model that was loaded from a file.
-
-    Args:
-        model: A built model or layer.
     """
     found: dict[str, NamedWeight] = {}
     seen: set[int] = set()
@@ -172,11 +166,7 @@ def named_weights(model: keras.Layer) -> list[NamedWeight]:
 
 
 def own_weights(layer: keras.Layer) -> dict[str, keras.Variable]:
-    """Returns the weights that a layer holds itself, by name.
-
-    Args:
-        layer: A built layer.
-    """
+    """Returns the weights that a built layer holds itself, by name."""
     inner = {id(v) for child in children(layer).values() for v in child.weights}
     own: dict[str, keras.Variable] = {}
     for variable in layer.weights:
@@ -193,9 +183,7 @@ def variable_name(variable: keras.Variable) -> str:
 def named_children(parent: keras.Layer, kept: bool = False) -> list[tuple[keras.Layer, str]]:
     """Returns the layers that a layer holds, each once, with different names.
 
-    Args:
-        parent: The layer.
-        kept: Whether the names of its layers are the same when it is constructed again.
+    `kept` says that their names are the same when the layer is constructed again.
     """
     held = children(parent)
     places: dict[int, Place] = {}
