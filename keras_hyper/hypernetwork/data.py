@@ -12,8 +12,7 @@ from keras_hyper.conditions import JoinedCondition
 from keras_hyper.conditions.joined import without_rows
 from keras_hyper.hypernetwork.target_model import TargetModel, batched_tensors
 from keras_hyper.typing import Condition, Tensors
-from keras_hyper.utils.naming import named
-from keras_hyper.utils.specs import check_inputs
+from keras_hyper.utils.inputs import check_inputs, named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:

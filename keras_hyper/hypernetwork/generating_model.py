@@ -21,13 +21,14 @@ from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import same_batch
 from keras_hyper.saving import hold
-from keras_hyper.saving.sharing import copy_in_graph, hold_in_graph, one_load
+from keras_hyper.saving.places import one_load
+from keras_hyper.saving.sharing import copy_in_graph, hold_in_graph
 from keras_hyper.saving.sublayers import restore_sublayers
 from keras_hyper.typing import Condition, Config, DType, Shape, Shapes, Tensor, Tensors
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.graph import NamedWeight, walk
-from keras_hyper.utils.specs import dtype_of
+from keras_hyper.utils.inputs import dtype_of
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.scopes import given
 
@@ -218,7 +219,7 @@ class GeneratingModel(ConditionalModel):
             past = self.kernels(ops.convert_to_tensor(self.past_tasks.conditions), penalize=False)
             drift = self.past_tasks([kernel.materialize() for kernel in past.values()])
             self.add_loss(self.output_regularization * drift)
-        return self.runner.run(inputs, kernels, self.task_in(condition), training, self)
+        return self.runner.run(inputs, kernels, self.task_in(condition), training, self.sample_axis)
 
     def _all_given(self) -> bool:
         return all(given(weight) is not None for weight in self.generated_weights.values())

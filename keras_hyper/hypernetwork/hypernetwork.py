@@ -234,7 +234,7 @@ class Hypernetwork(GeneratingModel):
                     "`task` must be one id for one set of weights. Received: `task` of shape "
                     f"{tuple(task.shape)}"
                 )
-        return self.runner.run(inputs, kernels, task, training, self)
+        return self.runner.run(inputs, kernels, task, training, self.sample_axis)
 
     def bake(self, condition: Condition = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.

@@ -8,7 +8,6 @@ import keras
 
 from keras_hyper.application import WeightInjection, quantized_shapes
 from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
-from keras_hyper.hypernetwork.target_model import TargetModel
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Tensor, Tensors
@@ -85,7 +84,7 @@ class TargetRunner:
         kernels: Mapping[str, Kernel],
         task: Tensor,
         training: bool | None,
-        owner: TargetModel,
+        sample_axis: bool,
     ) -> Tensors:
         """Returns the outputs of the target.
 
@@ -94,19 +93,18 @@ class TargetRunner:
             kernels: The generated weights, by path.
             task: None, or the id of the task whose state is used, one or a row of them.
             training: Whether the target is trained.
-            owner: The model that gets the losses of the target.
+            sample_axis: Whether inputs and outputs have one.
         """
         state: dict[str, Kernel] = {}
         if task is not None:
             batched = len(task.shape) == 1
             state = {k: Full(v, batched) for k, v in self._variables.state_of(task).items()}
         count = None
-        if owner.sample_axis:
+        if sample_axis:
             inputs, count = fold(inputs)
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self._variables.write, task)
-        every = owner.every_variable()
-        with self.injection.weights(kernels, state, write, self.added(), owner, every):
+        with self.injection.weights(kernels, state, write, self.added()):
             outputs = self._model(inputs, **arguments)
         return outputs if count is None else unfold(outputs, count)

@@ -14,8 +14,7 @@ from keras_hyper.ops.sample_axis import (
 )
 from keras_hyper.typing import Config, Shapes, Tensors
 from keras_hyper.utils.graph import finish_loading
-from keras_hyper.utils.naming import inputs_of
-from keras_hyper.utils.specs import as_tuples, build_target, input_shapes
+from keras_hyper.utils.inputs import as_tuples, build_target, input_shapes, inputs_of
 
 
 class TargetModel(keras.Model):
@@ -45,7 +44,7 @@ class TargetModel(keras.Model):
     @property
     def variables(self) -> list[keras.Variable]:
         """All variables but those of the target in whose place weights are generated."""
-        return self._used(self.every_variable())
+        return self._used(super().variables)
 
     @property
     def weights(self) -> list[keras.Variable]:
@@ -57,11 +56,6 @@ class TargetModel(keras.Model):
             return variables
         unused = self.target_variables.unused()
         return [v for v in variables if id(v) not in unused]
-
-    def every_variable(self) -> list[keras.Variable]:
-        """Returns all variables, also those of the target that nothing reads."""
-        variables: list[keras.Variable] = super().variables
-        return variables
 
     def known_shapes(self) -> Shapes:
         """Returns the shapes of inputs of a target that is built, None if they are not known."""

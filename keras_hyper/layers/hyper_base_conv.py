@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_hyper.application import apply_layer
+from keras_hyper.application.bias import add_bias_and_activate
 from keras_hyper.application.convolutions import channel_axis
-from keras_hyper.application.finish import finish
 from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.ops.sample_axis import fold, unfold
@@ -111,7 +111,7 @@ class HyperBaseConv(HyperLayer):
         kernel, *bias = kernels.values()
         zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
         zeros = zeros + ops.sum(inputs) * ops.sum(kernel.materialize())
-        return finish(self, zeros, bias[0] if bias else None, self.channel_axis)
+        return add_bias_and_activate(self, zeros, bias[0] if bias else None, [self.channel_axis])
 
     def compute_output_shape(
         self, inputs_shape: Shape, condition_shape: Shape | None = None
