@@ -2,7 +2,7 @@
 
 import importlib
 import types
-import typing
+import typing as std_typing  # `typing` is a module of this package.
 
 from keras_hyper.application import register_application as register_application
 from keras_hyper.conditions import AdapterMask as AdapterMask
@@ -42,7 +42,7 @@ from keras_hyper.transforms import clone as clone
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
 
-if typing.TYPE_CHECKING:
+if std_typing.TYPE_CHECKING:
     from keras_hyper import callbacks as callbacks
     from keras_hyper import visualize as visualize
 
