@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -35,18 +35,27 @@ from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
-PACKAGES = ("generators", "kernels", "ops", "weights")
-TESTS = (
-    "tests/kernels",
-    "tests/ops",
-    "tests/weights",
-    "tests/generators",
-    "tests/layers",
-    "tests/conformance/test_components.py",
-    "tests/conformance/test_saving.py",
-    "tests/test_initializers.py",
-    "tests/test_sharing.py",
-)
+# What is changed, and the tests that run: layers and all below them, or whole models.
+PARTS = {
+    "layers": (
+        ("generators", "kernels", "ops", "weights"),
+        (
+            "tests/kernels",
+            "tests/ops",
+            "tests/weights",
+            "tests/generators",
+            "tests/layers",
+            "tests/conformance/test_components.py",
+            "tests/conformance/test_saving.py",
+            "tests/test_initializers.py",
+            "tests/saving/test_sharing.py",
+        ),
+    ),
+    "models": (
+        ("application", "hypernetwork", "transforms"),
+        ("tests/application", "tests/hypernetwork", "tests/transforms", "tests/saving"),
+    ),
+}
 # Without doctests, which would skip a test file that cannot import the mutant.
 OPTIONS = ("-xq", "--tb=line", "-pno:cacheprovider", "-oaddopts=--import-mode=importlib")
 SECONDS = 10.0  # CPU time of the tests of one mutant, measured without the mutation.
@@ -58,11 +67,13 @@ def main() -> None:
     """Tests the mutants of a session that have no result, and prints the score."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutation", description=__doc__)
     parser.add_argument("session", type=pathlib.Path, help="created if it does not exist")
+    parser.add_argument("--part", choices=PARTS, default="layers", help="which packages")
     parser.add_argument("--sample", type=int, default=320, help="number of mutants")
     parser.add_argument("--seed", type=int, default=1, help="random seed of the sample")
     parser.add_argument("--again", action="store_true", help="test the survivors again")
     arguments = parser.parse_args()
     session = arguments.session.absolute()
+    packages, tests = PARTS[arguments.part]
     with tempfile.TemporaryDirectory() as copy, use_db(str(session)) as db:
         for name in ("keras_hyper", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
@@ -73,7 +84,7 @@ def main() -> None:
         # Bytecode of a module would be used for a mutant of the same length and second.
         sys.dont_write_bytecode = True
         if not db.num_work_items:
-            draw(db, arguments.sample, arguments.seed)
+            draw(db, packages, arguments.sample, arguments.seed)
         todo = list(db.pending_work_items)
         if arguments.again:
             results = db.completed_work_items
@@ -81,7 +92,7 @@ def main() -> None:
         todo.sort(key=place)
         random.Random(arguments.seed).shuffle(todo)  # Interrupted, it leaves a random sample.
         loop = Loop(session, todo)
-        if todo and not in_a_fork(lambda: pytest.main([*OPTIONS, "-s", *TESTS], plugins=[loop])):
+        if todo and not in_a_fork(lambda: pytest.main([*OPTIONS, "-s", *tests], plugins=[loop])):
             sys.exit("The tests fail without a mutation.")
         for item in loop.on_import():
             path = item.mutations[0].module_path
@@ -89,16 +100,16 @@ def main() -> None:
 
             def run(path: pathlib.Path = path, mutant: str = mutant) -> int:
                 path.write_text(mutant)
-                return pytest.main([*OPTIONS, *TESTS])
+                return pytest.main([*OPTIONS, *tests])
 
             test(session, item, run)
             path.write_text(source)
         report(db)
 
 
-def draw(db: WorkDB, count: int, seed: int) -> None:
+def draw(db: WorkDB, packages: Sequence[str], count: int, seed: int) -> None:
     """Creates all mutants, and skips all but a random sample of those that compile."""
-    folders = [pathlib.Path("keras_hyper", name) for name in PACKAGES]
+    folders = [pathlib.Path("keras_hyper", name) for name in packages]
     init(sorted(path for folder in folders for path in folder.glob("*.py")), db, {})
     items = sorted(db.work_items, key=place)
     random.Random(seed).shuffle(items)

@@ -1,23 +1,22 @@
 """Initialisation: which standard deviation a generated weight should start with.
 
-A generator emits numbers of unit variance; a generated weight multiplies them by the
-standard deviation that the layer's own `kernel_initializer` would have given
-an ordinary kernel. With `VarianceScaling` in the modes fan_in, fan_out and
-fan_avg this is the hyperfan-in, the hyperfan-out and their average of Chang,
-Flokas & Lipson ("Principled weight initialization for hypernetworks", ICLR
-2020), moved from the generator's head into one fixed factor.
+A generator emits numbers of unit variance; a generated weight multiplies them by the standard
+deviation that the layer's own `kernel_initializer` would have given an ordinary kernel. With
+`VarianceScaling` in the modes fan_in, fan_out and fan_avg this is the hyperfan-in, the hyperfan-out
+and their average of Chang, Flokas & Lipson ("Principled weight initialization for hypernetworks",
+ICLR 2020), moved from the generator's head into one fixed factor.
 """
 
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Config, Tensor
 from keras_hyper.utils.checks import positive_int
 
 # Standard deviation of a standard normal cut off at two standard deviations.
@@ -28,10 +27,10 @@ _TRUNCATED_STD = 0.87962566103423978
 class UnitRMS(keras.initializers.Initializer):
     r"""Vectors of random direction whose root mean square is exactly 1.
 
-    `z = sqrt(n) g / |g|` with `g` standard normal and `n` the last dimension:
-    uniform on the sphere. A weight that is linear in such an embedding has a
-    variance that does not scatter with the embedding's length, and, unlike
-    random signs, two embeddings of few dimensions are never equal.
+    `z = sqrt(n) g / |g|` with `g` standard normal and `n` the last dimension: uniform on the
+    sphere. A weight that is linear in such an embedding has a variance that does not scatter with
+    the embedding's length, and, unlike random signs, two embeddings of few dimensions are never
+    equal.
 
     Args:
         seed: Optional integer, to draw the same numbers again.
@@ -48,7 +47,7 @@ class UnitRMS(keras.initializers.Initializer):
         self.seed = seed
         self._normal = keras.initializers.RandomNormal(mean=0.0, stddev=1.0, seed=seed)
 
-    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         """Returns a tensor of `shape`, normalised over its last axis."""
         dtype = keras.backend.standardize_dtype(dtype)
         # Half precision would round the length.
@@ -56,7 +55,7 @@ class UnitRMS(keras.initializers.Initializer):
         rms = ops.sqrt(ops.mean(ops.square(draw), axis=-1, keepdims=True))
         return ops.cast(draw / rms, dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this initializer again."""
         return {"seed": self.seed}
 
@@ -65,11 +64,10 @@ class UnitRMS(keras.initializers.Initializer):
 class UnitGainOrthogonal(keras.initializers.Initializer):
     r"""Orthogonal matrices of variance `1 / fan_in`.
 
-    A wide matrix `M` of shape `(fan_in, fan_out)` has orthogonal rows: `x M` has
-    a mean square of exactly 1 for *every* `x` whose mean square is 1, where
-    independent entries give 1 on average only. With such layers every tile of
-    `TiledKernelGenerator` starts at the standard deviation it should have,
-    which matters because all layers that share the generator share its error.
+    A wide matrix `M` of shape `(fan_in, fan_out)` has orthogonal rows: `x M` has a mean square of
+    exactly 1 for *every* `x` whose mean square is 1, where independent entries give 1 on average
+    only. With such layers every tile of `TiledKernelGenerator` starts at the standard deviation it
+    should have, which matters because all layers that share the generator share its error.
 
     Args:
         seed: Optional integer, to draw the same numbers again.
@@ -86,7 +84,7 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
         self.seed = seed
         self._orthogonal = keras.initializers.Orthogonal(seed=seed)
 
-    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         """Returns a matrix of `shape`."""
         dtype = keras.backend.standardize_dtype(dtype)
         fan_in, fan_out = shape
@@ -95,7 +93,7 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
         matrix = self._orthogonal(shape, dtype=at_least_float32(dtype))
         return ops.cast(matrix * gain, dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this initializer again."""
         return {"seed": self.seed}
 
@@ -104,9 +102,9 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
 class OrthogonalPerGate(keras.initializers.Initializer):
     r"""An orthogonal matrix for each gate, side by side.
 
-    `keras.initializers.Orthogonal` on the fused kernel of an LSTM makes the four
-    gates together orthogonal, and none of them by itself when the kernel is wide.
-    The author's code of "HyperNetworks" draws each gate alone.
+    `keras.initializers.Orthogonal` on the fused kernel of an LSTM makes the four gates together
+    orthogonal, and none of them by itself when the kernel is wide. The author's code of
+    "HyperNetworks" draws each gate alone.
 
     Args:
         gates: Integer, how many gates the last axis holds.
@@ -141,7 +139,7 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         seeds = [None if seed is None else draw(2**31) for _ in range(self.gates)]
         self._draws = [keras.initializers.Orthogonal(gain=gain, seed=s) for s in seeds]
 
-    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         """Returns a matrix of `shape`."""
         if len(shape) != 2 or shape[-1] % self.gates:
             raise ValueError(
@@ -155,12 +153,12 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         matrices = [draw(gate, dtype=at_least_float32(dtype)) for draw in self._draws]
         return ops.cast(ops.concatenate(matrices, axis=-1), dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this initializer again."""
         return {"gates": self.gates, "gain": self.gain, "seed": self.seed}
 
 
-def flat_draw(initializer: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
+def flat_draw(initializer: keras.Initializer, weight_shape: Sequence[int]) -> Callable[..., Tensor]:
     """Returns an initializer that draws a weight of a shape, and lays it out otherwise."""
     return lambda shape, dtype=None: ops.reshape(initializer(weight_shape, dtype=dtype), shape)
 
@@ -183,12 +181,12 @@ def fans(
     return shape[-2] * receptive, shape[-1] * receptive
 
 
-def weight_std(initializer: Any, shape: Sequence[int]) -> float | None:
+def weight_std(initializer: keras.Initializer | None, shape: Sequence[int]) -> float | None:
     """Returns the standard deviation that `initializer` gives a weight of `shape`.
 
-    It is read from the initializer's configuration, never from drawn values,
-    so that it can be known while a graph is traced. None where it cannot be:
-    a function, a constant, or a draw whose mean is not zero.
+    It is read from the initializer's configuration, never from drawn values, so that it can be
+    known while a graph is traced. None where it cannot be: a function, a constant, or a draw whose
+    mean is not zero.
     """
     init = keras.initializers
     if isinstance(initializer, init.VarianceScaling):

@@ -1,7 +1,7 @@
 """Types that signatures of the package share."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -21,5 +21,11 @@ DType: TypeAlias = keras.DTypePolicy | str | None
 Config: TypeAlias = dict[str, Any]
 # Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
 Tensors: TypeAlias = Any
+# Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
+Shapes: TypeAlias = Any
+# What `keras.activations.get`, `keras.regularizers.get` and `keras.constraints.get` take.
+Activation: TypeAlias = Callable[..., Any] | str | Mapping[str, Any] | None
+Regularizer: TypeAlias = keras.Regularizer | str | Mapping[str, Any] | None
+Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None
 # The path of a file or folder.
 FilePath: TypeAlias = str | os.PathLike[str]

@@ -306,4 +306,5 @@ def _axes(axes: "Axes | None", size: tuple[float, float]) -> "Axes":
         return axes
     advice = "keras_hyper.visualize needs matplotlib: pip install matplotlib"
     (plt,) = optional(advice, "matplotlib.pyplot")
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    drawn: Axes = plt.subplots(figsize=size, layout="constrained")[1]
+    return drawn

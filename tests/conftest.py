@@ -1,9 +1,11 @@
 """Which backend the suite runs on, and a fresh start for every test."""
 
+import contextlib
 import gc
 import os
 import pathlib
 import sys
+from unittest import mock
 
 # For `benchmarks`, `experiments` and `tooling`. Last, so that an installed
 # `keras_hyper` is the one under test.
@@ -22,7 +24,13 @@ _SKIP = {
 }
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if getattr(config.option, "loadgroup", False):
+        alone = [
+            i.nodeid for i in items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid
+        ]
+        assert not alone, f"pytest-xdist ignores the groups of tests, such as {alone[0]}"
     backend = keras.backend.backend()
     for item in items:
         for marker, backends in _SKIP.items():
@@ -30,13 +38,23 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"not on the {backend} backend"))
 
 
+def kept_kernels():
+    """Lets TensorFlow keep the kernels of its operations, which take long to make again."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    from tensorflow.python.eager import context
+
+    return mock.patch.object(context.pywrap_tfe, "TFE_ContextClearCaches", create=True)
+
+
 @pytest.fixture(autouse=True)
 def fresh_start():
     """Gives each test the same random numbers, names and precision."""
-    keras.backend.clear_session(free_memory=False)  # It takes longer than a test.
+    with kept_kernels():
+        keras.backend.clear_session(free_memory=False)  # It takes longer than a test.
+        keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
-    keras.utils.set_random_seed(7)
     yield
     if "matplotlib.pyplot" in sys.modules:  # It warns of many open figures.
         sys.modules["matplotlib.pyplot"].close("all")

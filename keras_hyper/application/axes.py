@@ -1,7 +1,6 @@
 """Which axes of a weight are summed over in the layer's product, and which number its units."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -9,16 +8,11 @@ from keras_hyper.application import convolutions
 from keras_hyper.application.dense import is_matrix, kernel_axes
 
 
-def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
-    """Returns the axes of a layer's weight.
+def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
+    """Returns the axes of a layer's weight, by the name of the variable.
 
-    Args:
-        layer: The layer.
-        name: Name of the variable.
-
-    Returns:
-        The axes that the product sums over, or None for all but the last; and the axes that
-        number the units.
+    These are the axes that the product sums over, or None for all but the last; and the axes
+    that number the units.
     """
     if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
         inputs, units = kernel_axes(layer.equation)
@@ -31,15 +25,12 @@ def axes_of(layer: keras.layers.Layer, name: str) -> tuple[Sequence[int] | None,
     return None, (-1,)
 
 
-def own_initializer(layer: keras.layers.Layer, name: str, initializer: Any) -> Any:
-    """Returns the initializer with which a layer itself draws a weight.
+def own_initializer(
+    layer: keras.Layer, name: str, initializer: keras.Initializer
+) -> keras.Initializer:
+    """Returns the initializer with which a layer itself draws a weight, from the one it was given.
 
     `EinsumDense` counts the fans of its kernel by the equation, in newer versions of Keras.
-
-    Args:
-        layer: The layer.
-        name: Name of the variable.
-        initializer: What the layer was given.
     """
     by_axes = hasattr(initializer, "input_axes") and initializer.input_axes is None
     if not (isinstance(layer, keras.layers.EinsumDense) and name == "kernel" and by_axes):

@@ -2,43 +2,49 @@
 
 import string
 from collections.abc import Mapping
-from typing import Any
 
+import keras
 from keras import ops
 
-from keras_hyper.application.finish import finish
+from keras_hyper.application.bias import add_bias_and_activate
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor
 
 
-def dense(layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None) -> Any:
+def dense(
+    layer: keras.layers.Dense,
+    weights: Mapping[str, Kernel],
+    inputs: Tensor,
+    training: bool | None = None,
+) -> Tensor:
     """Returns the outputs of a `Dense` layer."""
     kernel = weights["kernel"]
     if kernel.batched or len(inputs.shape) > 2:
         # There are no sparse products of these.
         inputs = ops.convert_to_tensor(inputs, sparse=False)
-    return finish(layer, kernel.dense(inputs), weights.get("bias"))
+    return add_bias_and_activate(layer, kernel.dense(inputs), weights.get("bias"))
 
 
 def einsum_dense(
-    layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None
-) -> Any:
+    layer: keras.layers.EinsumDense,
+    weights: Mapping[str, Kernel],
+    inputs: Tensor,
+    training: bool | None = None,
+) -> Tensor:
     """Returns the outputs of an `EinsumDense` layer."""
-    kernel, bias = weights["kernel"], weights.get("bias")
     into, axes, out = einsum_axes(layer.equation, len(inputs.shape))
     product = _by_matrix if is_matrix(layer.equation) else _by_equation
-    outputs = product(kernel, inputs, into, axes, out)
-    if bias is not None:
-        outputs = add_bias(bias, outputs)
-    return finish(layer, outputs, None)
+    outputs = product(weights["kernel"], inputs, into, axes, out)
+    return add_bias_and_activate(layer, outputs, weights.get("bias"))
 
 
-def _by_equation(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> Any:
+def _by_equation(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -> Tensor:
     """Returns the product with the kernel written out."""
     batch = into[0] if kernel.batched else ""
     return ops.einsum(f"{into},{batch}{axes}->{out}", inputs, kernel.materialize())
 
 
-def _by_matrix(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> Any:
+def _by_matrix(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -> Tensor:
     """Returns the product with the kernel as a matrix of the axes summed over by the others."""
     summed = [axis for axis in axes if axis not in out]
     units = [axis for axis in axes if axis in out]
@@ -59,12 +65,7 @@ def _by_matrix(kernel: Kernel, inputs: Any, into: str, axes: str, out: str) -> A
 
 
 def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
-    """Returns the axes of inputs, kernel and outputs as letters, without an ellipsis.
-
-    Args:
-        equation: The equation of an `EinsumDense` layer.
-        rank: Number of axes of the inputs.
-    """
+    """Returns the axes of inputs of a rank, kernel and outputs as letters, without an ellipsis."""
     into, _, rest = equation.replace(" ", "").partition(",")
     axes, _, out = rest.partition("->")
     others = (letter for letter in string.ascii_letters if letter not in equation)
@@ -73,11 +74,7 @@ def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
 
 
 def kernel_axes(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not.
-
-    Args:
-        equation: The equation.
-    """
+    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not."""
     _, axes, out = einsum_axes(equation, 0)
     summed = tuple(i for i, axis in enumerate(axes) if axis not in out)
     return summed, tuple(i for i in range(len(axes)) if i not in summed)
@@ -88,9 +85,6 @@ def is_matrix(equation: str) -> bool:
 
     It is not if the kernel has an axis in common with inputs and outputs, or if the inputs
     do not start with an axis of the outputs alone.
-
-    Args:
-        equation: The equation.
     """
     into, axes, out = einsum_axes(equation, 0)
     both = [axis for axis in axes if axis in into and axis in out]
@@ -98,12 +92,3 @@ def is_matrix(equation: str) -> bool:
     if both or lost or (not equation.startswith("...") and into[0] not in out):
         return False
     return len({*axes}) == len(axes) and all(axis in into or axis in out for axis in axes)
-
-
-def add_bias(bias: Kernel, outputs: Any) -> Any:
-    """Returns the outputs with a bias added, which belongs to their last axes."""
-    value = ops.cast(bias.materialize(), outputs.dtype)
-    if bias.batched:
-        ones = (1,) * (len(outputs.shape) - 1 - len(bias.shape))
-        value = ops.reshape(value, (ops.shape(outputs)[0], *ones, *bias.shape))
-    return outputs + value

@@ -1,15 +1,17 @@
 """Embedding and ReversibleEmbedding with given weights."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 from keras import ops
 
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor
 
 
-def embedding(layer: Any, weights: Mapping[str, Kernel], inputs: Any) -> Any:
+def embedding(
+    layer: keras.layers.Embedding, weights: Mapping[str, Kernel], inputs: Tensor
+) -> Tensor:
     """Returns the outputs of an `Embedding` layer."""
     table = weights["embeddings"]
     wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
@@ -21,8 +23,8 @@ def embedding(layer: Any, weights: Mapping[str, Kernel], inputs: Any) -> Any:
 
 
 def reversible_embedding(
-    layer: Any, weights: Mapping[str, Kernel], inputs: Any, reverse: bool = False
-) -> Any:
+    layer: keras.Layer, weights: Mapping[str, Kernel], inputs: Tensor, reverse: bool = False
+) -> Tensor:
     """Returns the outputs of a `ReversibleEmbedding` layer: of ids, or logits of vectors."""
     if not reverse:
         outputs = embedding(layer, weights, inputs)
@@ -36,7 +38,11 @@ def reversible_embedding(
     kernel = weights["embeddings"].matrix([1], [0]) if tied else weights["reverse_embeddings"]
     if layer.reverse_dtype is not None:
         inputs, kernel = ops.cast(inputs, layer.reverse_dtype), kernel.cast(layer.reverse_dtype)
-    logits = kernel.dense(inputs)
+    return capped(layer, kernel.dense(inputs))
+
+
+def capped(layer: keras.Layer, logits: Tensor) -> Tensor:
+    """Returns logits within the soft cap of a `ReversibleEmbedding` layer, if it has one."""
     if layer.logit_soft_cap is None:
         return logits
     return ops.tanh(logits / layer.logit_soft_cap) * layer.logit_soft_cap

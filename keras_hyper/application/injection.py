@@ -2,20 +2,20 @@
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import keras
 
+from keras_hyper.application.given import Context, Given, current, given_of, giving
 from keras_hyper.application.installing import Method, installed
 from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
-from keras_hyper.application.serving import ServingScope
-from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
+from keras_hyper.application.scope import serving
 from keras_hyper.application.table import application_of
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor, Tensors
 from keras_hyper.utils.graph import NamedWeight, named_weights, own_weights, walk
 
 
@@ -36,42 +36,42 @@ class WeightInjection:
 
     def __init__(
         self,
-        model: keras.layers.Layer,
+        model: keras.Layer,
         generated: Sequence[NamedWeight],
         state: Sequence[NamedWeight],
         seeds: keras.random.SeedGenerator,
     ) -> None:
-        self._owners: dict[int, keras.layers.Layer] = {}
-        self._parts: dict[int, dict[str, Any]] = {}
+        self._model = model
+        self._seeds = seeds
+        self._owners: dict[int, keras.Layer] = {}
+        self._variables: dict[int, dict[str, keras.Variable]] = {}
         self._places: dict[str, tuple[int, str]] = {}
         for weight in (*generated, *state):
-            owner, variables = _reader(weight)
-            key = id(owner)
-            if key not in self._owners:
-                self._owners[key] = owner
-                self._parts[key] = {
-                    "variables": variables,
-                    "every": list(owner.variables),
-                    "path": weight.path.rpartition("/")[0] + "/",
-                    "installed": self._installed,
-                    "seeds": seeds,
-                }
-            names = {id(v): name for name, v in self._parts[key]["variables"].items()}
-            self._places[weight.path] = (key, names[id(weight.variable)])
+            owner = _reader(weight)
+            if id(owner) not in self._owners:
+                self._owners[id(owner)] = owner
+                self._variables[id(owner)] = _read_by(owner)
+            names = {id(v): name for name, v in self._variables[id(owner)].items()}
+            self._places[weight.path] = (id(owner), names[id(weight.variable)])
         self._methods = self._methods_of(model)
 
-    def _installed(self) -> contextlib.AbstractContextManager[None]:
-        return installed(self._methods)
+    def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
+        """Returns the layers with some weights that are called once for each sample.
 
-    def _methods_of(self, model: keras.layers.Layer) -> list[Method]:
+        Args:
+            paths: The paths of the weights, if they are generated for each sample.
+        """
+        keys = dict.fromkeys(self._places[path][0] for path in paths)
+        return [self._owners[key] for key in keys if application_of(self._owners[key]) is None]
+
+    def _methods_of(self, model: keras.Layer) -> list[Method]:
         """Returns the methods to set: layers, names of methods, and functions."""
         methods: list[Method] = []
         for layer in walk(model):
             if id(layer) in self._owners:
                 for name in ("call", "quantized_call"):
                     methods.append((layer, name, functools.partial(_call, layer, name)))
-            cell = getattr(layer, "cell", None)
-            if isinstance(layer, keras.layers.RNN) and id(cell) in self._owners:
+            if isinstance(layer, keras.layers.RNN) and id(layer.cell) in self._owners:
                 methods += loops_of([layer])
             if any(id(child) in self._owners for child in walk(layer)):
                 again = functools.partial(rematerialized, layer)
@@ -83,10 +83,8 @@ class WeightInjection:
         self,
         kernels: Mapping[str, Kernel],
         state: Mapping[str, Kernel],
-        write: Any,
+        write: Callable[[str, Tensor], None],
         added: Collection[str] = (),
-        owner: keras.layers.Layer | None = None,
-        variables: Sequence[keras.Variable] = (),
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -95,117 +93,105 @@ class WeightInjection:
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
             added: Paths of weights that are added to those of quantized layers.
-            owner: The layer that gets the losses of the model, if variables are served.
-            variables: All variables of `owner`, to serve generated weights to all readers.
         """
-        generated: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
-        values: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
-        paths: dict[tuple[int, str], str] = {}
-        for parts, some in ((generated, kernels), (values, state)):
-            for path, kernel in some.items():
-                key, name = self._places[path]
-                parts[key][name] = kernel
-                paths[key, name] = path
-
-        def write_for(key: int) -> Any:
-            return lambda name, value: write(paths[key, name], value)
-
-        given = {
-            key: Given(
-                **self._parts_of(key),
-                added={name for (k, name), path in paths.items() if k == key and path in added},
-                generated=generated[key],
-                state=values[key],
-                write=write_for(key),
-            )
-            for key in self._owners
-            if generated[key] or values[key]
+        layers = self._given({**kernels, **state}, state, added)
+        paths = {
+            id(one.variables[name]): path
+            for one in layers.values()
+            for name, path in one.paths.items()
         }
-        with installed(self._methods), giving({**all_given(), **given}):
-            if owner is None:
-                yield
-                return
-            served = {
-                id(self._variable(path)): (path, kernel)
-                for path, kernel in kernels.items()
-                if path not in added
-            }
-            scope = ServingScope(variables, served)
-            with scope:
-                yield
-        scope.commit()
-        owner.add_loss(scope.losses)
 
-    def _variable(self, path: str) -> keras.Variable:
-        key, name = self._places[path]
-        variable: keras.Variable = self._parts[key]["variables"][name]
-        return variable
+        def assign(variable: keras.Variable, value: Tensor) -> None:
+            path = paths.get(id(variable), "")
+            if path in state:
+                write(path, value)
+            else:
+                variable.assign(value)
 
-    def _parts_of(self, key: int) -> dict[str, Any]:
-        """Returns what is known of a layer, which has other variables once it is quantized."""
-        owner, parts = self._owners[key], self._parts[key]
-        if is_quantized(owner):
-            parts |= {"variables": own_weights(owner), "every": list(owner.variables)}
-        return parts
+        own = [(v, v.value) for v in self._model.variables if id(v) not in paths]
+        outer = current()
+        context = Context({**outer.layers, **layers}, [*outer.methods, *self._methods], self._seeds)
+        served = serving(self._model, layers.values(), own, assign)
+        with installed(self._methods), giving(context), served:
+            yield
+
+    def _given(
+        self, kernels: Mapping[str, Kernel], state: Collection[str], added: Collection[str]
+    ) -> dict[int, Given]:
+        """Returns what each layer is given, by its `id`, for kernels by path."""
+        parts: dict[int, dict[str, str]] = {}
+        for path in kernels:
+            key, name = self._places[path]
+            parts.setdefault(key, {})[name] = path
+        for key in parts:
+            if is_quantized(self._owners[key]):
+                # It has other variables than before.
+                self._variables[key] = own_weights(self._owners[key])
+        return {
+            key: Given(
+                variables=self._variables[key],
+                paths=paths,
+                kernels={name: kernels[path] for name, path in paths.items()},
+                state={name for name, path in paths.items() if path in state},
+                added={name for name, path in paths.items() if path in added},
+            )
+            for key, paths in parts.items()
+        }
 
 
-def _reader(weight: NamedWeight) -> tuple[keras.layers.Layer, dict[str, keras.Variable]]:
-    """Returns the layer whose call reads a weight, and the weights that it reads, by name.
+def _reader(weight: NamedWeight) -> keras.Layer:
+    """Returns the layer whose call reads a weight."""
+    return next((layer for layer in weight.layers if _is_ours(layer)), weight.layers[-1])
+
+
+def _read_by(layer: keras.Layer) -> dict[str, keras.Variable]:
+    """Returns the variables that the call of a layer reads, by name.
 
     Layers with generated weights read those of their sublayers, which are not called.
     """
-    for layer in weight.layers:
-        if any(cls.__module__.startswith("keras_hyper.") for cls in type(layer).__mro__):
-            return layer, {w.path: w.variable for w in named_weights(layer)}
-    return weight.layers[-1], own_weights(weight.layers[-1])
+    if _is_ours(layer):
+        return {weight.path: weight.variable for weight in named_weights(layer)}
+    return own_weights(layer)
 
 
-def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> Any:
+def _is_ours(layer: keras.Layer) -> bool:
+    return any(cls.__module__.startswith("keras_hyper.") for cls in type(layer).__mro__)
+
+
+def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) -> Tensors:
     """Applies a layer with what it is given in this context."""
-    given = given_of(layer)
-    if given is None:
+    given, quantized = given_of(layer), method == "quantized_call"
+    if given is None or (given.whole and not quantized):
+        # Its variables have the given values in the scope around.
         return getattr(type(layer), method)(layer, *args, **kwargs)
-    quantized = method == "quantized_call"
-    if given.plain and not quantized:
-        return call_with(layer, _values(given), args, kwargs)
-    function = application_of(layer)
-    if quantized and function is None:
+    function = application_of(layer, with_lora=quantized)
+    if function is not None:
+        _check_rows(layer, given, [*args, *kwargs.values()])
+        if quantized:
+            return call_quantized(layer, given, function, args, kwargs)
+        return function(layer, given.weights(layer.compute_dtype), *args, **kwargs)
+    if quantized:
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) is quantized, and its weights are "
             "generated, which is supported for layers with a registered application only. Do "
             "not quantize it, or use `keras_hyper.register_application`."
         )
-    if function is not None and quantized:
-        _check_rows(layer, given, [*args, *kwargs.values()])
-        return call_quantized(layer, given, function, args, kwargs)
-    if function is not None:
-        _check_rows(layer, given, [*args, *kwargs.values()])
-        kernels = {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()}
-        return function(layer, kernels, *args, **kwargs)
     if given.batched:
-        return call_per_sample(layer, args, kwargs, "call", given.seeds)
-    return call_with(layer, _values(given), args, kwargs)
+        return call_per_sample(layer, args, kwargs)
+    with serving(layer, [given.materialized()]):
+        return type(layer).call(layer, *args, **kwargs)
 
 
-def _values(given: Given) -> dict[str, Any]:
-    return {name: kernel.materialize() for name, kernel in given.generated.items()}
-
-
-def _check_rows(layer: keras.layers.Layer, given: Given, args: Sequence[Any]) -> None:
+def _check_rows(layer: keras.Layer, given: Given, args: Sequence[Tensors]) -> None:
     """Raises if a layer's inputs have other rows than there are weights."""
     if not given.batched or not args or not hasattr(args[0], "shape"):
         return
-    rows = {
-        kernel.rows
-        for kernel in (*given.generated.values(), *given.state.values())
-        if kernel.batched
-    }
     found = args[0].shape[0]
-    for count in rows - {None, found}:
-        if found is not None:
-            raise ValueError(
-                f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of {count} "
-                f"samples, and is called with {found} rows, of shape {tuple(args[0].shape)}. "
-                "A layer with weights for each sample needs inputs whose first axis is the batch. "
-                "Leave its weights out with `include`, or pass a condition of shape (dim,)."
-            )
+    rows = {kernel.rows for kernel in given.kernels.values() if kernel.batched}
+    for count in rows - {None, found} if found is not None else ():
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of {count} "
+            f"samples, and is called with {found} rows, of shape {tuple(args[0].shape)}. "
+            "A layer with weights for each sample needs inputs whose first axis is the batch. "
+            "Leave its weights out with `include`, or pass a condition of shape (dim,)."
+        )

@@ -3,11 +3,12 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import keras
 
-Method = tuple[keras.layers.Layer, str, Callable[..., Any]]
+from keras_hyper.typing import Tensors
+
+Method = tuple[keras.Layer, str, Callable[..., Tensors]]
 
 _lock = threading.Lock()
 # How many calls in progress use a method that is set on a layer, by the `id` of the layer.

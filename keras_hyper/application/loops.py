@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
+from keras_hyper.application.given import current, given_of, giving
 from keras_hyper.application.installing import Method
-from keras_hyper.application.stock import all_given, call_with, given_of, giving
+from keras_hyper.application.scope import serving
+from keras_hyper.typing import Tensor, Tensors
 from keras_hyper.weights.scopes import given, report
 
 
@@ -23,10 +24,10 @@ class LoopRun:
         states: The states at the end.
     """
 
-    sequences: Any
-    initial_state: Any
-    mask: Any
-    states: Any
+    sequences: Tensor
+    initial_state: Tensors
+    mask: Tensor | None
+    states: Tensors
 
 
 def loops_of(layers: Sequence[keras.layers.RNN]) -> list[Method]:
@@ -39,29 +40,32 @@ def loops_of(layers: Sequence[keras.layers.RNN]) -> list[Method]:
 
 
 def _inner_loop(
-    layer: Any, sequences: Any, initial_state: Any, mask: Any, training: Any = False
-) -> tuple[Any, Any, Any]:
+    layer: keras.layers.RNN,
+    sequences: Tensor,
+    initial_state: Tensors,
+    mask: Tensor | None,
+    training: bool | None = False,
+) -> Tensors:
     states = given(layer)
     if states is not None:
         initial_state = keras.tree.pack_sequence_as(initial_state, states)
-    result: tuple[Any, Any, Any] = _run(layer, sequences, initial_state, mask, training=training)
-    report(layer, LoopRun(sequences, initial_state, mask, result[2]))
-    return result
+    outputs = _run(layer, sequences, initial_state, mask, training=training)
+    report(layer, LoopRun(sequences, initial_state, mask, outputs[2]))
+    return outputs
 
 
-def _run(layer: Any, *args: Any, **kwargs: Any) -> Any:
+def _run(layer: keras.layers.RNN, *args: Tensors, **kwargs: Tensors) -> Tensors:
     """Runs the loop of a recurrent layer with what its cell is given.
 
     Weights that differ between samples go around the fused implementation of the backend,
-    which takes the variables of the cell, whatever its `call` does.
+    which takes the variables of the cell, whatever its `call` does. Others are written out
+    once, before the loop.
     """
-    given = given_of(layer.cell)
-    if given is None:
+    weights = given_of(layer.cell)
+    if weights is None:
         return type(layer).inner_loop(layer, *args, **kwargs)
-    if given.batched:
+    if weights.batched:
         return keras.layers.RNN.inner_loop(layer, *args, **kwargs)
-    rest = {key: value for key, value in all_given().items() if key != id(layer.cell)}
-    whole = dataclasses.replace(given, every=list(layer.variables))
-    values = {name: kernel.materialize() for name, kernel in given.generated.items()}
-    with giving({**rest, id(layer): whole}):
-        return call_with(layer, values, args, kwargs, "inner_loop")
+    weights = weights.materialized()
+    with giving(current().replace({id(layer.cell): weights})), serving(layer, [weights]):
+        return type(layer).inner_loop(layer, *args, **kwargs)

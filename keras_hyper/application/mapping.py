@@ -1,97 +1,67 @@
 """Calling a layer once for each sample, where the table has no function for it."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 from keras import ops
 
-from keras_hyper.application.stock import Given, all_given, giving, run_with
+from keras_hyper.application.convolutions import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
+from keras_hyper.application.given import current, giving
+from keras_hyper.application.scope import WeightScope
 from keras_hyper.kernels import Full
-from keras_hyper.utils.graph import seed_generators, walk
-
-# A convolution with per-sample kernels is slow in a vectorized map, and cannot be exported.
-_CONVOLUTIONS = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-)
+from keras_hyper.typing import Tensor, Tensors
+from keras_hyper.utils.graph import seed_states, walk
 
 
 def call_per_sample(
-    layer: keras.layers.Layer,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    method: str,
-    seeds: keras.random.SeedGenerator,
-) -> Any:
+    layer: keras.Layer, args: Sequence[Tensors], kwargs: Mapping[str, Tensors]
+) -> Tensors:
     """Calls a layer for each sample, on a batch of one and with the weights of the sample.
 
-    Args:
-        layer: A layer that is given weights for each sample.
-        args: Arguments of `call`.
-        kwargs: Keyword arguments of `call`.
-        method: Name of the method.
-        seeds: Draws a seed for each sample.
-
-    Raises:
-        ValueError: If the layer changes a variable, or if its outputs have no row for each
-            sample.
+    Raises if the layer changes a variable, or if its outputs have no row for each sample.
     """
-    inside = {id(child) for child in walk(layer)}
-    affected = {key: given for key, given in all_given().items() if key in inside}
+    context = current()
+    given = context.below(layer)
     batched = {
-        key: {name: k.materialize() for name, k in _kernels(given).items() if k.batched}
-        for key, given in affected.items()
+        key: {name: k.materialize() for name, k in one.kernels.items() if k.batched}
+        for key, one in given.items()
     }
-    flat = keras.tree.flatten((tuple(args), dict(kwargs)))
+    structure = (tuple(args), dict(kwargs))
+    flat = keras.tree.flatten(structure)
     batch = ops.shape(keras.tree.flatten(batched)[0])[0]
     known = batch if isinstance(batch, int) else None
     is_row = [_has_rows(x, known) for x in flat]
-    generators = seed_generators(layer)
-    samples: dict[str, Any] = {
-        # No backend maps over sparse tensors.
-        "inputs": [
-            ops.convert_to_tensor(x, sparse=False)
-            for x, row in zip(flat, is_row, strict=True)
-            if row
-        ],
-        "weights": batched,
-    }
-    if generators:
+    # No backend maps over sparse tensors.
+    rows = [
+        ops.convert_to_tensor(x, sparse=False) for x, row in zip(flat, is_row, strict=True) if row
+    ]
+    samples: dict[str, Tensors] = {"inputs": rows, "weights": batched}
+    states = seed_states(layer)
+    if states:
         # One mask for all samples would be no dropout: each sample gets a seed. In
         # inference, too: some call their dropout with `training=True` there.
-        samples["seeds"] = keras.random.randint((batch, len(generators)), 0, 2**31 - 1, seed=seeds)
+        samples["seeds"] = keras.random.randint(
+            (batch, len(states)), 0, 2**31 - 1, seed=context.seeds
+        )
 
-    def one(sample: Any) -> Any:
-        rows = iter(ops.expand_dims(x, 0) for x in sample["inputs"])
-        filled = [next(rows) if row else x for x, row in zip(flat, is_row, strict=True)]
-        own_args, own_kwargs = keras.tree.pack_sequence_as((tuple(args), dict(kwargs)), filled)
-        own_seeds = {}
-        for i, generator in enumerate(generators):
-            first = ops.cast(sample["seeds"][i], generator.state.dtype)
-            own_seeds[id(generator.state)] = ops.stack([first, ops.zeros_like(first)])
-        given = {key: _of_sample(affected[key], sample["weights"][key]) for key in affected}
-        with giving({**all_given(), **given}):
-            own = given[id(layer)]
-            outputs, changed, losses = run_with(
-                layer,
-                {name: kernel.materialize() for name, kernel in own.generated.items()},
-                own_args,
-                own_kwargs,
-                method,
-                own_seeds,
+    def call(sample: dict[str, Tensors]) -> Tensors:
+        row = iter(ops.expand_dims(x, 0) for x in sample["inputs"])
+        filled = [next(row) if is_one else x for x, is_one in zip(flat, is_row, strict=True)]
+        own_args, own_kwargs = keras.tree.pack_sequence_as(structure, filled)
+        seeds = []
+        for i, state in enumerate(states):
+            first = ops.cast(sample["seeds"][i], state.dtype)
+            seeds.append((state, ops.stack([first, ops.zeros_like(first)])))
+        own = {
+            key: one.replace(
+                {n: Full(value, batched=False) for n, value in sample["weights"][key].items()}
             )
-        for variable, _ in changed:
-            if id(variable) not in own_seeds:
+            for key, one in given.items()
+        }
+        with giving(context.replace(own)), WeightScope(own.values(), seeds) as scope:
+            outputs = type(layer).call(layer, *own_args, **own_kwargs)
+        for variable, _ in scope.updates():
+            if not any(variable is state for state in states):
                 raise ValueError(
                     f"Layer '{layer.name}' ({type(layer).__name__}) changes its variable "
                     f"'{variable.name}' when it is called. It has weights for each sample and is "
@@ -100,41 +70,22 @@ def call_per_sample(
                 )
         return {
             "outputs": keras.tree.map_structure(lambda x: _only_row(layer, x), outputs),
-            "losses": [ops.convert_to_tensor(loss) for loss in losses],
+            "losses": [ops.convert_to_tensor(loss) for loss in scope.losses],
         }
 
-    if known == 0:
-        result = _empty(one, samples)
-    elif _vectorizes(layer):
-        result = ops.vectorized_map(one, samples)
-    else:
-        result = ops.map(one, samples)
+    result = _map(call, samples, batch, vectorized=_vectorizes(layer))
     for loss in result["losses"]:
-        layer.add_loss(ops.mean(loss))
+        keras.Layer.add_loss(layer, ops.mean(loss))
     return result["outputs"]
 
 
-def _kernels(given: Given) -> dict[str, Any]:
-    return {**given.generated, **given.state}
-
-
-def _has_rows(x: Any, batch: int | None) -> bool:
+def _has_rows(x: Tensors, batch: int | None) -> bool:
     if not hasattr(x, "shape") or not len(x.shape):
         return False
     return batch is None or x.shape[0] in (None, batch)
 
 
-def _of_sample(given: Given, tensors: Mapping[str, Any]) -> Given:
-    """Returns what a layer is given for one sample."""
-    kernels = {name: Full(value, batched=False) for name, value in tensors.items()}
-    return dataclasses.replace(
-        given,
-        generated={name: kernels.get(name, k) for name, k in given.generated.items()},
-        state={name: kernels.get(name, k) for name, k in given.state.items()},
-    )
-
-
-def _only_row(layer: keras.layers.Layer, outputs: Any) -> Any:
+def _only_row(layer: keras.Layer, outputs: Tensor) -> Tensor:
     if len(outputs.shape) == 0 or outputs.shape[0] not in (1, None):
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each sample and is "
@@ -144,15 +95,25 @@ def _only_row(layer: keras.layers.Layer, outputs: Any) -> Any:
     return ops.squeeze(outputs, axis=0)
 
 
-def _vectorizes(layer: keras.layers.Layer) -> bool:
-    """Whether a vectorized map handles the layer, compiled and with gradients."""
+def _vectorizes(layer: keras.Layer) -> bool:
+    """Whether a vectorized map handles the layer, compiled and with gradients.
+
+    A convolution with per-sample kernels is slow in one, and cannot be exported.
+    """
+    convolutions = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
     jax = keras.backend.backend() == "jax"
-    return jax and not any(isinstance(child, _CONVOLUTIONS) for child in walk(layer))
+    return jax and not any(isinstance(child, convolutions) for child in walk(layer))
 
 
-def _empty(one: Any, samples: Any) -> Any:
-    """Returns the outputs for no samples, which no backend maps over."""
-    stand_in = keras.tree.map_structure(
-        lambda x: ops.zeros((1, *x.shape[1:]), dtype=x.dtype), samples
-    )
-    return keras.tree.map_structure(lambda x: x[:0], ops.map(one, stand_in))
+def _map(
+    call: Callable[[dict[str, Tensors]], Tensors],
+    samples: dict[str, Tensors],
+    batch: Tensor,
+    vectorized: bool,
+) -> Tensors:
+    """Returns the results of a function of each sample, stacked."""
+    if isinstance(batch, int) and batch == 0:
+        # No backend maps over no samples.
+        one = keras.tree.map_structure(lambda x: ops.zeros((1, *x.shape[1:]), x.dtype), samples)
+        return keras.tree.map_structure(lambda x: x[:0], ops.map(call, one))
+    return (ops.vectorized_map if vectorized else ops.map)(call, samples)

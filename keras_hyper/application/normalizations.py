@@ -1,42 +1,48 @@
 """Normalization layers, and PReLU, with given weights."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 from keras import ops
 
-from keras_hyper.application.finish import along
-from keras_hyper.application.stock import call_with
+from keras_hyper.application.bias import along
+from keras_hyper.application.scope import serving
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor
 
 NORMALIZATIONS = (
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
     keras.layers.GroupNormalization,
 )
-_SCALES, _OFFSETS = ("gamma", "scale"), ("beta",)
+_SCALES, _OFFSET = ("gamma", "scale"), "beta"
 
 
-def scale_and_offset(layer: Any, weights: Mapping[str, Kernel], *args: Any, **kwargs: Any) -> Any:
+def scale_and_offset(
+    layer: keras.Layer,
+    weights: Mapping[str, Kernel],
+    inputs: Tensor,
+    **kwargs: Tensor,
+) -> Tensor:
     """Returns the outputs of a layer that ends with `y * scale + offset`.
 
     The layer itself runs with a scale of 1 and an offset of 0, with all its changes of state.
     """
-    outputs = _plain(layer, weights, args, kwargs)
-    axes = _axes(layer, outputs)
-    for name, weight in weights.items():
-        if name in _SCALES:
-            outputs = outputs * along(weight, outputs, axes)
-    for name, weight in weights.items():
-        if name in _OFFSETS:
-            outputs = outputs + along(weight, outputs, axes)
-    return ops.cast(outputs, layer.compute_dtype)
+    neutral = {**dict.fromkeys(_SCALES, ops.ones), _OFFSET: ops.zeros}
+    variables = [(getattr(layer, name), make) for name, make in neutral.items() if name in weights]
+    values = [(variable, make(variable.shape, variable.dtype)) for variable, make in variables]
+    with serving(layer, values=values):
+        outputs = type(layer).call(layer, inputs, **kwargs)
+    return _scaled(layer, weights, outputs)
 
 
 def batch_normalization(
-    layer: Any, weights: Mapping[str, Kernel], inputs: Any, training: Any = None, mask: Any = None
-) -> Any:
+    layer: keras.layers.BatchNormalization,
+    weights: Mapping[str, Kernel],
+    inputs: Tensor,
+    training: bool | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Returns the outputs of a `BatchNormalization` layer.
 
     Moving statistics that differ between samples are used in inference, each by its sample.
@@ -51,34 +57,23 @@ def batch_normalization(
             "Train on batches of one task, with one task id, or freeze the layer."
         )
     inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-    axes = [layer.axis]
-    outputs = inputs - along(mean, inputs, axes)
-    outputs = outputs * ops.rsqrt(along(variance, inputs, axes) + layer.epsilon)
-    if "gamma" in weights:
-        outputs = outputs * along(weights["gamma"], outputs, axes)
-    if "beta" in weights:
-        outputs = outputs + along(weights["beta"], outputs, axes)
-    return ops.cast(outputs, layer.compute_dtype)
+    outputs = inputs - along(mean, inputs, [layer.axis])
+    outputs = outputs * ops.rsqrt(along(variance, inputs, [layer.axis]) + layer.epsilon)
+    return _scaled(layer, weights, outputs)
 
 
-def prelu(layer: Any, weights: Mapping[str, Kernel], inputs: Any) -> Any:
+def prelu(layer: keras.layers.PReLU, weights: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
     """Returns the outputs of a `PReLU` layer."""
     axes = range(1, len(inputs.shape))
     return ops.relu(inputs) - along(weights["alpha"], inputs, axes) * ops.relu(-inputs)
 
 
-def _plain(layer: Any, weights: Mapping[str, Kernel], args: Any, kwargs: Any) -> Any:
-    """Returns the outputs of the layer without its scale and offset."""
-    given: dict[str, Any] = {}
-    for name, weight in weights.items():
-        if name in _SCALES:
-            given[name] = ops.ones(weight.shape, layer.variable_dtype)
-        elif name in _OFFSETS:
-            given[name] = ops.zeros(weight.shape, layer.variable_dtype)
-    return call_with(layer, given, args, kwargs)
-
-
-def _axes(layer: Any, outputs: Any) -> Sequence[int]:
-    """Returns the axes of the outputs that scale and offset belong to, in their order."""
-    axis = layer.axis
-    return [axis] if isinstance(axis, int) else list(axis)
+def _scaled(layer: keras.Layer, weights: Mapping[str, Kernel], outputs: Tensor) -> Tensor:
+    """Returns the outputs with scale and offset, which belong to the axes that are normalized."""
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    for name in _SCALES:
+        if name in weights:
+            outputs = outputs * along(weights[name], outputs, axes)
+    if _OFFSET in weights:
+        outputs = outputs + along(weights[_OFFSET], outputs, axes)
+    return ops.cast(outputs, layer.compute_dtype)

@@ -1,13 +1,13 @@
 """Quantized layers with given weights: what is generated is added to their own products."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
-from keras import ops
 
-from keras_hyper.application.dense import add_bias
-from keras_hyper.application.stock import Given
+from keras_hyper.application.bias import add_bias_and_activate
+from keras_hyper.application.embedding import capped
+from keras_hyper.application.given import Given
+from keras_hyper.typing import Tensors
 from keras_hyper.utils.graph import own_weights
 
 _MODES = ("int8", "int4", "float8")
@@ -18,12 +18,12 @@ _OTHERS = ("bias",)
 _LAST = ("activation", "logit_soft_cap")
 
 
-def is_quantized(layer: keras.layers.Layer) -> bool:
+def is_quantized(layer: keras.Layer) -> bool:
     """Returns whether a layer computes with kernels of a few bits."""
     return getattr(layer, "quantization_mode", None) in _MODES
 
 
-def quantized_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
+def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a quantized layer's kernels by name, as before quantization."""
     if not is_quantized(layer):
         return {}
@@ -35,7 +35,7 @@ def quantized_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def of_quantization(layer: keras.layers.Layer) -> list[keras.Variable]:
+def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the scales and the like that a layer got when it was quantized."""
     if not is_quantized(layer):
         return []
@@ -43,33 +43,35 @@ def of_quantization(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 
 def call_quantized(
-    layer: Any,
+    layer: keras.Layer,
     given: Given,
-    function: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-) -> Any:
+    function: Callable[..., Tensors],
+    args: Sequence[Tensors],
+    kwargs: Mapping[str, Tensors],
+) -> Tensors:
     """Returns the outputs of a quantized layer.
 
-    Weights in `given.added` are added to those of the layer, by a product of their own that
-    comes before bias and activation. Others replace them, and are used as they are.
-
-    Args:
-        layer: The layer.
-        given: What it is given.
-        function: The function that applies it.
-        args: Arguments of the call.
-        kwargs: Keyword arguments of the call.
+    Weights in `given.added` are added to those of the layer: their product, which `function`
+    takes, comes before bias and activation. Others replace them, and are used as they are.
     """
-    kernels = {n: k.cast(layer.compute_dtype) for n, k in given.generated.items()}
-    bias = kernels.pop("bias", None)
-    if kernels.keys() - given.added:
-        return function(
-            layer,
-            {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()},
-            *args,
-            **kwargs,
+    if not is_quantized(layer):
+        raise ValueError(
+            f"Layer '{layer.name}' is quantized with mode '{layer.quantization_mode}', and its "
+            f"weights are generated, which is supported for the modes {list(_MODES)}. Use one of "
+            "them, or leave the layer's weights out with `include`."
         )
+    dtype = layer.compute_dtype
+    kernels = {name: kernel.cast(dtype) for name, kernel in given.kernels.items()}
+    bias = kernels.pop("bias", None)
+    replaced = kernels.keys() - set(given.added)
+    if replaced and getattr(layer, "lora_enabled", False):
+        raise ValueError(
+            f"Layer '{layer.name}' is quantized and has LoRA enabled: generated weights can only "
+            "be added to its kernel. Use composition='add', and leave the weights of LoRA out with "
+            f"`include`. Received: generated weights {sorted(replaced)}"
+        )
+    if replaced:
+        return function(layer, given.weights(dtype), *args, **kwargs)
     # The layer without what comes after the product; it shares all variables.
     bare = object.__new__(type(layer))
     bare.__dict__.update(vars(layer))
@@ -80,9 +82,4 @@ def call_quantized(
     used = "reverse_embeddings" if reverse and not layer.tie_weights else None
     if (used or next(iter(kernels), None)) in kernels:
         outputs = outputs + function(bare, kernels, *args, **kwargs)
-    if bias is not None:
-        outputs = add_bias(bias, outputs)
-    if reverse and layer.logit_soft_cap is not None:
-        outputs = ops.tanh(outputs / layer.logit_soft_cap) * layer.logit_soft_cap
-    activation = getattr(layer, "activation", None)
-    return outputs if activation is None else activation(outputs)
+    return add_bias_and_activate(layer, capped(layer, outputs) if reverse else outputs, bias)

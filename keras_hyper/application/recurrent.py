@@ -1,26 +1,30 @@
 """The cells of LSTM, GRU and SimpleRNN with given weights."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
+import keras
 from keras import ops
 
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor, Tensors
 
-Weights = Mapping[str, Kernel]
+Cell: TypeAlias = keras.Layer
+Weights: TypeAlias = Mapping[str, Kernel]
+Training: TypeAlias = bool | None
 
 
 def lstm_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, list[Any]]:
+    layer: Cell,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: Training = False,
+) -> tuple[Tensor, list[Tensor]]:
     """Returns the output and the states of an `LSTMCell` after a step."""
     hidden, carry = states
-    sums = _gates(weights["kernel"], inputs, _input_masks(layer, inputs, training), 4)
-    more = _gates(weights["recurrent_kernel"], hidden, _state_masks(layer, hidden, training), 4)
-    if "bias" in weights:
-        biases = ops.split(_row(weights["bias"], inputs), 4, axis=-1)
-        sums = [x + b for x, b in zip(sums, biases, strict=True)]
-    i, f, c, o = (x + h for x, h in zip(sums, more, strict=True))
+    into, inside, _ = _products(layer, weights, inputs, hidden, training, 4)
+    i, f, c, o = (x + h for x, h in zip(into, inside, strict=True))
     gate = layer.recurrent_activation
     carry = gate(f) * carry + gate(i) * layer.activation(c)
     hidden = gate(o) * layer.activation(carry)
@@ -28,70 +32,76 @@ def lstm_cell(
 
 
 def gru_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, Any]:
+    layer: Cell,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: Training = False,
+) -> tuple[Tensor, Tensors]:
     """Returns the output and the state of a `GRUCell` after a step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
-    recurrent = weights["recurrent_kernel"]
-    x = _gates(weights["kernel"], inputs, _input_masks(layer, inputs, training), 3)
-    masks = _state_masks(layer, hidden, training)
-    h = _gates(recurrent, hidden, masks, 3)
-    if "bias" in weights:
-        bias = _row(weights["bias"], inputs)
-        into, inside = (bias[..., 0, :], bias[..., 1, :]) if layer.reset_after else (bias, None)
-        x = [a + b for a, b in zip(x, ops.split(into, 3, axis=-1), strict=True)]
-        if inside is not None:
-            h = [a + b for a, b in zip(h, ops.split(inside, 3, axis=-1), strict=True)]
+    x, h, masks = _products(layer, weights, inputs, hidden, training, 3)
     update, reset = (layer.recurrent_activation(x[i] + h[i]) for i in (0, 1))
     if layer.reset_after:
         candidate = reset * h[2]
     else:
         masked = hidden if masks is None else hidden * masks[2]
-        candidate = _gates(recurrent, reset * masked, None, 3)[2]
+        candidate = _gates(weights["recurrent_kernel"], reset * masked, None, 3)[2]
     output = update * hidden + (1 - update) * layer.activation(x[2] + candidate)
     return output, [output] if nested else output
 
 
 def simple_rnn_cell(
-    layer: Any, weights: Weights, inputs: Any, states: Any, training: Any = False
-) -> tuple[Any, Any]:
+    layer: Cell,
+    weights: Weights,
+    inputs: Tensor,
+    states: Tensors,
+    training: Training = False,
+) -> tuple[Tensor, Tensors]:
     """Returns the output and the state of a `SimpleRNNCell` after a step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
-    (output,) = _gates(weights["kernel"], inputs, _input_masks(layer, inputs, training), 1)
-    (more,) = _gates(weights["recurrent_kernel"], hidden, _state_masks(layer, hidden, training), 1)
-    if "bias" in weights:
-        output = output + _row(weights["bias"], inputs)
-    output = output + more
-    if layer.activation is not None:
-        output = layer.activation(output)
+    (x,), (h,), _ = _products(layer, weights, inputs, hidden, training, 1)
+    output = x + h if layer.activation is None else layer.activation(x + h)
     return output, [output] if nested else output
 
 
-def _input_masks(layer: Any, inputs: Any, training: Any) -> Any:
-    """Returns the dropout mask of the inputs, or one for each gate, or None."""
-    return layer.get_dropout_mask(inputs) if training and layer.dropout else None
+def _products(
+    layer: Cell,
+    weights: Weights,
+    inputs: Tensor,
+    hidden: Tensor,
+    training: Training,
+    count: int,
+) -> tuple[list[Tensor], list[Tensor], Tensors]:
+    """Returns the products of inputs and states for each gate, with biases, and the states' masks.
+
+    A `GRUCell` that resets after the product has a second row of biases, for the states.
+    """
+    dropped, state_dropped = training and layer.dropout, training and layer.recurrent_dropout
+    masks = layer.get_dropout_mask(inputs) if dropped else None
+    state_masks = layer.get_recurrent_dropout_mask(hidden) if state_dropped else None
+    into = _gates(weights["kernel"], inputs, masks, count)
+    inside = _gates(weights["recurrent_kernel"], hidden, state_masks, count)
+    if "bias" in weights:
+        bias = weights["bias"]
+        value = ops.cast(bias.materialize(), inputs.dtype)
+        value = value if bias.batched else value[None]
+        two = len(bias.shape) == 2
+        into = _added(into, value[:, 0] if two else value)
+        inside = _added(inside, value[:, 1]) if two else inside
+    return into, inside, state_masks
 
 
-def _state_masks(layer: Any, hidden: Any, training: Any) -> Any:
-    """Returns the dropout mask of the state, or one for each gate, or None."""
-    return (
-        layer.get_recurrent_dropout_mask(hidden) if training and layer.recurrent_dropout else None
-    )
+def _added(products: list[Tensor], bias: Tensor) -> list[Tensor]:
+    return [x + b for x, b in zip(products, ops.split(bias, len(products), axis=-1), strict=True)]
 
 
-def _gates(kernel: Kernel, inputs: Any, masks: Any, count: int) -> list[Any]:
+def _gates(kernel: Kernel, inputs: Tensor, masks: Tensors, count: int) -> list[Tensor]:
     """Returns the products of masked inputs with the parts of a kernel, one for each gate."""
     if isinstance(masks, list | tuple):
         every = [_gates(kernel, inputs * mask, None, count) for mask in masks]
         return [products[gate] for gate, products in enumerate(every)]
     products = kernel.dense(inputs if masks is None else inputs * masks)
     return list(ops.split(products, count, axis=-1)) if count > 1 else [products]
-
-
-def _row(bias: Kernel, inputs: Any) -> Any:
-    """Returns a bias with a batch axis."""
-    value = bias.materialize()
-    value = value if bias.batched else value[None]
-    return ops.cast(value, inputs.dtype)

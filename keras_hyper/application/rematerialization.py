@@ -1,112 +1,72 @@
 """Layers made within `keras.RematScope`, with given weights."""
 
-import contextlib
-import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
-from keras_hyper.application.stock import Given, all_given, current_values, giving
-from keras_hyper.kernels import Kernel
-from keras_hyper.utils.graph import walk
+from keras_hyper.application.given import current, giving
+from keras_hyper.application.installing import installed
+from keras_hyper.application.scope import WeightScope
+from keras_hyper.typing import Tensor, Tensors
 
 
 def rematerialized(
-    layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    """Returns what `Layer.rematerialized_call` does, for a call that is given weights.
-
-    Args:
-        layer: The layer.
-        call: Its `call`.
-        *args: Arguments of the call.
-        **kwargs: Keyword arguments of the call.
-    """
-    once = type(layer).rematerialized_call(layer, call, *args, **kwargs)
-    inside = {id(child) for child in walk(layer)}
-    given = {key: value for key, value in all_given().items() if key in inside}
-    return once if once is call or not given else functools.partial(_call, layer, call, given)
+    layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
+) -> Callable[..., Tensors]:
+    """Returns what `Layer.rematerialized_call` does, for a call that is given weights."""
+    once: Callable[..., Tensors] = type(layer).rematerialized_call(layer, call, *args, **kwargs)
+    if once is call or not current().below(layer):
+        return once
+    return functools.partial(_call, layer, call)
 
 
 def _call(
-    layer: keras.layers.Layer,
-    call: Callable[..., Any],
-    given: Mapping[int, Given],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
+    layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
+) -> Tensors:
     """Calls a layer so that the backward pass can run it again.
 
     By then this context is over, and on TensorFlow captured tensors get no gradient: all
     tensors are arguments. State must not change twice: its new values are outputs.
     """
-    kernels = {
-        (key, kind, name): kernel
-        for key, value in given.items()
-        for kind in ("generated", "state")
-        for name, kernel in getattr(value, kind).items()
-    }
-    outer, current = all_given(), current_values(layer.variables, {})
-    variables = [v for v, _ in current]
+    context = current()
+    given = context.below(layer)
+    kernels = [kernel for one in given.values() for kernel in one.kernels.values()]
+    served = WeightScope(given.values()).served
+    stored = [v for v in layer.variables if id(v) not in served]
+    if context.seeds is not None:
+        stored.append(context.seeds.state)
     flat = keras.tree.flatten((args, kwargs))
-    changed: list[Callable[[Any], Any]] = []
+    changed: list[keras.Variable] = []
 
-    def pure(weights: Sequence[Any], values: Sequence[Any], tensors: Sequence[Any]) -> Any:
-        changed.clear()
-        written: list[Any] = []
+    def pure(
+        weights: Sequence[Tensor], values: Sequence[Tensor], tensors: Sequence[Tensor]
+    ) -> Tensors:
         rest, filled = iter(weights), iter(tensors)
-        every = {place: kernel.with_tensors(rest) for place, kernel in kernels.items()}
+        own = {
+            key: one.replace({name: k.with_tensors(rest) for name, k in one.kernels.items()})
+            for key, one in given.items()
+        }
         own_args, own_kwargs = keras.tree.pack_sequence_as(
             (args, kwargs), [next(filled) if ops.is_tensor(x) else x for x in flat]
         )
-
-        def write_for(value: Given) -> Callable[[str, Any], None]:
-            def write(name: str, new: Any) -> None:
-                changed.append(functools.partial(value.write, name))
-                written.append(new)
-
-            return write
-
-        inner = {key: _given(key, value, every, write_for(value)) for key, value in given.items()}
-        with contextlib.ExitStack() as stack:
-            for installed in {id(v.installed): v.installed for v in given.values()}.values():
-                stack.enter_context(installed())
-            stack.enter_context(giving({**outer, **inner}))
-            mapping = list(zip(variables, values, strict=True))
-            scope = stack.enter_context(keras.StatelessScope(mapping, collect_losses=True))
-            before = [scope.get_current_value(v) for v in variables]
+        with (
+            installed(context.methods),
+            giving(context.replace(own)),
+            WeightScope(own.values(), zip(stored, values, strict=True)) as scope,
+        ):
             outputs = call(*own_args, **own_kwargs)
-            after = [scope.get_current_value(v) for v in variables]
-        for variable, old, new in zip(variables, before, after, strict=True):
-            if new is not old:
-                changed.append(variable.assign)
-                written.append(new)
-        return outputs, written, [ops.convert_to_tensor(loss) for loss in scope.losses]
+        changed[:] = [variable for variable, _ in scope.updates()]
+        new = [value for _, value in scope.updates()]
+        return outputs, new, [ops.convert_to_tensor(loss) for loss in scope.losses]
 
-    outputs, written, losses = keras.remat(pure)(
-        [tensor for kernel in kernels.values() for tensor in kernel.tensors()],
-        [ops.convert_to_tensor(value) for _, value in current],
+    outputs, new, losses = keras.remat(pure)(
+        [tensor for kernel in kernels for tensor in kernel.tensors()],
+        [ops.convert_to_tensor(variable.value) for variable in stored],
         [x for x in flat if ops.is_tensor(x)],
     )
-    for write, value in zip(changed, written, strict=True):
-        write(value)
-    for loss in losses:
-        layer.add_loss(loss)
+    for variable, value in zip(changed, new, strict=True):
+        variable.assign(value)
+    keras.Layer.add_loss(layer, losses)
     return outputs
-
-
-def _given(
-    key: int,
-    value: Given,
-    kernels: Mapping[Any, Kernel],
-    write: Callable[[str, Any], None],
-) -> Given:
-    return dataclasses.replace(
-        value,
-        generated={n: kernels[key, "generated", n] for n in value.generated},
-        state={n: kernels[key, "state", n] for n in value.state},
-        write=write,
-    )

@@ -1,17 +1,17 @@
 """The table from layer classes to the functions that apply them with given weights."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 
 from keras_hyper.application import convolutions, dense, embedding, normalizations, recurrent
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensors
 
 # Called with a layer, its weights by name, and the arguments of the layer's `call`.
-Application = Callable[..., Any]
+Application = Callable[..., Tensors]
 
-_applications: dict[type[keras.layers.Layer], tuple[Application, tuple[str, ...]]] = {
+_applications: dict[type[keras.Layer], tuple[Application, tuple[str, ...]]] = {
     cls: (function, ("call",))
     for function, classes in (
         (dense.dense, [keras.layers.Dense]),
@@ -38,7 +38,7 @@ if hasattr(keras.layers, "ReversibleEmbedding"):
 
 
 def register_application(
-    layer_class: type[keras.layers.Layer], *methods: str
+    layer_class: type[keras.Layer], *methods: str
 ) -> Callable[[Application], Application]:
     """Registers the function that applies a class of layers with given weights.
 
@@ -87,34 +87,30 @@ def register_application(
     return register
 
 
-def application_of(layer: keras.layers.Layer) -> Application | None:
+def application_of(layer: keras.Layer, with_lora: bool = False) -> Application | None:
     """Returns the function that applies a layer with given weights, None if there is none.
 
-    Args:
-        layer: The layer. If its LoRA is enabled, it has other weights than its class.
+    It leaves out the product of LoRA, so that there is none for a layer that has LoRA unless
+    `with_lora`.
     """
     for cls in type(layer).__mro__:
         if cls in _applications:
             function, methods = _applications[cls]
             same = all(getattr(type(layer), m, None) is getattr(cls, m, None) for m in methods)
-            return function if same and not getattr(layer, "lora_enabled", False) else None
+            has_lora = getattr(layer, "lora_enabled", False)
+            return function if same and (with_lora or not has_lora) else None
     return None
 
 
 def apply_layer(
-    cls: type[keras.layers.Layer],
-    layer: keras.layers.Layer,
+    cls: type[keras.Layer],
+    layer: keras.Layer,
     weights: Mapping[str, Kernel],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
+    *args: Tensors,
+    **kwargs: Tensors,
+) -> Tensors:
     """Returns the outputs of a layer with given weights, as a layer of a stock class.
 
-    Args:
-        cls: The stock class.
-        layer: The layer, which has the attributes of that class.
-        weights: Kernels by the names of the variables that the stock layer has.
-        *args: Arguments of the stock layer's `call`.
-        **kwargs: Keyword arguments of it.
+    The layer has the attributes of that class, and `weights` are by the names of its variables.
     """
     return _applications[cls][0](layer, weights, *args, **kwargs)

@@ -1,8 +1,7 @@
 """An encoding of continuous hyper-parameters whose length is always the same."""
 
-import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,7 +10,10 @@ from keras import ops
 
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Config, Shape, Tensor
 from keras_hyper.utils.checks import floating
+
+Numbers = float | Sequence[float] | np.ndarray
 
 
 @serializable
@@ -19,16 +21,15 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
     r"""Encodes numbers of known ranges as points on circles, to be used as conditions.
 
     `t = (x - low) / (high - low)`, then `sqrt(2) [cos(t pi / 2), sin(t pi / 2)]`
-    for each number. Fed to a generator as they are, small values make small
-    weights and small gradients, and large values large ones; the encoding has
-    a root mean square of exactly 1 whatever the value (Ortiz, Guttag & Dalca,
-    "Magnitude invariant parametrizations improve hypernetwork learning", ICLR
-    2024).
+    for each number. A generator makes small weights and gradients from small values,
+    and large ones from large values. The encoding has a root mean square of exactly 1
+    for every value (Ortiz, Guttag & Dalca, "Magnitude invariant parametrizations improve
+    hypernetwork learning", ICLR 2024).
 
     Args:
         low: Float, or one for each number, the smallest value.
         high: Float, or one for each number, the largest value. Values outside
-            are not clipped: they go on along the circle.
+            are not clipped: they continue along the circle.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -38,7 +39,7 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
         `(batch, 2 * n)` or `(2 * n,)`.
 
     Raises:
-        ValueError: If `high` is not above `low`, or if the inputs have another
+        ValueError: If `high` is not above `low`, or if the inputs have a different
             number of values than `low` and `high`.
         TypeError: If the inputs are not floating point.
 
@@ -57,26 +58,19 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
         (2, 3)
     """
 
-    def __init__(self, low: Any = 0.0, high: Any = 1.0, **kwargs: Any) -> None:
-        # Rounded to half precision before they are scaled, values far from zero would
-        # all be alike.
+    def __init__(self, low: Numbers = 0.0, high: Numbers = 1.0, **kwargs: Any) -> None:
+        # Half precision would round values far from zero to one value before they are scaled.
         super().__init__(autocast=False, **kwargs)
         self.low, self.high = _numbers("low", low), _numbers("high", high)
-        lengths = {len(self.low), len(self.high)} - {1}
-        if len(lengths) > 1:
+        if len({len(self.low), len(self.high)} - {1}) > 1:
             raise ValueError(
                 "`low` and `high` must have equal lengths, or be one number. Received: "
                 f"low={low}, high={high}"
             )
-        pairs: Iterable[tuple[float, float]] = itertools.product(self.low, self.high)
-        if lengths:
-            n = lengths.pop()
-            lows, highs = (x * (n // len(x)) for x in (self.low, self.high))
-            pairs = zip(lows, highs, strict=True)
-        if not all(a < b for a, b in pairs):
+        if not np.all(np.less(self.low, self.high)):
             raise ValueError(f"`high` must be above `low`. Received: low={low}, high={high}")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Returns the cosines, then the sines."""
         self._check(inputs)
         wide = at_least_float32(inputs.dtype)
@@ -86,16 +80,17 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
         points = ops.concatenate([ops.cos(angle), ops.sin(angle)], axis=-1) * math.sqrt(2)
         return ops.cast(points, self.compute_dtype)
 
-    def compute_output_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         """Returns the shape of the points."""
-        return (*inputs_shape[:-1], 2 * inputs_shape[-1])
+        *lead, n = inputs_shape
+        return (*lead, None if n is None else 2 * n)
 
-    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         """Returns shape and dtype of the points, after the checks of a real call."""
         self._check(inputs)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
-    def _check(self, inputs: Any) -> None:
+    def _check(self, inputs: Tensor) -> None:
         floating("inputs", inputs, f"Cast them first: '{self.name}' divides them.")
         n = max(len(self.low), len(self.high))
         if len(inputs.shape) not in (1, 2) or (n > 1 and inputs.shape[-1] != n):
@@ -105,22 +100,18 @@ class MagnitudeInvariantEncoding(keras.layers.Layer):
                 f"{tuple(inputs.shape)}"
             )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-def _numbers(name: str, value: Any) -> list[float]:
+def _numbers(name: str, value: Numbers) -> list[float]:
     """Returns a number, or a sequence of them, as a list of floats."""
     try:
         values = np.atleast_1d(np.asarray(value, dtype="float64"))
     except (TypeError, ValueError):
         values = np.array([])
-    if (
-        isinstance(value, str)
-        or values.ndim != 1
-        or not values.size
-        or not np.isfinite(values).all()
-    ):
+    valid = values.ndim == 1 and values.size > 0 and np.isfinite(values).all()
+    if isinstance(value, str) or not valid:
         raise ValueError(f"`{name}` must be a finite number or several. Received: {name}={value!r}")
-    return values.tolist()
+    return [float(number) for number in values]

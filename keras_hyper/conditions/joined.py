@@ -1,6 +1,6 @@
 """One condition out of several parts: tensors, task ids, noise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,8 @@ from keras import ops
 from keras_hyper.conditions.parts import Part, part_of
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.ops import with_known_rank
-from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
+from keras_hyper.saving import deserialize_shared, hold, serializable
+from keras_hyper.typing import Condition, Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import numeric
 
 # The key of one value that is repeated for every sample.
@@ -21,10 +22,9 @@ _REPEATED = "repeated"
 class JoinedCondition(keras.layers.Layer):
     """Concatenates the parts of a condition.
 
-    What `condition=` of `keras_hyper.Hypernetwork` is made into. A part is the
-    width of a tensor that is used as it is, or a layer that makes a tensor:
-    `TaskEmbedding`, `NoiseCondition`, `MagnitudeInvariantEncoding`, a `Dense`
-    layer or a whole model.
+    `keras_hyper.Hypernetwork` makes one of its argument `condition`. A part is the
+    width of a tensor that is used as it is, or a layer that makes a tensor, such as
+    `TaskEmbedding`, `NoiseCondition`, `MagnitudeInvariantEncoding` or a whole model.
 
     Args:
         parts: An integer, a layer, or a list of them.
@@ -35,8 +35,8 @@ class JoinedCondition(keras.layers.Layer):
     Call arguments:
         values: What the parts are given: one value, or a list of one for each
             part but noise.
-        inputs: The inputs of the target, of which noise takes the batch size.
-            None: noise is drawn once for each row of the other parts, or once.
+        inputs: The inputs of the target, whose batch size is that of noise. With None,
+            noise is drawn once for each row of the other parts, or once.
 
     Output shape:
         `(dim,)`, if no part has a row for each sample, otherwise `(batch, dim)`.
@@ -55,7 +55,12 @@ class JoinedCondition(keras.layers.Layer):
         (5, 10)
     """
 
-    def __init__(self, parts: Any, per_weight: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        parts: int | keras.Layer | Sequence[int | keras.Layer],
+        per_weight: bool = False,
+        **kwargs: Any,
+    ) -> None:
         # The parts cast what they take; task ids must not be cast.
         super().__init__(autocast=False, **kwargs)
         listed = list(parts) if isinstance(parts, list | tuple) else [parts]
@@ -63,10 +68,15 @@ class JoinedCondition(keras.layers.Layer):
             raise ValueError("`condition` must have at least one part. Received: condition=[]")
         sources = [deserialize_shared(part, self, f"parts_{i}") for i, part in enumerate(listed)]
         self.per_weight = bool(per_weight)
-        self._weights: int | None = None
         self._made = tuple(part_of(source, self.per_weight) for source in sources)
         self._takers = tuple(part for part in self._made if part.takes_value)
-        self.parts: list[Any] = []
+        self._masks = tuple(part for part in self._made if part.is_mask)
+        if len(self._masks) > 1 or len(self._masks) == len(self._made):
+            raise ValueError(
+                "`condition` takes one AdapterMask, beside the parts that weights depend on. "
+                f"Received: condition={parts!r}"
+            )
+        self.parts: list[int | keras.Layer] = []
         hold(self, "parts", [part.source for part in self._made])
 
     @property
@@ -77,41 +87,61 @@ class JoinedCondition(keras.layers.Layer):
     @property
     def task_embedding(self) -> TaskEmbedding | None:
         """The first part that is a `TaskEmbedding`."""
-        return next((part for part in self.parts if isinstance(part, TaskEmbedding)), None)
+        return next((part.tasks for part in self._made if part.tasks is not None), None)
 
-    def task_ids(self, values: Any) -> Any:
+    def task_ids(self, values: Condition) -> Tensor:
         """Returns what was passed to the first `TaskEmbedding`, `()` or `(batch,)`.
 
         Args:
             values: As in a call.
         """
         for part, value in self._pairs(values):
-            if part.source is self.task_embedding:
+            if part.tasks is not None:
                 ids = ops.convert_to_tensor(value)
                 return ops.squeeze(ids, axis=-1) if len(ids.shape) == 2 else ids
         raise ValueError(f"'{self.name}' has no TaskEmbedding.")
+
+    def adapted(self, values: Condition) -> Tensor | None:
+        """Returns which samples have an adapter, None if there is no `AdapterMask`.
+
+        Args:
+            values: As in a call.
+
+        Returns:
+            1 or 0, for all samples or in a tensor of shape `(batch,)`.
+        """
+        pairs = self._pairs(values) if self._masks else []
+        return next((part.make(value)[0] for part, value in pairs if part.is_mask), None)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is an `AdapterMask`."""
+        return bool(self._masks)
 
     def width(self) -> int | None:
         """Returns the width of the condition, None if it is not known yet."""
         widths = [part.width for part in self._made]
         return None if None in widths else sum(w for w in widths if w is not None)
 
-    def default_shape(self) -> Any:
+    def default_shape(self) -> Shape | list[Shape] | None:
         """Returns the shapes of values for which the width is known without a call."""
         return _one_or_list([tuple(spec.shape) for spec in self.value_specs()]) or None
 
     def expect_weights(self, count: int) -> None:
         """Sets the number of generated weights, each of which gets a row of the condition."""
-        self._weights = count if self.per_weight else None
         for part in self._made:
-            part.weights = self._weights
+            part.weights = count
 
-    def build(self, values_shape: Any = None, inputs_shape: Any = None) -> None:
+    def build(
+        self, values_shape: Shape | Sequence[Shape] | None = None, inputs_shape: Tensors = None
+    ) -> None:
         """Builds the parts."""
-        for i, (part, shape) in enumerate(self._pairs(values_shape, shapes=True)):
+        if values_shape is None:
+            values_shape = _one_or_list([None for _ in self._takers])
+        for i, (part, shape) in enumerate(self._pairs(values_shape)):
             part.build(shape, f"parts_{i}")
 
-    def tensors(self, values: Any, inputs: Any = None) -> Any:
+    def tensors(self, values: Condition, inputs: Tensors = None) -> Condition:
         """Returns the values as tensors of known rank.
 
         Args:
@@ -126,7 +156,7 @@ class JoinedCondition(keras.layers.Layer):
                 given.append(with_known_rank(numeric("condition", value), part.row, like))
         return _one_or_list(given)
 
-    def rows(self, values: Any) -> int | None:
+    def rows(self, values: Condition) -> int | None:
         """Returns for how many samples there are values, None for one or an unknown number."""
         rows = {
             value.shape[0]
@@ -149,7 +179,7 @@ class JoinedCondition(keras.layers.Layer):
         """Returns shape and dtype of the values of a call with a row for each sample."""
         return [part.spec for part in self._takers]
 
-    def check(self, values: Any) -> None:
+    def check(self, values: Condition) -> None:
         """Raises if the values have the wrong shape or type.
 
         Args:
@@ -158,7 +188,7 @@ class JoinedCondition(keras.layers.Layer):
         for part, value in self._pairs(values):
             part.check(value)
 
-    def with_rows(self, values: Any, count: int) -> Any:
+    def with_rows(self, values: Condition, count: int) -> Condition:
         """Returns values of which Keras can take batches.
 
         Args:
@@ -178,81 +208,66 @@ class JoinedCondition(keras.layers.Layer):
         takers = [part.describe() for part in self._takers]
         return takers[0] if len(takers) == 1 else f"a list of {', '.join(takers)}"
 
-    def __call__(self, values: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, values: Condition = None, **kwargs: Tensors) -> Tensor:
         """Joins the parts."""
         values = None if values is None else self.tensors(values)
         return super().__call__(values, **kwargs)
 
-    def call(self, values: Any = None, inputs: Any = None, training: Any = None) -> Any:
+    def call(
+        self, values: Condition = None, inputs: Tensors = None, training: bool | None = None
+    ) -> Tensor:
         """Returns the parts, side by side."""
-        pairs = self._pairs(values)
+        every = self._pairs(values)
+        pairs = [(part, value) for part, value in every if not part.is_mask]
+        masks = [value for part, value in every if part.is_mask and not part.is_one(value)]
         made = {part: part.make(value) for part, value in pairs if part.takes_value}
         batched = [row for row, is_batched in made.values() if is_batched]
         like = next(iter(batched if inputs is None else keras.tree.flatten(inputs)), None)
         made |= {part: part.make(like) for part, _ in pairs if not part.takes_value}
-        if self.per_weight:
-            made = {part: self._with_weights(*row) for part, row in made.items()}
         rows = [ops.cast(made[part][0], self.compute_dtype) for part, _ in pairs]
         batched = [row for row, is_batched in made.values() if is_batched]
-        if batched and len(rows) > 1:
+        if batched:
             lead = ops.shape(batched[0])[:-1]
             rows = [
                 row if len(row.shape) > len(lead) else ops.broadcast_to(row, (*lead, row.shape[-1]))
                 for row in rows
             ]
-        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+        joined = rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+        if masks and not batched:
+            # Weights for each sample, since not all of them have an adapter.
+            joined = ops.broadcast_to(joined, (ops.shape(masks[0])[0], *joined.shape))
+        return joined
 
-    def _with_weights(self, row: Any, batched: bool) -> tuple[Any, bool]:
-        """Returns what a part made, with a row for each weight."""
-        if len(row.shape) == 1 + batched and self._weights is not None:
-            return ops.repeat(ops.expand_dims(row, -2), self._weights, axis=-2), batched
-        if len(row.shape) != 2 + batched or self._weights not in (None, row.shape[-2]):
-            raise ValueError(
-                f"A layer of `condition` must return a row for each of the {self._weights} "
-                "generated weights, in the order of `generated_weights`, or one for all. Received: "
-                f"outputs of shape {tuple(row.shape)}."
-            )
-        return row, batched
-
-    def _pairs(self, values: Any, shapes: bool = False) -> list[tuple[Part, Any]]:
-        """Returns each part with its value, or with its shape; noise has None."""
+    def _pairs(self, values: Condition) -> list[tuple[Part, Tensor]]:
+        """Returns each part with its value, or its shape. Noise has None."""
         takers = self._takers
-        if shapes and values is None:
-            listed = [None] * len(takers)
-        elif len(takers) == 1:
-            listed = [values]
-        elif isinstance(values, list | tuple) and len(values) == len(takers):
-            listed = list(values)
+        if len(takers) == 1:
+            values = [values]
         elif not takers and values is None:
-            listed = []
-        elif not takers:
-            raise ValueError(
-                "`condition` is noise alone here, and takes no value. Received: "
-                f"condition={values!r}"
-            )
-        else:
-            raise ValueError(
+            values = []
+        if not isinstance(values, list | tuple) or len(values) != len(takers):
+            expected = (
                 f"`condition` must be a list of {len(takers)} values, one for each part but noise: "
-                f"{[part.describe() for part in takers]}. Received: condition={values!r}"
+                f"{[part.describe() for part in takers]}."
             )
-        given = iter(listed)
+            if not takers:
+                expected = "`condition` is noise alone here, and takes no value."
+            raise ValueError(f"{expected} Received: condition={values!r}")
+        given = iter(values)
         return [(part, next(given) if part.takes_value else None) for part in self._made]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
-        parts = [
-            part if isinstance(part, int) else serialize_shared(part, self, f"parts_{i}")
-            for i, part in enumerate(self.parts)
-        ]
+        parts = [part.serialize(self, f"parts_{i}") for i, part in enumerate(self._made)]
         return {**super().get_config(), "parts": parts, "per_weight": self.per_weight}
 
 
-def without_rows(values: Any) -> Any:
+def without_rows(values: Condition) -> Condition:
     """Returns values of a batch as they were before `JoinedCondition.with_rows`."""
     if isinstance(values, list | tuple):
         return [without_rows(value) for value in values]
     return values[_REPEATED][0] if isinstance(values, Mapping) and _REPEATED in values else values
 
 
-def _one_or_list(values: list[Any]) -> Any:
+def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else values

@@ -1,4 +1,4 @@
-"""Random conditions: other weights at every call."""
+"""Random conditions: different weights at every call."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Config, Shape, Tensor
 from keras_hyper.utils.checks import positive_int
 
 
@@ -21,12 +22,11 @@ class NoiseCondition(keras.layers.Layer):
         dim: Integer, width of the vectors.
         shared: Whether one vector is drawn for the whole batch, rather than one
             for each sample.
-        seed: Optional integer, to draw the same vectors again.
+        seed: Optional integer, random seed.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, ...)`, of which only the batch size
-            counts.
+        inputs: Tensor of shape `(batch, ...)`. Only its batch size counts.
 
     Output shape:
         `(batch, dim)`, or `(dim,)` if `shared`.
@@ -53,19 +53,19 @@ class NoiseCondition(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, inputs_shape: Any = None) -> None:
+    def build(self, inputs_shape: Shape | None = None) -> None:
         """Creates nothing; the state of the random numbers exists already."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Returns the vectors."""
         shape = (self.dim,) if self.shared else (ops.shape(inputs)[0], self.dim)
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
 
-    def compute_output_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         """Returns the shape of the vectors."""
         return (self.dim,) if self.shared else (inputs_shape[0], self.dim)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         config = {"dim": self.dim, "shared": self.shared, "seed": self.seed}
         return {**super().get_config(), **config}

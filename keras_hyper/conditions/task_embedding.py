@@ -1,6 +1,6 @@
 """A condition for each of a number of tasks, looked up by integer id."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -9,6 +9,7 @@ from keras_hyper.initializers import UnitRMS
 from keras_hyper.ops import with_known_rank
 from keras_hyper.saving import serializable
 from keras_hyper.saving.sharing import copy_in_graph, graph_mark, hold_in_graph
+from keras_hyper.typing import Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import numeric, positive_int
 
 
@@ -55,26 +56,26 @@ class TaskEmbedding(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.num_tasks = positive_int("num_tasks", num_tasks)
         self.dim = positive_int("dim", dim)
-        self.embeddings: Any = None
+        self.embeddings: keras.Variable = None
 
-    def build(self, ids_shape: Any = None) -> None:
+    def build(self, ids_shape: Shape | None = None) -> None:
         """Creates the table of vectors."""
         self.embeddings = self.add_weight(
             name="embeddings", shape=(self.num_tasks, self.dim), initializer=UnitRMS()
         )
 
-    def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, ids: Tensor, *args: Tensors, **kwargs: Tensors) -> Tensor:
         """Looks the ids up; takes plain integers and lists too."""
         hold_in_graph(self, ids)
         return super().__call__(numeric("ids", ids), *args, **kwargs)
 
-    def call(self, ids: Any) -> Any:
+    def call(self, ids: Tensor) -> Tensor:
         """Returns the vectors of the ids."""
         ids = with_known_rank(ids, row=())
         self.check(ids)
         if len(ids.shape) == 2:
             ids = ops.squeeze(ids, axis=-1)
-        # Wide enough for `num_tasks`. Unsigned ids beyond its range become negative.
+        # Wide enough for `num_tasks`. Unsigned ids beyond this range become negative.
         wide = keras.backend.standardize_dtype(ids.dtype) in ("int64", "uint64")
         ids = ops.cast(ids, "int64" if wide else "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_tasks)
@@ -83,22 +84,22 @@ class TaskEmbedding(keras.layers.Layer):
         # Not `zeros_like`: TensorFlow may fold it to zeros of another shape.
         places = ops.cast(ops.where(known, ids, 0), "int32")
         rows = ops.cast(ops.take(self.embeddings, places, axis=0), self.compute_dtype)
-        # 1, or the NaN of a negative root. Converters to other formats write `where` as a sum of
-        # products, in which a NaN reaches every row.
+        # 1, or the NaN of a negative root. A NaN inside `where` would reach every row in formats
+        # whose converters write `where` as a sum of products.
         known = ops.sqrt(2 * ops.cast(known, rows.dtype) - 1)
         return rows * ops.expand_dims(known, -1)
 
-    def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, ids: Tensor) -> keras.KerasTensor:
         """Returns shape and dtype of the vectors, after the checks of a real call."""
         self.check(ids)
         return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
 
-    def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, ids_shape: Shape) -> Shape:
         """Returns the shape of the vectors."""
         lead = ids_shape[:1] if len(ids_shape) == 2 else ids_shape
         return (*lead, self.dim)
 
-    def check(self, ids: Any) -> None:
+    def check(self, ids: Tensor) -> None:
         """Raises if `ids` has an invalid shape, dtype or value.
 
         Args:
@@ -109,7 +110,7 @@ class TaskEmbedding(keras.layers.Layer):
                 f"TaskEmbedding '{self.name}' takes one id, or one for each sample. Received: "
                 f"`ids` of shape {tuple(ids.shape)}"
             )
-        if _of_stand_ins():
+        if of_stand_ins():
             return
         dtype = keras.backend.standardize_dtype(ids.dtype)
         if not keras.backend.is_int_dtype(dtype):
@@ -131,28 +132,28 @@ class TaskEmbedding(keras.layers.Layer):
                 f"'{self.name}'. Received: {wrong.size} invalid ids, ids={wrong[:5].tolist()}"
             )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         config = {"num_tasks": self.num_tasks, "dim": self.dim}
         return {**super().get_config(), **config, **graph_mark(self)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TaskEmbedding":
+    def from_config(cls, config: Config) -> Self:
         """Returns the layer of a configuration, which others may share."""
         return copy_in_graph(config, cls)
 
 
-def _of_stand_ins() -> bool:
+def of_stand_ins() -> bool:
     """Whether Keras runs a model on stand-ins, which are floating point for any inputs."""
     with keras.SymbolicScope() as scope:
         return scope.original_scope is not None
 
 
-def _asserted(known: Any, ids: Any, layer: TaskEmbedding) -> Any:
+def _asserted(known: Tensor, ids: Tensor, layer: TaskEmbedding) -> Tensor:
     """Returns ids that a TensorFlow graph looks up only if all are known.
 
-    A NaN could get lost, since fused kernels make zeros of NaN in a ReLU. In training it
-    would reach the weights before the step raises. XLA leaves the assertion out.
+    The NaN alone is not enough: fused kernels make zeros of it in a ReLU, and in training it
+    reaches the weights before the step raises. XLA leaves the assertion out.
     """
     import tensorflow as tf
 

@@ -21,7 +21,7 @@ from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
-from keras_hyper.utils.naming import clean
+from keras_hyper.utils.inputs import clean
 from keras_hyper.weights import FoundWeight, GeneratedWeight, find_weights, kernels_of
 from keras_hyper.weights.scopes import override
 

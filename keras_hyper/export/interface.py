@@ -10,7 +10,7 @@ from keras import ops
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.typing import Tensor, Tensors
-from keras_hyper.utils.naming import inputs_of, named
+from keras_hyper.utils.inputs import inputs_of, named
 
 HALF = ("float16", "bfloat16")  # Not every client can read or write these.
 

@@ -12,7 +12,7 @@ from keras_hyper.export.agreement import alike
 from keras_hyper.export.interface import Named, Specs, UnavailableError, batch_of, widened
 from keras_hyper.export.trials import TRIED, Trial, Trials, as_arrays, drawn
 from keras_hyper.utils.graph import walk
-from keras_hyper.utils.naming import clean
+from keras_hyper.utils.inputs import clean
 from keras_hyper.weights.scopes import override, recording
 
 

@@ -2,10 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_hyper.generators.generator import Generator
@@ -13,6 +12,7 @@ from keras_hyper.generators.mlp import MLPGenerator
 from keras_hyper.initializers import UnitGainOrthogonal
 from keras_hyper.kernels import Kernel
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Activation, Initializer, Tensor
 from keras_hyper.utils.checks import positive_int
 
 
@@ -20,37 +20,33 @@ from keras_hyper.utils.checks import positive_int
 class ChunkedGenerator(MLPGenerator):
     r"""Makes a weight of any size in chunks, one call of one small perceptron each.
 
-    `w_j = H n(h(e_j)) + beta` for each chunk `j`, with a learned embedding `e_j`
-    for each chunk and the perceptron of `MLPGenerator`; the weight is all
-    chunks laid out in a row, the last one cut. It serves every shape, so that a
-    whole network can share one (von Oswald et al., "Continual learning with
-    hypernetworks", ICLR 2020). In the row the weights of one unit (a column of a
-    dense kernel, a filter) lie together: a chunk is best about as long as one, or
-    a whole part of one.
+    `w_j = H n(h(e_j)) + beta` for each chunk `j`, with a learned embedding `e_j` for each chunk and
+    the perceptron of `MLPGenerator`; the weight is all chunks laid out in a row, the last one cut.
+    It serves every shape, so that a whole network can share one (von Oswald et al., "Continual
+    learning with hypernetworks", ICLR 2020). In the row the weights of one unit (a column of a
+    dense kernel, a filter) lie together: a chunk is best about as long as one, or a whole part of
+    one.
 
-    A condition shifts the embeddings of all chunks of a weight alike,
-    `e_j + P c`, as it does beside the chunk's embedding at the input of the
-    perceptron. `P` costs as many numbers for a weight of a thousand chunks as
-    for one.
+    A condition shifts the embeddings of all chunks of a weight alike, `e_j + P c`, as it does
+    beside the chunk's embedding at the input of the perceptron. `P` costs as many numbers for a
+    weight of a thousand chunks as for one.
 
-    It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden
-    layers, however many weights share it. Every chunk starts with exactly the
-    standard deviation that it should have, as long as `chunk_size` is not below
-    the width of the last hidden layer (below it, on average) and that has a unit
-    that is not zero: very narrow layers of `"relu"` units can be off altogether.
+    It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden layers, however many
+    weights share it. Every chunk starts with exactly the standard deviation that it should have, as
+    long as `chunk_size` is not below the width of the last hidden layer (below it, on average) and
+    that has a unit that is not zero: very narrow layers of `"relu"` units can be off altogether.
 
     Args:
         chunk_size: Integer, how many numbers one call makes.
         hidden_units: Tuple of integers, the widths of the hidden layers.
         activation: Activation of the hidden layers.
-        dropout: Float, rate of the dropout after each hidden layer. With it the
-            chunks of a weight are made all at once, however many.
+        dropout: Float, rate of the dropout after each hidden layer. With it the chunks of a weight
+            are made all at once, however many.
         embedding_dim: Integer, width of a chunk's embedding.
-        normalize_condition: Whether embeddings made from a condition are scaled
-            to a root mean square of 1.
+        normalize_condition: Whether embeddings made from a condition are scaled to a root mean
+            square of 1.
         seed: Optional integer, the seed of the dropout.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., chunks, embedding_dim)`.
@@ -59,8 +55,8 @@ class ChunkedGenerator(MLPGenerator):
         `(..., chunks, chunk_size)`, numbers of variance 1.
 
     Raises:
-        ValueError: If `hidden_units` is empty, or if the layer's initializer
-            has no known standard deviation.
+        ValueError: If `hidden_units` is empty, or if the layer's initializer has no known standard
+            deviation.
 
     Examples:
         Two layers of different shapes from one network:
@@ -78,6 +74,10 @@ class ChunkedGenerator(MLPGenerator):
         1432
     """
 
+    arguments = (
+        *("chunk_size", "hidden_units", "embedding_dim", "normalize_condition"),
+        *("normalization", "seed"),
+    )
     shape_free = True
     initializations = ("variance",)
     projects_pieces = False
@@ -86,7 +86,7 @@ class ChunkedGenerator(MLPGenerator):
         self,
         chunk_size: int,
         hidden_units: Sequence[int] = (64,),
-        activation: Any = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         embedding_dim: int = 8,
         normalize_condition: bool = True,
@@ -111,28 +111,25 @@ class ChunkedGenerator(MLPGenerator):
         """Returns `(chunks, embedding_dim)`."""
         return math.ceil(math.prod(weight_shape) / self.chunk_size), self.embedding_dim
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Creates the perceptron."""
-        width = self.build_features(input_shape)
-        self.head = keras.layers.Dense(
-            self.chunk_size,
-            kernel_initializer=UnitGainOrthogonal(),
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        self.head.build((None, width))
+    def head_units(self) -> int:
+        """Returns the size of a chunk."""
+        return self.chunk_size
 
-    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+    def head_initializers(self, width: int) -> dict[str, Initializer | Callable[..., Tensor]]:
+        """Returns the initializers of the head, for features of a width."""
+        return {"kernel_initializer": UnitGainOrthogonal()}
+
+    def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """Returns the chunks in a row, cut to size, in the shape of the weight."""
         return self._cut(pieces, [weight_shape])[0]
 
-    def assemble_all(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
+    def assemble_all(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:
         """Returns several weights, put together from the chunks of all of them."""
         if type(self).assemble is not ChunkedGenerator.assemble:
             return super().assemble_all(pieces, weight_shapes)  # A subclass has its own way.
         return self._cut(pieces, weight_shapes)
 
-    def _cut(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
+    def _cut(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:
         """Returns weights from their chunks in a row.
 
         Each number is copied once, and once in the gradient: what is cut off is split off.
@@ -147,7 +144,7 @@ class ChunkedGenerator(MLPGenerator):
         parts = ops.split(flat, ends[:-1], axis=len(lead))[::2] if sizes[1:] != [0] else [flat]
         return [_unit_by_unit(own, s, lead) for own, s in zip(parts, weight_shapes, strict=True)]
 
-    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+    def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight, written out."""
         return Generator.kernel(self, embedding, weight_shape)
 
@@ -160,14 +157,8 @@ class ChunkedGenerator(MLPGenerator):
             limits["unused"] = f"of the {made:,} numbers of its chunks it uses {size:,}"
         return limits
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this generator again."""
-        config = super().get_config()
-        del config["initialization"]
-        return {**config, "chunk_size": self.chunk_size}
 
-
-def _unit_by_unit(flat: Any, weight_shape: Sequence[int], lead: Sequence[Any]) -> Any:
+def _unit_by_unit(flat: Tensor, weight_shape: Sequence[int], lead: Sequence[Tensor]) -> Tensor:
     """Returns weights whose numbers are given unit after unit, not input after input."""
     if len(weight_shape) < 2:
         return ops.reshape(flat, (*lead, *weight_shape))

@@ -10,6 +10,7 @@ from keras_hyper.generators.direct import DirectGenerator
 from keras_hyper.generators.generator import Generator
 from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
 from keras_hyper.initializers import weight_std
+from keras_hyper.typing import Initializer
 
 # Tiles from fewer numbers are nearly all alike.
 _WIDTHS = (4, 8, 16, 32, 64)
@@ -17,28 +18,24 @@ _WIDTHS = (4, 8, 16, 32, 64)
 
 def default_generator(
     weight_shape: Sequence[int],
-    initializer: Any,
+    initializer: Initializer,
     condition_dim: int | None = None,
     embedding_dim: int | None = None,
     **kwargs: Any,
 ) -> Generator:
     """Returns the generator that `generator=None` stands for.
 
-    A `TiledKernelGenerator` of the layer's own. Of all tiles with lengths that
-    are powers of two, and embedding widths of 4, 8, ..., 64, those are
-    considered that store at most half as many numbers as the kernel has,
-    embeddings included; of these, those that can make kernels of the highest
-    rank; of these, those with the widest embeddings; of these, the one that
-    stores least.
+    A `TiledKernelGenerator` of the layer's own. Of all tiles with lengths that are powers of two,
+    and embedding widths of 4, 8, ..., 64, those are considered that store at most half as many
+    numbers as the kernel has, embeddings included; of these, those that can make kernels of the
+    highest rank; of these, those with the widest embeddings; of these, the one that stores least.
 
-    A static kernel too small to be stored in half its size is held as it is, by
-    a `DirectGenerator`: a static layer never stores more than its stock twin,
-    unless `embedding_dim` asks for it. So is a kernel whose initializer tiles
-    cannot match, such as zeros or the identity.
+    A static kernel too small to be stored in half its size is held as it is, by a
+    `DirectGenerator`: a static layer never stores more than its stock twin, unless `embedding_dim`
+    asks for it. So is a kernel whose initializer tiles cannot match, such as zeros or the identity.
 
-    A condition costs a projection onto every number of the embeddings. Where
-    nothing fits in half of the kernel then, the tile that stores least is
-    taken, and that can be more than the kernel.
+    A condition costs a projection onto every number of the embeddings. Where nothing fits in half
+    of the kernel then, the tile that stores least is taken, and that can be more than the kernel.
 
     Args:
         weight_shape: Shape of the kernel.

@@ -11,6 +11,7 @@ from keras import ops
 from keras_hyper.initializers import UnitRMS, weight_std
 from keras_hyper.kernels import Full, Kernel
 from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.typing import Config, Tensor
 from keras_hyper.utils.checks import name_of, one_of, positive_int
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer
@@ -24,44 +25,40 @@ _NUMBERS_AT_ONCE = 2**22
 class Generator(PolicyLayer):
     """Base of the hypernetworks: maps embeddings to weights.
 
-    A generator knows how weights are *made* and owns only what does not depend
-    on the layer that asks, so that any number of layers can share one. What
-    belongs to one weight (its embedding, its standard deviation) lives in
-    `keras_hyper.GeneratedWeight`, which calls the generator.
+    A generator knows how weights are *made* and owns only what does not depend on the layer that
+    asks, so that any number of layers can share one. What belongs to one weight (its embedding, its
+    standard deviation) lives in `keras_hyper.GeneratedWeight`, which calls the generator.
 
-    A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if
-    its output is not the weight laid out flat. For embeddings whose components
-    have a mean square of 1 it emits numbers of variance 1.
+    A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if its output is not
+    the weight laid out flat. For embeddings whose components have a mean square of 1 it emits
+    numbers of variance 1.
 
     Args:
         embedding_dim: Integer, width of the embeddings.
         initialization: `"variance"`: the weight starts with the variance of the
-            `kernel_initializer` of the layer that uses it. Subclasses add
-            others.
-        normalize_condition: Whether an embedding that is made from a condition
-            is scaled to a root mean square of 1. It keeps the variance of the
-            weights exact whatever the condition's scale. An embedding that is
-            learned is never scaled.
-        normalization: How the generated weights are normalised, each before it
-            is given its standard deviation and a learned gain. None: not at all.
-            `"layer"`: to mean 0 and variance 1 over the weight, `"rms"`: to a
-            root mean square of 1 over the weight; `"weight"`: each unit (each
-            column of a dense kernel, each filter) to a root mean square of 1,
-            with a gain for each (weight normalisation). `"batch"`: each number
-            to mean 0 and variance 1 over the weight sets of a batch of
-            conditions, and by moving averages in inference, like
-            `keras.layers.BatchNormalization`.
+            `kernel_initializer` of the layer that uses it. Subclasses add others.
+        normalize_condition: Whether an embedding that is made from a condition is scaled to a root
+            mean square of 1. It keeps the variance of the weights exact whatever the condition's
+            scale. An embedding that is learned is never scaled.
+        normalization: How the generated weights are normalised, each before it is given its
+            standard deviation and a learned gain. None: not at all. `"layer"`: to mean 0 and
+            variance 1 over the weight, `"rms"`: to a root mean square of 1 over the weight;
+            `"weight"`: each unit (each column of a dense kernel, each filter) to a root mean square
+            of 1, with a gain for each (weight normalisation). `"batch"`: each number to mean 0 and
+            variance 1 over the weight sets of a batch of conditions, and by moving averages in
+            inference, like `keras.layers.BatchNormalization`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
+        arguments: The names of the arguments that are attributes, for `get_config`.
         shape_free: True if one generator serves weights of different shapes.
         initializations: The allowed values of `initialization`.
-        projects_pieces: True if a condition is projected onto each piece of an
-            embedding, False if all pieces get the same shift.
+        projects_pieces: True if a condition is projected onto each piece of an embedding, False if
+            all pieces get the same shift.
         factors: True if it makes the factors of a matrix of inputs by units.
-        work: How many numbers lie between the embedding of one piece and the
-            piece, where they are more than the piece has and `call` is no random
-            function; else 0. Weights of many pieces are then made in groups.
+        work: How many numbers lie between the embedding of one piece and the piece, where they are
+            more than the piece has and `call` is no random function; else 0. Weights of many pieces
+            are then made in groups.
 
     Call arguments:
         embedding: Tensor of shape `(..., pieces, embedding_dim)`.
@@ -95,6 +92,9 @@ class Generator(PolicyLayer):
         9
     """
 
+    arguments: tuple[str, ...] = (
+        *("embedding_dim", "initialization", "normalize_condition", "normalization"),
+    )
     shape_free: bool = False
     projects_pieces: bool = True
     factors: bool = False
@@ -121,9 +121,11 @@ class Generator(PolicyLayer):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embedding_dim})
         # Set by `prepare` on a generator that serves one shape only.
         self._weight_shape: tuple[int, ...] | None = None
-        self._native: Any = None
+        self._native: keras.Initializer | None = None
 
-    def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
+    def embedding_initializer(
+        self, weight_shape: Sequence[int], initializer: keras.Initializer
+    ) -> keras.Initializer:
         """Returns an initializer for the embedding of one weight.
 
         Args:
@@ -132,7 +134,7 @@ class Generator(PolicyLayer):
         """
         return UnitRMS()
 
-    def projection_initializer(self, condition_dim: int) -> Any:
+    def projection_initializer(self, condition_dim: int) -> keras.Initializer:
         """Returns an initializer for the projection of a condition onto an embedding.
 
         Args:
@@ -152,7 +154,7 @@ class Generator(PolicyLayer):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `embedding_shape`.")
 
-    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+    def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """Returns a weight, put together from what `call` gave.
 
         Args:
@@ -160,13 +162,12 @@ class Generator(PolicyLayer):
             weight_shape: Shape of the weight.
 
         Returns:
-            Tensor of shape `weight_shape`, with the leading axes of the
-            embedding before it.
+            Tensor of shape `weight_shape`, with the leading axes of the embedding before it.
         """
         lead = ops.shape(pieces)[:-2]
         return ops.reshape(pieces, (*lead, *weight_shape))
 
-    def assemble_all(self, pieces: Any, weight_shapes: Sequence[Sequence[int]]) -> list[Any]:
+    def assemble_all(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:
         """Returns several weights, put together from the pieces of all of them.
 
         Args:
@@ -193,23 +194,23 @@ class Generator(PolicyLayer):
             return {}
         return {"embeddings": f"its embedding has {embedding:,} numbers, the weight {size:,}"}
 
-    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+    def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
 
         Args:
-            embedding: Tensor of shape `(pieces, width)`, or
-                `(batch, pieces, width)` for a weight per sample.
+            embedding: Tensor of shape `(pieces, width)`, or `(batch, pieces, width)` for a weight
+                per sample.
             weight_shape: Shape of the weight.
         """
         batched = len(embedding.shape) == 3
         return Full(self.assemble(self.pieces(embedding), weight_shape), batched)
 
-    def pieces(self, embedding: Any) -> Any:
+    def pieces(self, embedding: Tensor) -> Tensor:
         """Returns what `call` makes, with a bound on the memory it takes.
 
-        Where the numbers between embeddings and pieces are many, and more than
-        those of the pieces, groups of pieces are made one after the other, and
-        in training made again for their gradients.
+        Where the numbers between embeddings and pieces are many, and more than those of the pieces,
+        groups of pieces are made one after the other, and in training made again for their
+        gradients.
 
         Args:
             embedding: Tensor of shape `(..., pieces, width)`.
@@ -227,7 +228,7 @@ class Generator(PolicyLayer):
         parts = [make(embedding[..., i : i + group, :]) for i in range(0, count, group)]
         return ops.concatenate(parts, axis=len(embedding.shape) - 2)
 
-    def prepare(self, weight_shape: Sequence[int], initializer: Any) -> float:
+    def prepare(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
         """Gets the generator ready to make a weight, and says how to scale it.
 
         Every parent calls it once. The first call builds the generator.
@@ -240,12 +241,12 @@ class Generator(PolicyLayer):
             The factor by which the generated weight is to be multiplied.
 
         Raises:
-            ValueError: If the generator cannot make the weight, or was built
-                for another weight that it cannot share.
+            ValueError: If the generator cannot make the weight, or was built for another weight
+                that it cannot share.
         """
         weight_shape = tuple(weight_shape)
         self.embedding_shape(weight_shape)
-        scale, native = self.start(weight_shape, initializer)
+        scale, native = self.match_initializer(weight_shape, initializer)
         if not self.built:
             self._build_for(None if self.shape_free else weight_shape, native)
         elif self._weight_shape not in (None, weight_shape):
@@ -255,7 +256,7 @@ class Generator(PolicyLayer):
                 "shape a generator of its own, or share one that serves every shape, such as "
                 "TiledKernelGenerator."
             )
-        elif start_key(native) != start_key(self._native):
+        elif initializer_key(native) != initializer_key(self._native):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
                 "differently, and its one bias cannot start right for both. Received: "
@@ -264,25 +265,26 @@ class Generator(PolicyLayer):
             )
         return scale
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
-        """Returns how a weight starts: its scale, and what its bias is drawn from.
+    def match_initializer(
+        self, weight_shape: Sequence[int], initializer: keras.Initializer
+    ) -> tuple[float, keras.Initializer | None]:
+        """Returns how the weight gets the start of an ordinary one: a factor, and a draw.
 
         Args:
             weight_shape: Shape of the weight.
             initializer: Keras initializer that an ordinary weight would have.
 
         Returns:
-            The standard deviation to multiply numbers of variance 1 with, and
-            None; or 1.0 and the initializer, if the generator's own bias is to
-            start as its draw.
+            The standard deviation to multiply numbers of variance 1 with, and None; or 1.0 and the
+            initializer, if the generator's own bias is to start as its draw.
         """
         scaling = isinstance(initializer, keras.initializers.VarianceScaling)
         if self.initialization == "native" or ("native" in self.initializations and not scaling):
             return 1.0, initializer
-        return self.scaled_start(weight_shape, initializer)
+        return self.matching_std(weight_shape, initializer), None
 
-    def scaled_start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, None]:
-        """Returns the standard deviation of a weight, and None for its bias.
+    def matching_std(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
+        """Returns the standard deviation that an initializer gives a weight.
 
         Args:
             weight_shape: Shape of the weight.
@@ -300,22 +302,35 @@ class Generator(PolicyLayer):
                 "initializer of mean zero, or a LinearGenerator or MLPGenerator, which start at "
                 "the initializer's own draw."
             )
-        return std, None
+        return std
 
-    def _build_for(self, weight_shape: tuple[int, ...] | None, native: Any) -> None:
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of the weights, of a generator that serves one shape."""
+        if self._weight_shape is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
+                "from the layer that uses it. Pass it to a layer as `generator`, or call "
+                "`prepare(weight_shape, initializer)` first."
+            )
+        return self._weight_shape
+
+    def _build_for(
+        self, weight_shape: tuple[int, ...] | None, native: keras.Initializer | None
+    ) -> None:
         self._weight_shape = weight_shape
         self._native = native
         self.build((None, self.embedding_dim))
         freeze_what_is_new(self)
 
-    def get_build_config(self) -> dict[str, Any] | None:
+    def get_build_config(self) -> Config | None:
         """Returns what `build_from_config` needs to create the variables again."""
         if not self.built:
             return None
         native = self._native and keras.initializers.serialize(self._native)
         return with_sublayers({"weight_shape": self._weight_shape, "native": native}, self)
 
-    def build_from_config(self, config: dict[str, Any]) -> None:
+    def build_from_config(self, config: Config) -> None:
         """Creates the variables as they were when the generator was saved."""
         shape, native = config["weight_shape"], config["native"]
         self._build_for(
@@ -324,18 +339,13 @@ class Generator(PolicyLayer):
         )
         restore_sublayers(config, self)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this generator again."""
-        config = {
-            "embedding_dim": self.embedding_dim,
-            "initialization": self.initialization,
-            "normalize_condition": self.normalize_condition,
-            "normalization": self.normalization,
-        }
-        return {**super().get_config(), **config}
+        config: Config = super().get_config()
+        return {**config, **{name: getattr(self, name) for name in self.arguments}}
 
 
-def start_key(native: Any) -> Any:
+def initializer_key(native: keras.Initializer | None) -> object:
     """Returns what tells two native starts apart, which the seed does not."""
     if not isinstance(native, keras.initializers.Initializer):
         return native

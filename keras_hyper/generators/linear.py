@@ -11,6 +11,7 @@ from keras_hyper.generators.generator import Generator
 from keras_hyper.initializers import flat_draw
 from keras_hyper.kernels import Kernel, Mixture
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Initializer, Tensor
 
 # How large the part that depends on the embedding starts, against the draw of
 # the initializer, with initialization="native" (as SIREN's hypernetworks do).
@@ -21,25 +22,22 @@ _NATIVE_SHARE = 0.01
 class LinearGenerator(Generator):
     r"""Makes a weight as a linear function of its embedding.
 
-    `W = reshape(H e + beta)` with one head `H`: the most expressive generator
-    and the largest, `(embedding_dim + 1) * size` numbers for a weight of `size`
-    numbers. It serves one weight shape. Equation (5) of Ha, Dai & Le
-    ("HyperNetworks", ICLR 2017) generates its matrices so.
+    `W = reshape(H e + beta)` with one head `H`: the most expressive generator and the largest,
+    `(embedding_dim + 1) * size` numbers for a weight of `size` numbers. It serves one weight shape.
+    Equation (5) of Ha, Dai & Le ("HyperNetworks", ICLR 2017) generates its matrices so.
 
-    Per sample, the weights stay a mixture of shared ones, and a dense product
-    with inputs of rank 2 never writes out a weight for each sample.
+    Per sample, the weights stay a mixture of shared ones, and a dense product with inputs of rank 2
+    never writes out a weight for each sample.
 
     Args:
         embedding_dim: Integer, width of the embedding.
-        initialization: `"variance"`: `H` is drawn so that the weight has the
-            variance of the layer's `kernel_initializer`, `beta` is zero.
-            `"native"`: `beta` is a draw of the `kernel_initializer` and `H e` a
-            hundredth of its size. An initializer that is no
+        initialization: `"variance"`: `H` is drawn so that the weight has the variance of the
+            layer's `kernel_initializer`, `beta` is zero. `"native"`: `beta` is a draw of the
+            `kernel_initializer` and `H e` a hundredth of its size. An initializer that is no
             `keras.initializers.VarianceScaling` is always taken natively.
-        normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
@@ -70,7 +68,7 @@ class LinearGenerator(Generator):
         **kwargs: Any,
     ) -> None:
         super().__init__(embedding_dim, initialization, normalize_condition, **kwargs)
-        self.head: Any = None
+        self.head: Tensor = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(1, embedding_dim)`: a weight is one piece."""
@@ -78,32 +76,43 @@ class LinearGenerator(Generator):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the head. Called by `prepare`, which knows the weight's shape."""
-        if self._weight_shape is None:
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
-                "from the layer that uses it. Pass it to a layer as `generator`, or call "
-                "`prepare(weight_shape, initializer)` first."
-            )
+        units = self.head_units()
         width = self.build_features(input_shape)
-        self.head = self._new_head(width)
+        self.head = keras.layers.Dense(
+            units, **self.head_initializers(width), dtype=self.dtype_policy, name="head"
+        )
         self.head.build((None, width))
+
+    def head_units(self) -> int:
+        """Returns how many numbers the head makes."""
+        return math.prod(self.weight_shape)
+
+    def head_initializers(self, width: int) -> dict[str, Initializer | Callable[..., Tensor]]:
+        """Returns the initializers of the head, for features of a width."""
+        normal, native = keras.initializers.RandomNormal(stddev=width**-0.5), self._native
+        if native is None:
+            return {"kernel_initializer": normal}
+        return {
+            "kernel_initializer": _small(normal, native, self.weight_shape),
+            "bias_initializer": flat_draw(native, self.weight_shape),
+        }
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:
         """Creates what comes before the head and returns its width."""
         return self.embedding_dim
 
-    def features(self, embedding: Any) -> Any:
+    def features(self, embedding: Tensor) -> Tensor:
         """Returns what the head is applied to; its mean square is 1."""
         return embedding
 
-    def call(self, embedding: Any) -> Any:
+    def call(self, embedding: Tensor) -> Tensor:
         """Returns the numbers of the weight, flat."""
         *lead, width = ops.shape(embedding)
         # As one matrix of rows, for the reason that `shared_dense` gives.
         rows = self.head(self.features(ops.reshape(embedding, (-1, width))))
         return ops.reshape(rows, (*lead, self.head.units))
 
-    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+    def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight; for a batch of embeddings, as a mixture."""
         batched = len(embedding.shape) == 3
         # A quantized head holds integers and scales: only its own call knows them.
@@ -117,22 +126,13 @@ class LinearGenerator(Generator):
             bias=ops.reshape(ops.cast(self.head.bias, dtype), weight_shape),
         )
 
-    def _new_head(self, width: int) -> keras.layers.Dense:
-        shape, native = self._weight_shape or (), self._native
-        normal = keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(width))
-        return keras.layers.Dense(
-            math.prod(shape),
-            kernel_initializer=normal if native is None else _small(normal, native, shape),
-            bias_initializer="zeros" if native is None else flat_draw(native, shape),
-            dtype=self.dtype_policy,
-            name="head",
-        )
 
-
-def _small(normal: Any, native: Any, weight_shape: Sequence[int]) -> Callable[..., Any]:
+def _small(
+    normal: keras.Initializer, native: keras.Initializer, weight_shape: Sequence[int]
+) -> Callable[..., Tensor]:
     """Returns an initializer of a head that is small against a native draw."""
 
-    def initializer(shape: Sequence[int], dtype: Any = None) -> Any:
+    def initializer(shape: Sequence[int], dtype: str | None = None) -> Tensor:
         rms = ops.sqrt(ops.mean(ops.square(native(weight_shape, dtype=dtype))))
         return normal(shape, dtype=dtype) * rms * _NATIVE_SHARE
 

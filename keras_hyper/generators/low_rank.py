@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_hyper.generators.linear import LinearGenerator
 from keras_hyper.kernels import Kernel, LowRank
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import positive_int
 
 
@@ -17,24 +17,21 @@ from keras_hyper.utils.checks import positive_int
 class LowRankGenerator(LinearGenerator):
     r"""Makes a kernel as a product of two thin matrices.
 
-    `W = reshape(U V) / sqrt(rank)`, where the numbers of `U`, of shape
-    `(prod(shape[:-1]), rank)`, and of `V`, of shape `(rank, shape[-1])`, are
-    linear in the embedding. It serves one weight shape and holds
-    `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` numbers.
+    `W = reshape(U V) / sqrt(rank)`, where the numbers of `U`, of shape `(prod(shape[:-1]), rank)`,
+    and of `V`, of shape `(rank, shape[-1])`, are linear in the embedding. It serves one weight
+    shape and holds `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` numbers.
 
-    Per sample, a product with inputs of rank 2 is two thin ones, and the kernel of
-    a sample is never written out. Nor is it with more positions, or in a
-    convolution (not one with groups, depthwise or transposed), where both
-    factors together have fewer numbers than the kernel.
+    Per sample, a product with inputs of rank 2 is two thin ones, and the kernel of a sample is
+    never written out. Nor is it with more positions, or in a convolution (not one with groups,
+    depthwise or transposed), where both factors together have fewer numbers than the kernel.
 
     Args:
         rank: Integer, the rank of the kernel as a matrix of inputs by units.
         embedding_dim: Integer, width of the embedding.
-        normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1. Both factors depend on it, so that
-            without the scaling the weights start larger than they should.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1. Both factors depend on it, so that without the scaling the weights start
+            larger than they should.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
@@ -44,8 +41,8 @@ class LowRankGenerator(LinearGenerator):
         then those of `V`, of variance 1.
 
     Raises:
-        ValueError: If one generator is shared by weights of different shapes, or
-            if the layer's initializer has no known standard deviation.
+        ValueError: If one generator is shared by weights of different shapes, or if the layer's
+            initializer has no known standard deviation.
 
     Examples:
         >>> import keras
@@ -56,6 +53,7 @@ class LowRankGenerator(LinearGenerator):
         8000
     """
 
+    arguments = ("rank", "embedding_dim", "normalize_condition", "normalization")
     initializations = ("variance",)
     factors = True
 
@@ -78,7 +76,7 @@ class LowRankGenerator(LinearGenerator):
             )
         return super().embedding_shape(weight_shape)
 
-    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+    def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight as its two factors."""
         fan_in, fan_out = math.prod(weight_shape[:-1]), weight_shape[-1]
         factors = self(embedding)
@@ -96,17 +94,6 @@ class LowRankGenerator(LinearGenerator):
             limits["unused"] = f"of its rank {self.rank} a kernel of that shape can have {most}"
         return limits
 
-    def _new_head(self, width: int) -> keras.layers.Dense:
-        shape = self._weight_shape or ()
-        return keras.layers.Dense(
-            self.rank * (math.prod(shape[:-1]) + shape[-1]),
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(width)),
-            dtype=self.dtype_policy,
-            name="head",
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this generator again."""
-        config = super().get_config()
-        del config["initialization"]
-        return {**config, "rank": self.rank}
+    def head_units(self) -> int:
+        """Returns how many numbers both factors have."""
+        return self.rank * (math.prod(self.weight_shape[:-1]) + self.weight_shape[-1])

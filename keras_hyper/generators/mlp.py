@@ -9,6 +9,7 @@ import keras
 from keras_hyper.generators.linear import LinearGenerator
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import hold, serializable
+from keras_hyper.typing import Activation, Config, Tensor
 from keras_hyper.utils.checks import positive_ints
 
 
@@ -17,12 +18,12 @@ class MLPGenerator(LinearGenerator):
     r"""Makes a weight from its embedding with a multi-layer perceptron.
 
     `h_0 = e`, `h_l = f(U_l h_(l-1) + c_l)`, `W = reshape(H n(h_L) + beta)` with
-    `n(h) = h / rms(h)`: hidden layers, then a linear head on features that are
-    scaled to a root mean square of 1. The scaling makes the variance of the
-    weights exact for every activation, at the start and during training.
+    `n(h) = h / rms(h)`: hidden layers, then a linear head on features that are scaled to a root
+    mean square of 1. The scaling makes the variance of the weights exact for every activation, at
+    the start and during training.
 
-    It serves one weight shape and holds `(hidden_units[-1] + 1) * size` numbers
-    for a weight of `size` numbers, besides the hidden layers.
+    It serves one weight shape and holds `(hidden_units[-1] + 1) * size` numbers for a weight of
+    `size` numbers, besides the hidden layers.
 
     Args:
         hidden_units: Tuple of integers, the widths of the hidden layers.
@@ -30,11 +31,10 @@ class MLPGenerator(LinearGenerator):
         dropout: Float, rate of the dropout after each hidden layer.
         embedding_dim: Integer, width of the embedding.
         initialization: `"variance"` or `"native"`, see `LinearGenerator`.
-        normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1.
         seed: Optional integer, the seed of the dropout.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
@@ -43,8 +43,8 @@ class MLPGenerator(LinearGenerator):
         `(..., 1, size)`, numbers of variance 1 (`"variance"`).
 
     Raises:
-        ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one
-            generator is shared by weights of different shapes.
+        ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one generator is shared
+            by weights of different shapes.
 
     Examples:
         >>> import keras
@@ -56,10 +56,12 @@ class MLPGenerator(LinearGenerator):
         (2, 3)
     """
 
+    arguments = (*LinearGenerator.arguments, "hidden_units", "seed")
+
     def __init__(
         self,
         hidden_units: Sequence[int] = (64,),
-        activation: Any = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         embedding_dim: int = 8,
         initialization: str = "variance",
@@ -100,19 +102,14 @@ class MLPGenerator(LinearGenerator):
             width = layer.units
         return width
 
-    def features(self, embedding: Any) -> Any:
+    def features(self, embedding: Tensor) -> Tensor:
         """Returns the last hidden layer, scaled to a root mean square of 1."""
         features = embedding
         for layer in self.hidden:
             features = self.dropout(layer(features))
         return rms_normalize(features)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this generator again."""
-        config = {
-            "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout.rate,
-            "seed": self.seed,
-        }
-        return {**super().get_config(), **config}
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation, "dropout": self.dropout.rate}

@@ -12,9 +12,10 @@ from keras import ops
 from keras_hyper.generators.generator import Generator
 from keras_hyper.kernels import Full, Kernel, Mixture
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import one_of, positive_int
 
-_COEFFICIENTS: dict[str, Callable[[Any], Any]] = {
+_COEFFICIENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda logits: logits,
     "softmax": lambda logits: ops.softmax(logits, axis=-1),
     "sigmoid": ops.sigmoid,
@@ -25,45 +26,41 @@ _COEFFICIENTS: dict[str, Callable[[Any], Any]] = {
 class TemplateGenerator(Generator):
     r"""Makes a kernel as a mixture of learned templates: `W = sum_k a_k T_k`.
 
-    The coefficients are the embedding itself (`"linear"`), its softmax or its
-    sigmoid. It serves one weight shape and holds `num_templates` kernels of it.
+    The coefficients are the embedding itself (`"linear"`), its softmax or its sigmoid. It serves
+    one weight shape and holds `num_templates` kernels of it.
 
-    - *Soft parameter sharing*: layers of equal shape share one generator, each
-      with its own coefficients (Savarese & Maire, "Learning implicitly recurrent
-      CNNs through parameter sharing", ICLR 2019). `layer_similarity` tells how
-      alike they became.
-    - *Conditionally parameterised convolutions*: a generator for each layer,
-      with `coefficients="sigmoid"`, `normalize_condition=False` and the pooled
-      inputs for a condition (Yang et al., "CondConv", NeurIPS 2019).
+    - *Soft parameter sharing*: layers of equal shape share one generator, each with its own
+      coefficients (Savarese & Maire, "Learning implicitly recurrent CNNs through parameter
+      sharing", ICLR 2019). `layer_similarity` tells how alike they became.
+    - *Conditionally parameterised convolutions*: a generator for each layer, with
+      `coefficients="sigmoid"`, `normalize_condition=False` and the pooled inputs for a condition
+      (Yang et al., "CondConv", NeurIPS 2019).
 
-    Per sample, the kernels stay a mixture of shared ones, and a dense product
-    with inputs of rank 2 never writes out a kernel for each sample.
+    Per sample, the kernels stay a mixture of shared ones, and a dense product with inputs of rank 2
+    never writes out a kernel for each sample.
 
     Args:
         num_templates: Integer, number of templates.
         coefficients: `"linear"`, `"softmax"` or `"sigmoid"`.
-        temperature: Float, divides the embedding before softmax or sigmoid:
-            smaller ones make sharper coefficients.
-        normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1, which also bounds how sharp the
-            coefficients can be. Without it the projection of the condition
-            starts at zero, and every sample with the same kernel.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        temperature: Float, divides the embedding before softmax or sigmoid: smaller ones make
+            sharper coefficients.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1, which also bounds how sharp the coefficients can be. Without it the
+            projection of the condition starts at zero, and every sample with the same kernel.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, num_templates)`.
 
     Output shape:
-        `(..., 1, size)`, the kernel laid out flat. Each template starts as a
-        draw of the layer's `kernel_initializer`, divided by the root mean
-        square length of the coefficients, so that the kernel has its variance
-        (softmax and sigmoid: on average over embeddings).
+        `(..., 1, size)`, the kernel laid out flat. Each template starts as a draw of the layer's
+        `kernel_initializer`, divided by the root mean square length of the coefficients, so that
+        the kernel has its variance (softmax and sigmoid: on average over embeddings).
 
     Raises:
-        ValueError: If one generator is shared by weights of different shapes, or
-            if the layer's initializer has no known standard deviation: draws
-            that are all alike, such as the identity, are no templates.
+        ValueError: If one generator is shared by weights of different shapes, or if the layer's
+            initializer has no known standard deviation: draws that are all alike, such as the
+            identity, are no templates.
 
     Examples:
         Three convolutions out of two templates:
@@ -80,6 +77,10 @@ class TemplateGenerator(Generator):
         (3, 3)
     """
 
+    arguments = (
+        *("num_templates", "coefficients", "temperature"),
+        *("normalize_condition", "normalization"),
+    )
     initializations = ("native",)
 
     def __init__(
@@ -100,18 +101,20 @@ class TemplateGenerator(Generator):
                 f"`temperature` must be a number above zero. Received: temperature={temperature!r}"
             )
         self.temperature: float = float(temperature)
-        self.templates: Any = None
+        self.templates: Tensor = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(1, num_templates)`: a weight is one piece."""
         return 1, self.num_templates
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+    def match_initializer(
+        self, weight_shape: Sequence[int], initializer: keras.Initializer
+    ) -> tuple[float, keras.Initializer | None]:
         """Returns the scale 1, and what the templates are drawn from."""
-        self.scaled_start(weight_shape, initializer)
-        return super().start(weight_shape, initializer)
+        self.matching_std(weight_shape, initializer)
+        return super().match_initializer(weight_shape, initializer)
 
-    def projection_initializer(self, condition_dim: int) -> Any:
+    def projection_initializer(self, condition_dim: int) -> keras.Initializer:
         """Returns an initializer for the projection of a condition onto an embedding."""
         if not self.normalize_condition:
             return keras.initializers.Zeros()
@@ -119,19 +122,13 @@ class TemplateGenerator(Generator):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the templates. Called by `prepare`, which knows the weight's shape."""
-        if self._weight_shape is None:
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
-                "from the layer that uses it. Pass it to a layer as `generator`, or call "
-                "`prepare(weight_shape, initializer)` first."
-            )
         self.templates = self.add_weight(
             name="templates",
-            shape=(self.num_templates, *self._weight_shape),
+            shape=(self.num_templates, *self.weight_shape),
             initializer=self._draw_templates,
         )
 
-    def mix(self, embedding: Any) -> Any:
+    def mix(self, embedding: Tensor) -> Tensor:
         """Returns the coefficients.
 
         Args:
@@ -141,12 +138,12 @@ class TemplateGenerator(Generator):
             return embedding
         return _COEFFICIENTS[self.coefficients](embedding / self.temperature)
 
-    def call(self, embedding: Any) -> Any:
+    def call(self, embedding: Tensor) -> Tensor:
         """Returns the numbers of the weight, flat."""
         bank = ops.reshape(self.templates, (self.num_templates, -1))
         return self.mix(embedding) @ ops.cast(bank, embedding.dtype)
 
-    def kernel(self, embedding: Any, weight_shape: Sequence[int]) -> Kernel:
+    def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight; for a batch of embeddings, as a mixture."""
         if len(embedding.shape) == 2:
             return Full(self.assemble(self(embedding), weight_shape), batched=False)
@@ -154,11 +151,11 @@ class TemplateGenerator(Generator):
         coefficients = ops.cast(self.mix(ops.squeeze(embedding, 1)), dtype)
         return Mixture(ops.cast(self.templates, dtype), coefficients)
 
-    def layer_similarity(self, weights: Sequence[Any]) -> np.ndarray:
+    def layer_similarity(self, weights: Sequence[keras.Layer]) -> np.ndarray:
         """Returns how alike the static kernels are that share these templates.
 
-        `S_ij = |<a_i, a_j>| / (|a_i| |a_j|)`, the layer similarity matrix of
-        Savarese & Maire: 1 where two layers use the same kernel up to a factor.
+        `S_ij = |<a_i, a_j>| / (|a_i| |a_j|)`, the layer similarity matrix of Savarese & Maire: 1
+        where two layers use the same kernel up to a factor.
 
         Args:
             weights: The `kernel_weight` of each layer.
@@ -167,8 +164,7 @@ class TemplateGenerator(Generator):
             Array of shape `(len(weights), len(weights))`.
 
         Raises:
-            ValueError: If there are none, or if they are not static weights of
-                this generator.
+            ValueError: If there are none, or if they are not static weights of this generator.
         """
         if not weights or not all(
             getattr(weight, "generator", None) is self
@@ -185,15 +181,16 @@ class TemplateGenerator(Generator):
             for weight in weights
         ]
         units = np.stack([row / np.linalg.norm(row) for row in rows])
-        return np.abs(units @ units.T)
+        similarity: np.ndarray = np.abs(units @ units.T)
+        return similarity
 
-    def _draw_templates(self, shape: Sequence[int], dtype: Any = None) -> Any:
+    def _draw_templates(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         # Each template apart: drawn together, they would have other fans.
         draws = [self._draw(k, shape[1:], dtype) for k in range(shape[0])]
         return ops.stack(draws) / self._mean_length()
 
-    def _draw(self, k: int, shape: Sequence[int], dtype: Any) -> Any:
-        initializer = self._native
+    def _draw(self, k: int, shape: Sequence[int], dtype: str | None) -> Tensor:
+        initializer: Any = self._native
         seed = getattr(initializer, "seed", None)
         if isinstance(seed, int):
             # An initializer with a seed draws the same numbers every time.
@@ -213,14 +210,3 @@ class TemplateGenerator(Generator):
             powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
             mixed = powers / powers.sum(axis=-1, keepdims=True)
         return math.sqrt(np.mean(np.sum(mixed**2, axis=-1)))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this generator again."""
-        config = super().get_config()
-        del config["embedding_dim"], config["initialization"]
-        ours = {
-            "num_templates": self.num_templates,
-            "coefficients": self.coefficients,
-            "temperature": self.temperature,
-        }
-        return {**config, **ours}

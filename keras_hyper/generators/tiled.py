@@ -10,6 +10,7 @@ from keras import ops
 from keras_hyper.generators.generator import Generator
 from keras_hyper.initializers import UnitGainOrthogonal
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import positive_int, positive_ints
 
 
@@ -17,9 +18,8 @@ from keras_hyper.utils.checks import positive_int, positive_ints
 class TiledKernelGenerator(Generator):
     r"""Makes kernels of any size from tiles: the paper's static hypernetwork.
 
-    A tile of shape `(*spatial, n_in, n_out)` is made from its embedding `z` by
-    two linear layers, equations (1) and (2) of Ha, Dai & Le ("HyperNetworks",
-    ICLR 2017):
+    A tile of shape `(*spatial, n_in, n_out)` is made from its embedding `z` by two linear layers,
+    equations (1) and (2) of Ha, Dai & Le ("HyperNetworks", ICLR 2017):
 
     ```
     a_i = W_i z + B_i              for each input channel i = 1 ... n_in
@@ -27,46 +27,40 @@ class TiledKernelGenerator(Generator):
     ```
 
     with `W_i` of shape `(hidden_dim, embedding_dim)` and `W_out` of shape
-    `(*spatial, n_out, hidden_dim)`. A kernel with more channels is a grid of
-    tiles (equation 3), input channels by rows and output channels by columns,
-    each with an embedding of its own. Where the channels are no multiple of the
-    tile's, the grid is made large enough and the kernel is its upper left part.
+    `(*spatial, n_out, hidden_dim)`. A kernel with more channels is a grid of tiles (equation 3),
+    input channels by rows and output channels by columns, each with an embedding of its own. Where
+    the channels are no multiple of the tile's, the grid is made large enough and the kernel is its
+    upper left part.
 
-    It holds `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out *
-    (hidden_dim + 1)` numbers however many layers share it; each kernel adds one
-    embedding for each of its tiles.
+    It holds `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out * (hidden_dim + 1)`
+    numbers however many layers share it; each kernel adds one embedding for each of its tiles.
 
     Args:
-        tile: Tuple of integers, the shape of a tile: `(height, width, n_in,
-            n_out)` for the kernels of two-dimensional convolutions, `(n_in,
-            n_out)` for those of dense layers.
+        tile: Tuple of integers, the shape of a tile: `(height, width, n_in, n_out)` for the kernels
+            of two-dimensional convolutions, `(n_in, n_out)` for those of dense layers.
         embedding_dim: Integer, width of a tile's embedding (the paper's `N_z`).
-        hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to
-            `embedding_dim`, as in the paper.
-        initialization: `"variance"`: the kernel starts with the variance of the
-            layer's `kernel_initializer`. `"paper"`: as in the author's published
-            notebook: `W_i` and `W_out` truncated normal of standard deviation
-            0.01, biases zero, embeddings truncated normal of mean 0.01 and
-            standard deviation 1, no scaling.
-        normalize_condition: Whether an embedding made from a condition is
-            scaled to a root mean square of 1.
-        **kwargs: `normalization` (see `Generator`) and arguments of
-            `keras.layers.Layer`.
+        hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to `embedding_dim`, as
+            in the paper.
+        initialization: `"variance"`: the kernel starts with the variance of the layer's
+            `kernel_initializer`. `"paper"`: as in the author's published notebook: `W_i` and
+            `W_out` truncated normal of standard deviation 0.01, biases zero, embeddings truncated
+            normal of mean 0.01 and standard deviation 1, no scaling.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1.
+        **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., tiles, embedding_dim)`.
 
     Output shape:
-        `(..., tiles, n_in, prod(spatial) * n_out)`, numbers of variance 1
-        (`"variance"`).
+        `(..., tiles, n_in, prod(spatial) * n_out)`, numbers of variance 1 (`"variance"`).
 
     Raises:
-        ValueError: If a layer asks for a kernel whose rank or spatial size is
-            not the tile's, or if the paper's initialisation is to be normalised.
+        ValueError: If a layer asks for a kernel whose rank or spatial size is not the tile's, or if
+            the paper's initialisation is to be normalised.
 
     Examples:
-        The generator of the paper's MNIST network, 4,240 numbers for a kernel of
-        12,544:
+        The generator of the paper's MNIST network, 4,240 numbers for a kernel of 12,544:
 
         >>> import keras
         >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
@@ -78,6 +72,7 @@ class TiledKernelGenerator(Generator):
         4240
     """
 
+    arguments = (*Generator.arguments, "tile", "hidden_dim")
     shape_free = True
     initializations = ("variance", "paper")
 
@@ -112,7 +107,9 @@ class TiledKernelGenerator(Generator):
         hidden = self._rows * self.hidden_dim
         self.work = hidden if hidden > math.prod(self.tile) else 0
 
-    def embedding_initializer(self, weight_shape: Sequence[int], initializer: Any) -> Any:
+    def embedding_initializer(
+        self, weight_shape: Sequence[int], initializer: keras.Initializer
+    ) -> keras.Initializer:
         """Returns an initializer for the embeddings of one kernel's tiles."""
         if self.initialization == "paper":
             return keras.initializers.TruncatedNormal(mean=0.01, stddev=1.0)
@@ -143,7 +140,7 @@ class TiledKernelGenerator(Generator):
         self.hidden.build((None, self.embedding_dim))
         self.head.build((None, self.hidden_dim))
 
-    def call(self, embedding: Any) -> Any:
+    def call(self, embedding: Tensor) -> Tensor:
         """Returns one tile for each embedding."""
         lead = ops.shape(embedding)[:-1]
         # As one matrix of rows, for the reason that `shared_dense` gives.
@@ -151,7 +148,7 @@ class TiledKernelGenerator(Generator):
         rows = self.head(ops.reshape(hidden, (-1, self.hidden_dim)))
         return ops.reshape(rows, (*lead, self._rows, self.head.units))
 
-    def assemble(self, pieces: Any, weight_shape: Sequence[int]) -> Any:
+    def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """Returns the kernel: the tiles laid out as a grid, and cropped to size."""
         rows, columns = self._grid(weight_shape)
         lead = ops.shape(pieces)[:-3]
@@ -167,11 +164,13 @@ class TiledKernelGenerator(Generator):
         fan_in, fan_out = weight_shape[-2:]
         return kernel if grid == (fan_in, fan_out) else kernel[..., :fan_in, :fan_out]
 
-    def start(self, weight_shape: Sequence[int], initializer: Any) -> tuple[float, Any]:
+    def match_initializer(
+        self, weight_shape: Sequence[int], initializer: keras.Initializer
+    ) -> tuple[float, keras.Initializer | None]:
         """Returns the scale of a kernel: 1 for the paper's own initialisation."""
         if self.initialization == "paper":
             return 1.0, None
-        return super().start(weight_shape, initializer)
+        return super().match_initializer(weight_shape, initializer)
 
     def _grid(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns how many rows and columns of tiles cover a kernel."""
@@ -187,17 +186,12 @@ class TiledKernelGenerator(Generator):
 
     def _linear(self, name: str, units: int) -> keras.layers.Dense:
         if self.initialization == "paper":
-            initializer: Any = keras.initializers.TruncatedNormal(stddev=0.01)
+            initializer = keras.initializers.TruncatedNormal(stddev=0.01)
         else:
             initializer = UnitGainOrthogonal()
         return keras.layers.Dense(
             units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this generator again."""
-        config = {"tile": self.tile, "hidden_dim": self.hidden_dim}
-        return {**super().get_config(), **config}
 
 
 def kernel_rank(

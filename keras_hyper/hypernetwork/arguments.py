@@ -1,36 +1,52 @@
 """Checks of the arguments of a `Hypernetwork`."""
 
-import inspect
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
+from keras_hyper.conditions import JoinedCondition
+from keras_hyper.generators import Generator
+from keras_hyper.hypernetwork.selection import Include
 from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import as_generator
 
+# One generator for all weights, or one for each pattern of paths.
+Generators: TypeAlias = Generator | Mapping[str, Generator] | None
+
 
 class Untracked:
-    """Holds a value that Keras is not to track.
+    """Holds generators that are no sublayers.
 
     Args:
-        value: The value.
+        value: The generators.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Generators) -> None:
         self.value = value
 
 
-def takes_training(model: keras.layers.Layer) -> bool:
-    """Whether the `call` of a layer has an argument `training`."""
-    parameters = inspect.signature(model.call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+def as_condition(condition: Any, owner: keras.Layer, per_weight: bool) -> JoinedCondition | None:
+    """Returns the argument `condition` of a `Hypernetwork` as one layer.
+
+    Args:
+        condition: The argument: None, a part, a list of parts, or a configuration.
+        owner: The `Hypernetwork`.
+        per_weight: Whether the condition has a row for each generated weight.
+    """
+    if condition is None:
+        return None
+    if isinstance(condition, JoinedCondition) or is_config(condition):
+        condition = deserialize_shared(condition, owner, "condition")
+    if isinstance(condition, JoinedCondition):
+        return condition
+    return JoinedCondition(condition, per_weight, name="condition")
 
 
-def as_target(target: Any) -> keras.layers.Layer:
+def as_target(target: Any) -> keras.Layer:
     """Returns a target, or raises if its weights cannot be generated."""
     if not isinstance(target, keras.layers.Layer):
         raise TypeError(
@@ -46,7 +62,7 @@ def as_target(target: Any) -> keras.layers.Layer:
     return target
 
 
-def as_generators(generator: Any, owner: keras.layers.Layer) -> Any:
+def as_generators(generator: Any, owner: keras.Layer) -> Generators:
     """Returns a generator, or a dict from patterns to generators, from itself or its config.
 
     Args:
@@ -65,14 +81,23 @@ def as_generators(generator: Any, owner: keras.layers.Layer) -> Any:
     return as_generator(deserialize_shared(generator, owner))
 
 
-def is_text(include: Any) -> bool:
+def is_text(include: Include) -> bool:
     """Whether `include` is made of patterns alone, which a file can hold."""
     items = include if isinstance(include, list | tuple) else [include]
     return all(isinstance(item, str) for item in items)
 
 
-def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
-    """Raises if what is for tasks is asked for without any, or the strength is none."""
+def check_mask(condition: JoinedCondition | None, composition: str) -> None:
+    """Raises if samples without an adapter have no weights of their own."""
+    if condition is not None and condition.has_mask and composition == "replace":
+        raise ValueError(
+            "An AdapterMask gives samples the weights of the target, which composition='replace' "
+            "does not use. Received: composition='replace'. Use 'add', 'multiply' or 'scale'."
+        )
+
+
+def check_tasks(condition: JoinedCondition | None, state_per_task: bool, strength: Any) -> None:
+    """Raises if there are no tasks for what is asked for, or if the strength is invalid."""
     tasks = condition is not None and condition.task_embedding is not None
     if state_per_task and not tasks:
         raise ValueError(
@@ -87,7 +112,7 @@ def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
             "`output_regularization` must be None or a finite number of at least 0. Received: "
             f"output_regularization={strength!r}"
         )
-    if not tasks or len(condition.parts) > 1:
+    if condition is None or not tasks or len(condition.parts) > 1:
         raise ValueError(
             "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
             f"alone. Received: condition={condition}"
@@ -95,7 +120,10 @@ def check_tasks(condition: Any, state_per_task: bool, strength: Any) -> None:
 
 
 def check_per_weight(
-    per_weight: bool, condition: Any, generator: Any, output_regularization: Any
+    per_weight: bool,
+    condition: JoinedCondition | None,
+    generator: Generators,
+    output_regularization: float | None,
 ) -> None:
     """Raises if `condition_per_weight` does not go with the other arguments."""
     if not per_weight:

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
-from keras_hyper.saving.sharing import hold_shared
-from keras_hyper.utils.specs import stand_ins
+from keras_hyper.saving.places import hold_shared
+from keras_hyper.utils.inputs import stand_ins
 
 
 @serializable

@@ -1,4 +1,4 @@
-"""Inputs and condition of a hypernetwork in one dict, as `fit` and the like pass them."""
+"""What a hypernetwork is called with: inputs and a condition, also in one dict."""
 
 import functools
 import inspect
@@ -8,8 +8,11 @@ from typing import Any
 
 import keras
 
+from keras_hyper.conditions import JoinedCondition
 from keras_hyper.conditions.joined import without_rows
-from keras_hyper.utils.naming import named
+from keras_hyper.hypernetwork.target_model import TargetModel, batched_tensors
+from keras_hyper.typing import Condition, Tensors
+from keras_hyper.utils.inputs import check_inputs, named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:
@@ -30,25 +33,19 @@ def _with_checks(name: str) -> Callable[..., Any]:
     return method
 
 
-class ConditionalModel(keras.Model):
-    """Base of a model that takes inputs and a condition from one dict.
+class ConditionalModel(TargetModel):
+    """Base of a model that takes inputs of its target, and a condition.
 
-    The dict has the keys `"inputs"` and `"condition"`, or a key for each tensor: those
-    of an exported endpoint.
+    Both may be in one dict with the keys `"inputs"` and `"condition"`, or with a key for
+    each tensor: those of an exported endpoint.
 
     Attributes:
         condition: None, or a `JoinedCondition`.
-        target: The model that takes the inputs.
     """
 
-    condition: Any
-    target: Any
+    condition: JoinedCondition | None
 
-    def takes(self) -> Any:
-        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
-        raise NotImplementedError
-
-    def unpack(self, inputs: Any, condition: Any) -> tuple[Any, Any]:
+    def unpack(self, inputs: Tensors, condition: Condition) -> tuple[Tensors, Condition]:
         """Returns inputs and condition, taken out of a dict that has both.
 
         Args:
@@ -58,8 +55,9 @@ class ConditionalModel(keras.Model):
         Raises:
             ValueError: If the dict lacks a condition, or has other keys than the inputs.
         """
-        takes = self.condition is not None and self.condition.takes_values
-        if not takes or condition is not None or not isinstance(inputs, Mapping):
+        if self.condition is None or not self.condition.takes_values:
+            return inputs, condition
+        if condition is not None or not isinstance(inputs, Mapping):
             return inputs, condition
         rest, names = dict(inputs), self.condition.value_names()
         if "condition" in rest:
@@ -68,28 +66,65 @@ class ConditionalModel(keras.Model):
             condition = [rest.pop(name) for name in names]
         structure = self.takes()
         if condition is None:
-            raise ValueError(self._wrong_keys(inputs, structure))
+            raise self._wrong_keys(inputs, structure)
         nested = keras.tree.is_nested(rest.get("inputs"))
         if set(rest) == {"inputs"} and (nested or not isinstance(structure, Mapping)):
             return rest["inputs"], condition
         if structure is None and _takes_one_tensor(self.target):
-            raise ValueError(self._wrong_keys(inputs, structure))
+            raise self._wrong_keys(inputs, structure)
         if structure is None or (isinstance(structure, Mapping) and set(rest) == set(structure)):
             return rest, condition
         flat = named(structure, "inputs")
         if set(rest) != set(flat):
-            raise ValueError(self._wrong_keys(inputs, structure))
+            raise self._wrong_keys(inputs, structure)
         return keras.tree.pack_sequence_as(structure, [rest[n] for n in flat]), condition
 
-    def _wrong_keys(self, inputs: Mapping[str, Any], structure: Any) -> str:
+    def _wrong_keys(self, inputs: Mapping[str, Any], structure: Tensors) -> ValueError:
         flat = [] if structure is None else [*named(structure, "inputs")]
-        flat = [*(flat or ["inputs"]), *self.condition.value_names()]
+        names = [] if self.condition is None else self.condition.value_names()
+        flat = [*(flat or ["inputs"]), *names]
         either = "" if flat == ["inputs", "condition"] else f", or {flat}"
-        return (
-            f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
+        return self.needs_condition(
             f"Received: a dict of inputs with the keys {sorted(inputs)}. Expected: the keys "
             f"['inputs', 'condition']{either}."
         )
+
+    def needs_condition(self, advice: str, purpose: str = "") -> ValueError:
+        """Returns the error for a condition that is missing."""
+        described = "" if self.condition is None else self.condition.describe()
+        return ValueError(
+            f"Hypernetwork '{self.name}' needs a `condition`{purpose}: {described}. {advice}"
+        )
+
+    def check_condition(self, inputs: Tensors, condition: Condition) -> Condition:
+        """Returns the condition as tensors, or raises if inputs or condition do not fit."""
+        check_inputs(self.target, self.target_inputs(inputs))
+        if self.condition is None:
+            if condition is not None:
+                raise ValueError(
+                    f"Hypernetwork '{self.name}' was made without a condition. Received: "
+                    f"condition={condition!r}. Pass `condition=` to its constructor: a "
+                    "TaskEmbedding, or the width of a tensor."
+                )
+            return None
+        if condition is None:
+            if self.condition.takes_values:
+                raise self.needs_condition(
+                    "Received: condition=None. Pass one to the call, to `generate` or to `bake`; "
+                    'in `fit` pass {"inputs": x, "condition": c}; or use `hyper.at(condition)`.'
+                )
+            return None
+        condition = self.condition.tensors(condition, inputs)
+        self.condition.check(condition)
+        rows = self.condition.rows(condition)
+        batches = {x.shape[0] for x in batched_tensors(inputs)}
+        if rows is not None and batches and None not in batches and batches != {rows}:
+            raise ValueError(
+                f"Hypernetwork '{self.name}' needs one condition for each sample, or one for all. "
+                f"Received: conditions for {rows} samples, and inputs of batch size "
+                f"{sorted(batches)}"
+            )
+        return condition
 
     def train_step(self, *args: Any) -> Any:
         """Trains on a batch."""
@@ -99,7 +134,7 @@ class ConditionalModel(keras.Model):
         """Evaluates a batch."""
         return super().test_step(*args[:-1], self._with_inputs_first(args[-1]))
 
-    def _with_inputs_first(self, data: Any) -> Any:
+    def _with_inputs_first(self, data: Tensors) -> Tensors:
         """Returns data with the inputs before the condition.
 
         Keras reads the batch size from the first tensor, which may not be one task id.
@@ -110,10 +145,6 @@ class ConditionalModel(keras.Model):
             return data
         x = OrderedDict(inputs=inputs, condition=condition)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-    def check_condition(self, inputs: Any, condition: Any) -> Any:
-        """Returns the condition as tensors, or raises if it does not fit."""
-        raise NotImplementedError
 
     def prepared(self, x: Any, rows: bool = True) -> Any:
         """Returns inputs and condition as Keras can divide them into batches.
@@ -128,7 +159,9 @@ class ConditionalModel(keras.Model):
             return x
         inputs, condition = self.unpack(x, None)
         given = [value for value in keras.tree.flatten(inputs) if value is not None]
-        if condition is None or not given or not all(hasattr(v, "shape") for v in given):
+        if self.condition is None or condition is None or not given:
+            return x
+        if not all(hasattr(value, "shape") for value in given):
             return x
         condition = self.check_condition(inputs, condition)
         counts = [value.shape[0] for value in given if len(value.shape)]

@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_hyper.application import axes_of
 from keras_hyper.generators import Generator
-from keras_hyper.generators.generator import start_key
-from keras_hyper.hypernetwork.selection import Parts, generator_of, is_named, start_of
+from keras_hyper.generators.generator import initializer_key
+from keras_hyper.hypernetwork.selection import Parts, generator_of, initialization_of, is_named
 from keras_hyper.kernels import Full, Kernel
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.composition import generated_part
@@ -92,7 +93,7 @@ def _made(
     project_condition: bool,
     dtype: Any,
 ) -> GeneratedWeight:
-    initializer, start = start_of(weight)
+    initializer, start = initialization_of(weight)
     variable, replaced = weight.variable, composition == "replace"
     if replaced and start is not None:
         composition = "add"
@@ -116,6 +117,9 @@ def _made(
         dtype=dtype,
         name=name,
     )
+    if not generator.shape_free:
+        # Built here, a copy has the path of the hypernetwork.
+        generator.prepare(made.generated_shape, made.generated_initializer)
     if weight.logical_shape is not None:
         made.base_outside = True
     elif not replaced or start is variable:
@@ -158,7 +162,7 @@ class _Copies:
         """
         key = None
         if self._shared:
-            native = start_key(generator.start(shape, start)[1])
+            native = initializer_key(generator.match_initializer(shape, start)[1])
             key = (id(generator), tuple(shape), axes if generator.factors else None, native)
             for other, copy in self._made:
                 if other == key:
@@ -178,6 +182,7 @@ def generate(
     training: Any = None,
     penalize: bool = False,
     per_weight: bool = False,
+    adapted: Tensor | None = None,
 ) -> dict[str, Kernel]:
     """Returns weights as kernels by path, those of one generator by one call of it.
 
@@ -188,6 +193,8 @@ def generate(
         penalize: Whether regularizers of conditioned weights add their losses.
         per_weight: Whether the condition has a row for each weight: `(weights, dim)`, or
             `(batch, weights, dim)`.
+        adapted: 1 for samples with an adapter and 0 for others, of shape `()` or `(batch,)`.
+            None if all have one.
     """
     vectors = dict.fromkeys(weights, vector)
     if per_weight and vector is not None:  # Weights that are given need none.
@@ -203,15 +210,18 @@ def generate(
     for group in groups.values():
         some, own = [weights[path] for path in group], [vectors[path] for path in group]
         if len(group) == 1:
-            made = [some[0].kernel(own[0], training, penalize)]
+            made = [some[0].kernel(own[0], training, penalize, adapted)]
         else:
-            made = _together(some, own, training)
+            made = _together(some, own, training, adapted)
         kernels.update(zip(group, made, strict=True))
     return {path: kernels[path] for path in weights}
 
 
 def _together(
-    weights: Sequence[GeneratedWeight], vectors: Sequence[Any], training: Any
+    weights: Sequence[GeneratedWeight],
+    vectors: Sequence[Tensor],
+    training: bool | None,
+    adapted: Tensor | None,
 ) -> list[Kernel]:
     generator = weights[0].generator
     embeddings = [weight.embed(vector) for weight, vector in zip(weights, vectors, strict=True)]
@@ -220,6 +230,7 @@ def _together(
     kernels = []
     tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
     for weight, tensor in zip(weights, tensors, strict=True):
-        kernels.append(weight.finish(Full(tensor, batched=bool(axis)), training))
+        made = Full(tensor, batched=bool(axis))
+        kernels.append(weight.scale_and_compose(made, training, adapted))
         report(weight, kernels[-1])
     return kernels

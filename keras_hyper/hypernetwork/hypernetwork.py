@@ -1,59 +1,35 @@
 """A hypernetwork over any Keras model."""
 
-import contextlib
-import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_hyper.application import WeightInjection, is_quantized, quantized_shapes
-from keras_hyper.conditions import JoinedCondition
 from keras_hyper.hypernetwork.adapter import load_adapter, save_adapter
 from keras_hyper.hypernetwork.arguments import (
+    Generators,
     Untracked,
+    as_condition,
     as_generators,
     as_target,
+    check_mask,
     check_per_weight,
     check_tasks,
-    is_text,
-    takes_training,
 )
 from keras_hyper.hypernetwork.at import HypernetworkAt
-from keras_hyper.hypernetwork.continual import KeptWeights
-from keras_hyper.hypernetwork.data import ConditionalModel
-from keras_hyper.hypernetwork.generating import generate, make_weights
-from keras_hyper.hypernetwork.planning import default_for
-from keras_hyper.hypernetwork.selection import as_include, divide
-from keras_hyper.hypernetwork.target import TargetVariables
-from keras_hyper.kernels import Full, Kernel, grouped
-from keras_hyper.ops import same_batch
-from keras_hyper.ops.sample_axis import (
-    fold,
-    folded_spec,
-    spec_with_axis,
-    unfold,
-    unfolded_spec,
-    with_axis,
-    without_axis,
-)
-from keras_hyper.saving import deserialize_shared, hold, is_config, serializable, serialize_shared
-from keras_hyper.saving.sharing import copy_in_graph, graph_mark, hold_in_graph, one_load
-from keras_hyper.saving.sublayers import restore_sublayers, unquantized, with_sublayers
+from keras_hyper.hypernetwork.generating_model import GeneratingModel
+from keras_hyper.hypernetwork.selection import Include, as_include
+from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
-from keras_hyper.utils.constants import warn_of_constants
-from keras_hyper.utils.freezing import freeze_what_is_new
-from keras_hyper.utils.graph import NamedWeight, finish_loading, own_weights, walk
-from keras_hyper.utils.naming import inputs_of
-from keras_hyper.utils.specs import as_tuples, build_target, check_inputs, dtype_of, input_shapes
-from keras_hyper.weights import GeneratedWeight, as_composition, kernels_of
-from keras_hyper.weights.scopes import given
+from keras_hyper.typing import Condition, Config, Tensor, Tensors
+from keras_hyper.weights import as_composition, kernels_of
+from keras_hyper.weights.factors import Value
 
 
 @serializable
-class Hypernetwork(ConditionalModel):
+class Hypernetwork(GeneratingModel):
     r"""Generates the weights of any Keras model.
 
     `y = f(x; W(c))`: the target `f` is called with weights that a generator
@@ -154,10 +130,10 @@ class Hypernetwork(ConditionalModel):
 
     def __init__(
         self,
-        target: Any,
-        generator: Any = None,
+        target: keras.Layer | Config,
+        generator: Generators = None,
         condition: Any = None,
-        include: Any = "*",
+        include: Include = "*",
         composition: str = "replace",
         base_trainable: bool = False,
         state_per_task: bool = False,
@@ -171,344 +147,36 @@ class Hypernetwork(ConditionalModel):
         record = kwargs.pop("record", None)
         # The target's layers cast what they take; ids must not be cast.
         super().__init__(autocast=False, **kwargs)
-        self._record = record
+        self.record = record
         self.supports_masking = True
         self.target = as_target(deserialize_shared(target, self, "target"))
-        self.condition: Any = None
-        if condition is not None:
-            if isinstance(condition, JoinedCondition) or is_config(condition):
-                condition = deserialize_shared(condition, self, "condition")
-            joined = isinstance(condition, JoinedCondition)
-            self.condition = (
-                condition
-                if joined
-                else JoinedCondition(condition, bool(condition_per_weight), name="condition")
-            )
+        self.condition = as_condition(condition, self, bool(condition_per_weight))
         check_per_weight(condition_per_weight, self.condition, generator, output_regularization)
         self.share_generators = bool(share_generators)
-        self._generators = Untracked(as_generators(generator, self))
+        self.generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
+        check_mask(self.condition, self.composition)
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
         check_tasks(self.condition, self.state_per_task, output_regularization)
-        self.output_regularization = (
-            None if output_regularization is None else float(output_regularization)
-        )
+        strength = output_regularization
+        self.output_regularization = None if strength is None else float(strength)
         self.sample_axis = bool(sample_axis)
-        self.generated_weights: dict[str, GeneratedWeight] = {}
-        self._paths: list[str] = []
-        self.ordinary_reasons: dict[str, str] = {}
-        self.kept: Any = None
+        self.generated_weights = {}
+        self.ordinary_reasons = {}
+        self.past_tasks = None
         # Draws seeds for layers that are called once for each sample.
         self.sample_seeds = keras.random.SeedGenerator()
-        self.target_variables: Any = None
-        self._injection: Any = None
-        self._owners: Any = None
-        self._was_quantized = False
-        self._shapes: Any = {}
-        self._input_dtypes: Any = None
-        self._build_if_known()
-
-    @property
-    def generator(self) -> Any:
-        """The generator, or the dict from patterns to generators.
-
-        It is no sublayer, since it is never built where each weight has a copy of it.
-        The generated weights have those that are used.
-        """
-        return self._generators.value
-
-    @property
-    def condition_per_weight(self) -> bool:
-        """Whether the condition has a row for each generated weight."""
-        return self.condition is not None and bool(self.condition.per_weight)
-
-    @property
-    def input_spec(self) -> Any:
-        """What the target takes. Keras checks inputs with it before a call."""
-        return None if self.sample_axis else self.target.input_spec
-
-    def __dir__(self) -> list[str]:
-        """Lists the attributes but the target, whose replaced weights Keras would save."""
-        return [name for name in super().__dir__() if name != "target"]
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All variables but those of the target in whose place weights are generated."""
-        return self._used(super().variables)
-
-    @property
-    def weights(self) -> list[keras.Variable]:
-        """All weights but those of the target in whose place weights are generated."""
-        return self._used(super().weights)
-
-    def _used(self, variables: list[keras.Variable]) -> list[keras.Variable]:
-        if self.target_variables is None:
-            return variables
-        unused = self.target_variables.unused()
-        return [v for v in variables if id(v) not in unused]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the model is trained. A frozen base stays frozen."""
-        return bool(super().trainable)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        keras.Model.trainable.fset(self, value)
-        # TensorFlow skips an assignment to a layer that has the value, and so those below it.
-        for layer in walk(self):
-            if layer is not self and layer.trainable is not bool(value):
-                layer.trainable = value
-        for weight in self.generated_weights.values() if not self.base_trainable else ():
-            if isinstance(weight.base, keras.Variable):
-                weight.base.trainable = False
-
-    def _build_if_known(self) -> None:
-        """Builds what can be built before a call, so that `fit` need not."""
-        shapes = input_shapes(self.target)
-        if shapes is None or (self.condition is not None and self.condition.width() is None):
-            return
-        shapes = with_axis(shapes) if self.sample_axis else shapes
-        if self.condition is None:
+        self.built_for = {}
+        shapes = self.known_shapes()
+        # Built before a call, so that `fit` need not.
+        if shapes is not None and self.condition is None:
             self.build(shapes)
-        else:
+        elif shapes is not None and self.condition and self.condition.width() is not None:
             self.build(shapes, self.condition.default_shape())
 
-    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
-        """Builds the target, and makes the generated weights."""
-        self._shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
-        model = self.target
-        build_target(model, self._target_shapes(), self._input_dtypes)
-        self._was_quantized = any(is_quantized(layer) for layer in walk(model))
-        width = None
-        if self.condition is not None:
-            if condition_shape is None and self.condition.takes_values:
-                raise ValueError(
-                    f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
-                    "Received: condition=None"
-                )
-            self.condition.build(condition_shape)
-            width = self.condition.width()
-        parts = divide(model, self.include, self.composition, self._record)
-        self._paths = parts.paths
-        if self.generator is None:
-            # Kept, for files: another version may choose another.
-            self._generators.value = default_for(
-                parts.included, self.composition, width, self.dtype_policy
-            )
-        made, self.ordinary_reasons = make_weights(
-            parts,
-            self.generator,
-            width,
-            include=self.include,
-            composition=self.composition,
-            base_trainable=self.base_trainable,
-            per_weight=self.condition_per_weight,
-            share_generators=self.share_generators,
-            dtype=self.dtype_policy,
-        )
-        if self.condition is not None:
-            self.condition.expect_weights(len(made))
-        hold(self, "generated_weights", made)
-        ordinary = [w for w in parts.weights if w.path not in made]
-        generated = [w for w in parts.included if w.path in made]
-        for weight in ordinary if self._record is not None else ():
-            weight.variable.trainable = weight.path not in parts.frozen
-        of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
-        if of_tasks is not None:
-            hold(self, "state_of_tasks", of_tasks)
-        self._owners = Untracked({w.path: w.layers[-1] for w in generated})
-        bases = [w.variable if made[w.path].base_outside else made[w.path].base for w in generated]
-        self.target_variables = TargetVariables(
-            model, generated, ordinary, parts.state, of_tasks, bases
-        )
-        self._injection = WeightInjection(model, generated, parts.state, self.sample_seeds)
-        self._takes_training = takes_training(model)
-        if self.output_regularization is not None:
-            self.kept = KeptWeights(
-                self.condition.task_embedding.num_tasks, dtype=self.dtype_policy, name="kept"
-            )
-            self.kept.build(width, list(self._weight_shapes().values()))
-        if self._record is not None:
-            restore_sublayers(self._record, self)
-            self.target_variables.freeze(self._record["frozen_now"])
-            self._added()
-        freeze_what_is_new(self)
-
-    def takes(self) -> Any:
-        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
-        structure = inputs_of(self.target, self.get_build_config())
-        if not self.sample_axis or getattr(self.target, "inputs", None) is None:
-            return structure
-        return keras.tree.map_structure(spec_with_axis, structure)
-
-    def _target_inputs(self, inputs: Any) -> Any:
-        """Returns the shapes and dtypes of what the target takes, or the inputs themselves."""
-        return folded_spec(inputs) if self.sample_axis and len(_batched(inputs)) else inputs
-
-    def _target_shapes(self) -> Any:
-        shapes = self._shapes["inputs_shape"]
-        return without_axis(shapes) if self.sample_axis else shapes
-
-    def _added(self) -> set[str]:
-        """Returns the paths of weights that are added to those of quantized layers.
-
-        Their bases are dropped, which the layers hold in fewer bits.
-        """
-        added = set()
-        for path, weight in self.generated_weights.items():
-            owner, name = self._owners.value[path], path.rpartition("/")[2]
-            if self.composition == "replace" or name not in quantized_shapes(owner):
-                continue
-            if self.composition != "add":
-                raise ValueError(
-                    f"Layer '{owner.name}' is quantized, and composition='{self.composition}' "
-                    "needs its kernel. Use composition='add', or do not quantize the layer."
-                )
-            added.add(path)
-            if not weight.base_outside:
-                weight.base_outside = True
-                del weight.base
-                weight.base = None
-                self.target_variables.generated[path] = own_weights(owner)[name]
-        return added
-
-    def _per_task(self, weight: NamedWeight) -> keras.Variable:
-        """Returns a variable with a row of the state for each task."""
-        tasks, variable = self.condition.task_embedding.num_tasks, weight.variable
-
-        def start(shape: Any, dtype: Any = None) -> Any:
-            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
-
-        return self.add_weight(
-            name=f"{weight.path.replace('/', '_')}_of_tasks",
-            shape=(tasks, *variable.shape),
-            dtype=variable.dtype,
-            initializer=start,
-            trainable=False,
-        )
-
-    def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
-        """Calls the target with generated weights; builds what is not built yet."""
-        inputs, condition = self.unpack(inputs, condition)
-        hold_in_graph(self, inputs, condition)
-        warn_of_constants(self, inputs, condition)
-        condition = self.check_condition(inputs, condition)
-        if not self.built:
-            self._input_dtypes = keras.tree.map_structure(dtype_of, inputs)
-        if condition is not None:
-            kwargs["condition"] = condition
-        return super().__call__(inputs, **kwargs)
-
-    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
-        """Returns the outputs of the target."""
-        # JAX trains with `call` itself.
-        inputs, condition = self.unpack(inputs, condition)
-        condition = self.check_condition(inputs, condition)
-        vector = None
-        if self.condition is not None and not self._all_given():
-            vector = self.condition(condition, inputs=inputs, training=training)
-            for x in _batched(inputs)[:1]:
-                vector = same_batch(vector, x, rank=2 if self.condition_per_weight else 1)
-        weights = self._kernels(vector, training)
-        if self.kept is not None and training and self.output_regularization:
-            conditions = ops.convert_to_tensor(self.kept.conditions)
-            kernels = self._kernels(conditions, penalize=False)
-            drift = self.kept([kernel.materialize() for kernel in kernels.values()])
-            self.add_loss(self.output_regularization * drift)
-        task = self.condition.task_ids(condition) if self.state_per_task else None
-        return self._run(inputs, weights, task, training)
-
-    def _run(self, inputs: Any, kernels: Mapping[str, Kernel], task: Any, training: Any) -> Any:
-        """Returns what the target makes of inputs with weights, and with the state of a task."""
-        state: dict[str, Kernel] = {}
-        if task is not None:
-            batched = len(task.shape) == 1
-            state = {k: Full(v, batched) for k, v in self.target_variables.state_of(task).items()}
-        count = None
-        if self.sample_axis:
-            inputs, count = fold(inputs)
-            kernels, state = grouped(kernels, count), grouped(state, count)
-        arguments = {"training": training} if self._takes_training else {}
-        write = functools.partial(self.target_variables.write, task)
-        # All of them, also those that nothing is to read.
-        every = super().variables
-        with self._injection.weights(kernels, state, write, self._added(), self, every):
-            outputs = self.target(inputs, **arguments)
-        return outputs if count is None else unfold(outputs, count)
-
-    def compute_output_spec(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
-        """Returns the outputs of the target, symbolically."""
-        inputs, condition = self.unpack(inputs, condition)
-        self._check_condition(inputs, condition)
-        return self.outputs_of(inputs)
-
-    def outputs_of(self, inputs: Any) -> Any:
-        """Returns the outputs for inputs, symbolically."""
-        outputs = self.target.compute_output_spec(self._target_inputs(inputs))
-        return unfolded_spec(outputs, inputs) if self.sample_axis else outputs
-
-    def compute_output_shape(self, inputs_shape: Any, condition_shape: Any = None) -> Any:
-        """Returns the shapes of the outputs of the target."""
-        if not self.sample_axis:
-            return self.target.compute_output_shape(inputs_shape)
-        lead = tuple(inputs_shape[:2])
-        outputs_shape = self.target.compute_output_shape((None, *inputs_shape[2:]))
-        return keras.tree.map_shape_structure(lambda s: (*lead, *s[1:]), outputs_shape)
-
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Returns None: the target's own layers put masks on the outputs."""
-        return
-
-    def check_condition(self, inputs: Any, condition: Any) -> Any:
-        """Returns the condition as tensors, or raises if it does not fit."""
-        if self.condition is not None and condition is not None:
-            condition = self.condition.tensors(condition, inputs)
-        self._check_condition(inputs, condition)
-        return condition
-
-    def _check_condition(self, inputs: Any, condition: Any) -> None:
-        check_inputs(self.target, self._target_inputs(inputs))
-        if self.condition is None:
-            if condition is not None:
-                raise ValueError(
-                    f"Hypernetwork '{self.name}' was made without a condition. Received: "
-                    f"condition={condition!r}. Pass `condition=` to its constructor: a "
-                    "TaskEmbedding, or the width of a tensor."
-                )
-            return
-        if condition is None:
-            if self.condition.takes_values:
-                raise ValueError(
-                    f"Hypernetwork '{self.name}' needs a `condition`: {self.condition.describe()}. "
-                    "Received: condition=None. Pass one to the call, to `generate` or to `bake`; "
-                    'in `fit` pass {"inputs": x, "condition": c}; or use `hyper.at(condition)`.'
-                )
-            return
-        self.condition.check(condition)
-        rows = self.condition.rows(condition)
-        batches = {x.shape[0] for x in _batched(inputs)}
-        if rows is not None and batches and None not in batches and batches != {rows}:
-            raise ValueError(
-                f"Hypernetwork '{self.name}' needs one condition for each sample, or one for all. "
-                f"Received: conditions for {rows} samples, and inputs of batch size "
-                f"{sorted(batches)}"
-            )
-
-    def _kernels(
-        self, vector: Any, training: Any = None, penalize: bool = True
-    ) -> dict[str, Kernel]:
-        """Returns the generated weights as kernels, by path."""
-        self._added()
-        weights, per_weight = self.generated_weights, self.condition_per_weight
-        return generate(weights, vector, training, penalize, per_weight)
-
-    def _all_given(self) -> bool:
-        return all(given(weight) is not None for weight in self.generated_weights.values())
-
-    def generate(self, condition: Any = None, factored: bool = False) -> dict[str, Any]:
+    def generate(self, condition: Condition = None, factored: bool = False) -> dict[str, Any]:
         """Returns the generated weights for a condition, as a dict from path to tensor.
 
         Args:
@@ -523,17 +191,21 @@ class Hypernetwork(ConditionalModel):
         """
         self._check_built("generate")
         condition = self.check_condition((), condition)
-        vector = None if self.condition is None else self.condition(condition)
-        kernels = self._kernels(vector)
+        adapted = None if self.condition is None else self.condition.adapted(condition)
+        kernels = self.kernels(self.joined(condition), adapted=adapted)
         return {
             path: kernel.factors() if factored else kernel.materialize()
             for path, kernel in kernels.items()
         }
 
     def apply(
-        self, weights: Mapping[str, Any], inputs: Any, task: Any = None, training: Any = None
-    ) -> Any:
-        """Returns what the target makes of inputs with given weights.
+        self,
+        weights: Mapping[str, Value],
+        inputs: Tensors,
+        task: Tensor = None,
+        training: bool | None = None,
+    ) -> Tensors:
+        """Returns the outputs of the target with given weights.
 
         Args:
             weights: Dict from path to tensor, or to a dict of factors, as `generate` returns
@@ -555,15 +227,16 @@ class Hypernetwork(ConditionalModel):
         kernels = kernels_of(self.generated_weights, weights)
         if task is not None:
             task = ops.convert_to_tensor(task)
-            self.condition.task_embedding.check(task)
-            if len(task.shape) > any(kernel.batched for kernel in kernels.values()):
+            self.tasks().check(task)
+            rows = any(kernel.batched for kernel in kernels.values())
+            if len(task.shape) > int(rows):
                 raise ValueError(
                     "`task` must be one id for one set of weights. Received: `task` of shape "
                     f"{tuple(task.shape)}"
                 )
-        return self._run(inputs, kernels, task, training)
+        return self.runner.run(inputs, kernels, task, training, self.sample_axis)
 
-    def bake(self, condition: Any = None) -> keras.Model:
+    def bake(self, condition: Condition = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.
 
         Args:
@@ -576,28 +249,26 @@ class Hypernetwork(ConditionalModel):
                 models), or if the target cannot be constructed again.
         """
         if condition is None and self.condition is not None and self.condition.takes_values:
-            raise ValueError(
-                f"Hypernetwork '{self.name}' needs a `condition` to be baked: "
-                f"{self.condition.describe()}. Received: condition=None. Call `hyper.bake("
-                "condition=...)` with one condition. A model that takes all of them can be "
-                "exported (`keras_hyper.export_saved_model`)."
+            raise self.needs_condition(
+                "Received: condition=None. Call `hyper.bake(condition=...)` with one condition. A "
+                "model that takes all of them can be exported (`keras_hyper.export_saved_model`).",
+                " to be baked",
             )
-        if self._added():
+        weights = self.generate(condition)
+        if self.runner.added():
             raise ValueError(
                 f"The target '{self.target.name}' is quantized, and generated weights cannot be "
                 "written into its kernels. Bake the model first, and quantize the baked one."
             )
-        weights = self.generate(condition)
-        shapes = self._weight_shapes()
         for path, value in weights.items():
-            if len(value.shape) > len(shapes[path]):
+            if len(value.shape) > len(self.generated_weights[path].weight_shape):
                 raise ValueError(
                     f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
                     "or a task id. Received: a condition with a row for each sample."
                 )
-        variables = self.target_variables.generated
-        if self.state_per_task:
-            weights |= self.target_variables.state_of(self.condition.task_ids(condition))
+        variables, task = self.target_variables.generated, self.task_in(condition)
+        if task is not None:
+            weights |= self.target_variables.state_of(task)
             variables = variables | self.target_variables.own_state
         values = {id(variables[path]): value for path, value in weights.items()}
         plain = bake_with(self.target, values)
@@ -605,7 +276,7 @@ class Hypernetwork(ConditionalModel):
 
     to_stock = bake  # As a layer of a model that is baked.
 
-    def at(self, condition: Any) -> keras.Model:
+    def at(self, condition: Condition) -> HypernetworkAt:
         """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.
 
         It shares all variables with this one.
@@ -616,13 +287,13 @@ class Hypernetwork(ConditionalModel):
         return HypernetworkAt(self, condition)
 
     def end_task(self, task: int | None = None) -> None:
-        """Keeps the weights of a task: the regulariser holds on to them from now on.
+        """Stores the weights of a task, from which the regularizer measures the drift.
 
         `L = L_task + beta / n sum_t |W(c_t) - W_t|^2`, over the `n` tasks that ended,
         with the conditions `c_t` and the weights `W_t` of when they did (von Oswald
         et al., equation 2, without the look-ahead, which has no measurable effect).
         It enters the loss when the model is called with `training=True`. Compile
-        anew before the next task: an optimizer that goes on would still move the
+        again before the next task: an optimizer that goes on would still move the
         embeddings of tasks before.
 
         Args:
@@ -631,22 +302,19 @@ class Hypernetwork(ConditionalModel):
         Raises:
             ValueError: If there is no `output_regularization`, or no such task.
         """
-        if self.kept is None:
+        if self.past_tasks is None:
+            if self.output_regularization is not None:
+                self._check_built("end_task")
             raise ValueError(
                 f"Hypernetwork '{self.name}' keeps no weights: make it with output_regularization="
                 "0.01, say, and condition=TaskEmbedding(num_tasks, dim)."
             )
-        self._check_built("end_task")
-        tasks = self.condition.task_embedding.num_tasks
-        task = self.kept.next() if task is None else task
-        known = isinstance(task, int | np.integer) and not isinstance(task, bool)
-        if not known or not 0 <= task < tasks:
-            raise ValueError(f"`task` must be in [0, {tasks - 1}]. Received: task={task!r}")
-        vector = self.condition(ops.convert_to_tensor(task))
-        made = self._kernels(vector, penalize=False)
-        self.kept.keep(task, vector, [kernel.materialize() for kernel in made.values()])
+        task = self.past_tasks.task_to_end(task)
+        vector = self.joined(ops.convert_to_tensor(task))
+        weights = self.kernels(vector, penalize=False).values()
+        self.past_tasks.keep(task, vector, [kernel.materialize() for kernel in weights])
 
-    def save_adapter(self, path: Any) -> None:
+    def save_adapter(self, path: str | os.PathLike[str]) -> None:
         """Writes all weights but those of the target that were frozen from the start.
 
         Args:
@@ -656,7 +324,7 @@ class Hypernetwork(ConditionalModel):
         self._check_built("save_adapter")
         save_adapter(self, path)
 
-    def load_adapter(self, path: Any) -> None:
+    def load_adapter(self, path: str | os.PathLike[str]) -> None:
         """Reads what `save_adapter` wrote, into a model of the same configuration.
 
         Args:
@@ -669,91 +337,9 @@ class Hypernetwork(ConditionalModel):
         self._check_built("load_adapter")
         load_adapter(self, path)
 
-    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {path: weight.weight_shape for path, weight in self.generated_weights.items()}
-
     def _check_built(self, method: str) -> None:
         if not self.built:
             raise ValueError(
                 f"Hypernetwork '{self.name}' has no weights yet: call it on inputs before "
                 f"`{method}`."
             )
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the weights and the state of the target that are not generated."""
-        self._added()
-        self.target_variables.save(store)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved."""
-        self.target_variables.load(store)
-        finish_loading(self.target)
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """Returns what `build_from_config` needs to create the variables again."""
-        if not self.built:
-            return None
-        return {**self._shapes, "input_dtypes": self._input_dtypes}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Creates the variables as they were when the model was saved."""
-        if self.built:
-            return
-        self._input_dtypes = config["input_dtypes"]
-        inputs, condition = as_tuples(config["inputs_shape"]), as_tuples(config["condition_shape"])
-        self.build(inputs) if condition is None else self.build(inputs, condition)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments to construct this model again."""
-        include = self.include
-        if not is_text(include):
-            # Types and functions are not for files; what they chose is.
-            if not self.built:
-                raise ValueError(
-                    f"Hypernetwork '{self.name}' has `include` of types or functions, and was not "
-                    "built: which weights that means is not known yet. Call it on inputs first."
-                )
-            include = list(self.generated_weights)
-        generator = self.generator
-        if isinstance(generator, Mapping):
-            generator = {k: serialize_shared(v, self, k) for k, v in generator.items()}
-        else:
-            generator = serialize_shared(generator, self)
-        target = serialize_shared(self.target, self, "target")
-        config = {
-            # What was quantized later is quantized again once the model is built.
-            "target": target if self._was_quantized else unquantized(target),
-            "generator": generator,
-            "condition": serialize_shared(self.condition, self, "condition"),
-            "include": include,
-            "composition": self.composition,
-            "base_trainable": self.base_trainable,
-            "state_per_task": self.state_per_task,
-            "output_regularization": self.output_regularization,
-            "sample_axis": self.sample_axis,
-            "condition_per_weight": self.condition_per_weight,
-            "share_generators": self.share_generators,
-            "record": None,
-        }
-        if self.built:
-            config["record"] = {
-                "paths": list(self._paths),
-                "generated": list(self.generated_weights),
-                **self.target_variables.frozen_paths(),
-            }
-            config["record"] = with_sublayers(config["record"], self)
-        return {**keras.layers.Layer.get_config(self), **config, **graph_mark(self)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Hypernetwork":
-        """Returns a model from the arguments that `get_config` returned."""
-        with contextlib.ExitStack() as scopes:
-            scopes.enter_context(one_load(join=True))
-            if custom_objects:  # An empty scope would hide one that is open.
-                scopes.enter_context(keras.saving.custom_object_scope(custom_objects))
-            return copy_in_graph(config, cls)
-
-
-def _batched(inputs: Any) -> list[Any]:
-    """Returns the tensors of a structure that have a batch axis."""
-    return [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ()))]

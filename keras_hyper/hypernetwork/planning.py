@@ -15,7 +15,7 @@ from keras_hyper.generators import (
     TiledKernelGenerator,
 )
 from keras_hyper.generators.tiled import kernel_rank
-from keras_hyper.hypernetwork.selection import as_include, divide, start_of
+from keras_hyper.hypernetwork.selection import as_include, divide, initialization_of
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import as_composition
@@ -156,7 +156,11 @@ def plan(
 
 
 def default_for(
-    weights: Sequence[NamedWeight], composition: str, condition_dim: int | None, dtype: Any
+    weights: Sequence[NamedWeight],
+    composition: str,
+    condition_dim: int | None,
+    dtype: Any,
+    name: str,
 ) -> Generator | None:
     """Returns what `generator=None` stands for: see `Hypernetwork`.
 
@@ -165,6 +169,7 @@ def default_for(
         composition: How they are composed.
         condition_dim: Integer, width of the condition, None for none.
         dtype: Policy of the generator.
+        name: Its name.
     """
     if not weights:
         return None
@@ -181,9 +186,9 @@ def default_for(
     best = _best(able, _size(weights) // 2)
     if best is None and condition_dim is None:
         # Nothing that is worth its numbers: the weights are stored as they are.
-        return DirectGenerator("native", dtype=dtype, name="generator")
+        return DirectGenerator("native", dtype=dtype, name=name)
     best = best or min(able or choices, key=lambda choice: choice.stored)
-    return best.make(dtype=dtype, name="generator")
+    return best.make(dtype=dtype, name=name)
 
 
 def _best(choices: Sequence[_Choice], budget: int) -> _Choice | None:
@@ -205,7 +210,7 @@ def _choices(
 ) -> Iterator[_Choice]:
     """Yields what could be made, with its exact cost."""
     shapes = [_generated_shape(weight, composition) for weight in weights]
-    gates = sum(composition != "replace" or start_of(w)[1] is not None for w in weights)
+    gates = sum(composition != "replace" or initialization_of(w)[1] is not None for w in weights)
     widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
     makers = {"chunked": _chunked, "tiled": _tiled, "low_rank": _low_rank}
     for width in widths:

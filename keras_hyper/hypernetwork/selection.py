@@ -3,8 +3,8 @@
 import dataclasses
 import fnmatch
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -13,6 +13,10 @@ from keras_hyper.application import of_quantization, own_initializer, quantized_
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.utils.graph import NamedWeight, named_weights, walk
+
+# What says which weights are generated: a pattern of paths, a class of layers, or a function.
+Item: TypeAlias = str | type[keras.Layer] | Callable[[str, keras.Variable], bool]
+Include: TypeAlias = Item | Iterable[Item]
 
 # How layers call the initializer of a weight where it is not `<weight>_initializer`.
 _INITIALIZERS = {
@@ -190,7 +194,7 @@ def matches(path: str, pattern: str) -> bool:
     return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
 
 
-def start_of(weight: NamedWeight) -> tuple[Any, Any]:
+def initialization_of(weight: NamedWeight) -> tuple[Any, Any]:
     """Returns the initializer of a weight, and what it starts at if not at random.
 
     The second is a number for a weight that starts as a constant, a function of
@@ -222,7 +226,7 @@ def _forget_bias(constant: float, shape: Sequence[int], dtype: Any = None) -> An
 
 
 def _starts_at_zero(weight: NamedWeight) -> bool:
-    start = start_of(weight)[1]
+    start = initialization_of(weight)[1]
     return isinstance(start, float) and start == 0.0
 
 

@@ -1,11 +1,12 @@
 """The variables of a target: which are generated, which are trained, and which it changes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import NamedWeight, own_weights, walk
 
 
@@ -26,7 +27,7 @@ class TargetVariables:
 
     def __init__(
         self,
-        model: keras.layers.Layer,
+        model: keras.Layer,
         generated: Sequence[NamedWeight],
         ordinary: Sequence[NamedWeight],
         state: Sequence[NamedWeight],
@@ -50,13 +51,19 @@ class TargetVariables:
             self._replaced |= {id(v): v for v in self.own_state.values()}
         self._owners = [w.layers[-1] for w in generated if id(w.variable) in self._replaced]
         self.frozen = [v for v in self.ordinary.values() if not v.trainable]
+        self._modes: tuple[str | None, ...] = ()
+        self._unused = set(self._replaced)
 
     def unused(self) -> set[int]:
         """Returns the `id` of each variable of the target that nothing reads."""
-        quantized = [v for owner in self._owners for v in self._of_quantization(owner)]
-        return {*self._replaced, *map(id, quantized)}
+        modes = quantization_modes(self._owners)
+        if modes != self._modes:
+            quantized = [v for owner in self._owners for v in self._of_quantization(owner)]
+            self._unused = {*self._replaced, *map(id, quantized)}
+            self._modes = modes
+        return self._unused
 
-    def _of_quantization(self, layer: keras.layers.Layer) -> list[keras.Variable]:
+    def _of_quantization(self, layer: keras.Layer) -> list[keras.Variable]:
         """Returns the variables that a layer was given when it was quantized."""
         if getattr(layer, "quantization_mode", None) is None:
             return []
@@ -70,7 +77,7 @@ class TargetVariables:
         own = [v for v in self.ordinary.values() if id(v) in current]
         return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
 
-    def state_of(self, task: Any) -> dict[str, Any]:
+    def state_of(self, task: Tensor) -> dict[str, Tensor]:
         """Returns the state of a task, or of one task for each sample, by path.
 
         Args:
@@ -78,7 +85,7 @@ class TargetVariables:
         """
         return {path: ops.take(v.value, task, axis=0) for path, v in self.state.items()}
 
-    def write(self, task: Any, path: str, value: Any) -> None:
+    def write(self, task: Tensor, path: str, value: Tensor) -> None:
         """Replaces a part of the state of a task.
 
         Args:
@@ -115,6 +122,18 @@ class TargetVariables:
             store[str(i)] = variable
 
     def load(self, store: Mapping[str, Any]) -> None:
-        """Reads what `save` wrote."""
-        for i, variable in enumerate(self.stored()):
+        """Reads what `save` wrote, or raises if it is not there."""
+        stored = self.stored()
+        if stored and "0" not in store:
+            raise ValueError(
+                "The file has no variables of the target. An older version of keras_hyper, before "
+                "0.1, wrote them elsewhere. Load the file with that version, write an adapter "
+                "with `save_adapter`, and read it with `load_adapter` in this version."
+            )
+        for i, variable in enumerate(stored):
             variable.assign(store[str(i)])
+
+
+def quantization_modes(layers: Iterable[keras.Layer]) -> tuple[str | None, ...]:
+    """Returns how each of some layers is quantized, None for one that is not."""
+    return tuple(getattr(layer, "quantization_mode", None) for layer in layers)

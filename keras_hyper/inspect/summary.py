@@ -25,6 +25,9 @@ class Summary:
         ratio: `stored / plain`.
         ordinary: Of a `Hypernetwork`, the weights of its target that are not
             generated, by path, with the reason.
+        mapped: Of a `Hypernetwork` with a condition, the names of the layers of its target
+            that are called once for each sample if weights are generated for each sample:
+            those of classes that no function is registered for (`register_application`).
     """
 
     weights: tuple[WeightSummary, ...]
@@ -35,6 +38,7 @@ class Summary:
     plain: int
     ratio: float
     ordinary: dict[str, str]
+    mapped: tuple[str, ...] = ()
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None) -> Summary:
@@ -82,11 +86,13 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
     generated, stored = sum(w.generated for w in weights), model.count_params()
     hyper = sum(w.stored + w.base for w in weights) + sum(g.stored for g in generators)
     over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
-    kept = sum(layer.kept.count_params() for layer in over if layer.kept is not None)
+    kept = sum(layer.past_tasks.count_params() for layer in over if layer.past_tasks is not None)
     plain = stored - hyper - kept + generated
     ordinary = {k: reason for layer in over for k, reason in layer.ordinary_reasons.items()}
     ratio = stored / plain if plain else 1.0
-    figures = Summary(weights, generators, generated, stored, kept, plain, ratio, ordinary)
+    mapped = tuple(inner.name for layer in over for inner in layer.mapped_layers())
+    numbers = (generated, stored, kept, plain, ratio)
+    figures = Summary(weights, generators, *numbers, ordinary, mapped)
     for line in _lines(figures, _kind(model)):
         (print_fn or print)(line)
     return figures
@@ -141,6 +147,11 @@ def _lines(figures: Summary, kind: str) -> list[str]:
             for limit in w.limits
         ),
         *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
+        *(
+            f"{name} is called once for each sample, with weights for each sample: "
+            "`register_application` adds its class to those that are called on the whole batch"
+            for name in figures.mapped
+        ),
         f"generated weights: {figures.generated:,}"
         + (f" ({at_steps:,} of them at every step)" if at_steps else ""),
         f"stored parameters: {figures.stored:,} (ordinary {ordinary:,}, {', '.join(shown)})",

@@ -1,14 +1,15 @@
 """Weights that are each used by several samples in a row."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Self
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel, Kernel
+from keras_hyper.kernels.kernel import Kernel, Product
+from keras_hyper.typing import Tensor
 
 
-def grouped(kernels: Mapping[str, Kernel], count: Any) -> dict[str, Kernel]:
+def grouped(kernels: Mapping[str, Kernel], count: Tensor) -> dict[str, Kernel]:
     """Returns kernels whose weights are each for a number of samples in a row.
 
     Args:
@@ -18,11 +19,11 @@ def grouped(kernels: Mapping[str, Kernel], count: Any) -> dict[str, Kernel]:
     return {name: Grouped(k, count) if k.batched else k for name, k in kernels.items()}
 
 
-class Grouped(BatchedKernel):
+class Grouped(Kernel):
     """One weight for every `count` samples in a row of the batch.
 
-    Dense products and lookups take all samples of a weight at once. For other products the
-    weight, in the form that holds it, is repeated for each sample.
+    Dense products and lookups take all samples of a weight at once. For other products the weight,
+    in the form that holds it, is repeated for each sample.
 
     Args:
         kernel: Batched `Kernel`.
@@ -36,7 +37,10 @@ class Grouped(BatchedKernel):
         (20, 3)
     """
 
-    def __init__(self, kernel: Kernel, count: Any) -> None:
+    by_sample = ("_kernel",)
+    linear_in = ("_kernel",)
+
+    def __init__(self, kernel: Kernel, count: Tensor) -> None:
         self._kernel = kernel
         self._count = count
 
@@ -51,44 +55,38 @@ class Grouped(BatchedKernel):
         rows = self._kernel.rows
         return rows * self._count if rows is not None and isinstance(self._count, int) else None
 
-    def repeated(self, count: Any) -> Kernel:
+    def repeated(self, count: Tensor) -> Self:
         """Returns the weights with each of them `count` times."""
-        return Grouped(self._kernel, self._count * count)
+        return self._changed(lambda own: own * count, ("_count",))
 
     def _each(self) -> Kernel:
         return self._kernel.repeated(self._count)
 
-    def materialize(self) -> Any:
+    def materialize(self) -> Tensor:
         """Returns the weights as one tensor `(batch, *shape)`."""
         return self._each().materialize()
 
-    def scaled(self, factor: Any) -> "Grouped":
-        """Returns the weight times a number."""
-        return Grouped(self._kernel.scaled(factor), self._count)
-
-    def cast(self, dtype: str) -> "Grouped":
+    def cast(self, dtype: str) -> Self:
         """Returns the weight in another floating point type."""
-        return Grouped(self._kernel.cast(dtype), self._count)
+        return self._changed(lambda kernel: kernel.cast(dtype), ("_kernel",))
 
-    def apply(
-        self, product: Callable[[Any, Any, bool], Any], inputs: Any, channel_axis: int = -1
-    ) -> Any:
+    def apply(self, product: Product, inputs: Tensor, channel_axis: int = -1) -> Tensor:
         """Returns any product of the inputs that is linear in the weight."""
         return self._each().apply(product, inputs, channel_axis)
 
-    def conv(self, inputs: Any, **options: Any) -> Any:
+    def conv(self, inputs: Tensor, **options: Tensor) -> Tensor:
         """Returns the convolution of the inputs with the weight."""
         return self._each().conv(inputs, **options)
 
-    def dense(self, inputs: Any) -> Any:
+    def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
         return self._together(self._kernel.dense, inputs)
 
-    def lookup(self, ids: Any) -> Any:
+    def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows of a weight of two axes."""
         return self._together(self._kernel.lookup, ids)
 
-    def _together(self, product: Callable[[Any], Any], inputs: Any) -> Any:
+    def _together(self, product: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Returns a product with the samples of each weight as positions."""
         batch, *rest = ops.shape(inputs)
         outputs = product(ops.reshape(inputs, (batch // self._count, self._count, *rest)))

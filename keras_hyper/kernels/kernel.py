@@ -3,24 +3,35 @@
 import abc
 import copy
 import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar, Self, TypeAlias
 
 from keras import ops
 
+from keras_hyper.kernels.matrix import as_matrix, from_matrix
 from keras_hyper.ops import per_sample_conv, per_sample_dense, per_sample_take, shared_dense
+from keras_hyper.typing import Tensor
+
+# A product of inputs and a weight as a tensor, which may have a batch axis.
+Product: TypeAlias = Callable[[Tensor, Tensor, bool], Tensor]
 
 
 class Kernel(abc.ABC):
     """A generated weight: a value, made in `call`, used, and dropped.
 
-    It is neither a layer nor a variable. Subclasses differ in how the numbers
-    are held, so that a product with inputs can be taken without writing the
-    whole weight out where that is faster.
+    It is neither a layer nor a variable. Subclasses differ in how the numbers are held, so that a
+    product with inputs can be taken without writing the whole weight out where that is faster. They
+    hold tensors and other kernels in attributes, and name two kinds of them.
 
     A kernel is *batched* if it holds one weight for each sample.
+
+    Attributes:
+        by_sample: The attributes with a row for each sample, if the kernel is batched.
+        linear_in: The attributes that are multiplied to multiply the weight by a number.
     """
+
+    by_sample: ClassVar[tuple[str, ...]]
+    linear_in: ClassVar[tuple[str, ...]]
 
     @property
     @abc.abstractmethod
@@ -28,9 +39,9 @@ class Kernel(abc.ABC):
         """The shape of one weight, without the batch axis."""
 
     @property
-    @abc.abstractmethod
     def batched(self) -> bool:
         """Whether there is one weight for each sample."""
+        return True
 
     @property
     def whole(self) -> bool:
@@ -42,37 +53,76 @@ class Kernel(abc.ABC):
         """Whether every product takes fewer multiplications than one written out."""
         return False
 
-    @abc.abstractmethod
-    def materialize(self) -> Any:
-        """Returns the weight as one tensor, `(batch, *shape)` if batched."""
+    def weighted(self, factors: Tensor) -> "Kernel":
+        """Returns the weights of a batched kernel, each times the number of its sample.
 
-    @abc.abstractmethod
-    def scaled(self, factor: Any) -> "Kernel":
-        """Returns the weight times a number."""
+        Args:
+            factors: Tensor of shape `(batch,)`.
+        """
 
-    @abc.abstractmethod
-    def cast(self, dtype: str) -> "Kernel":
-        """Returns the weight in another floating point type."""
+        def weighted(value: Tensor) -> Tensor:
+            if isinstance(value, Kernel):
+                return value.weighted(factors)
+            return value * ops.reshape(factors, (-1, *(1 for _ in value.shape[1:])))
+
+        return self._changed(weighted, self.linear_in)
 
     @property
     def rows(self) -> int | None:
         """The number of weights of a batched kernel, None if it is not known."""
-        raise NotImplementedError(f"{type(self).__name__} must implement `rows`.")
+        value = getattr(self, self.by_sample[0])
+        return value.rows if isinstance(value, Kernel) else known(value.shape[0])
 
     @abc.abstractmethod
-    def repeated(self, count: Any) -> "Kernel":
+    def materialize(self) -> Tensor:
+        """Returns the weight as one tensor, `(batch, *shape)` if batched."""
+
+    def scaled(self, factor: Tensor) -> Self:
+        """Returns the weight times a number."""
+
+        def scaled(value: Tensor) -> Tensor:
+            return value.scaled(factor) if isinstance(value, Kernel) else value * factor
+
+        return self._changed(scaled, self.linear_in)
+
+    def cast(self, dtype: str) -> Self:
+        """Returns the weight in another floating point type."""
+
+        def cast(value: Tensor) -> Tensor:
+            if isinstance(value, Kernel):
+                return value.cast(dtype)
+            return ops.cast(value, dtype) if hasattr(value, "dtype") else value
+
+        return self._changed(cast, vars(self))
+
+    def repeated(self, count: Tensor) -> Self:
         """Returns the weights of a batched kernel with each of them `count` times in a row."""
 
-    def factors(self) -> dict[str, Any]:
+        def repeated(value: Tensor) -> Tensor:
+            if isinstance(value, Kernel):
+                return value.repeated(count)
+            return ops.repeat(value, count, axis=0)
+
+        return self._changed(repeated, self.by_sample)
+
+    def _changed(self, change: Callable[[Tensor], Tensor], names: Iterable[str]) -> Self:
+        """Returns a kernel with other values of some attributes."""
+        other = copy.copy(self)
+        for name in names:
+            value = getattr(self, name)
+            setattr(other, name, None if value is None else change(value))
+        return other
+
+    def factors(self) -> dict[str, Tensor]:
         """Returns what was generated, by name: the weight, or factors with fewer numbers.
 
         A stored weight that the generated one is added to, or scales, is no factor.
         """
         return {"value": self.materialize()}
 
-    def tensors(self) -> list[Any]:
+    def tensors(self) -> list[Tensor]:
         """Returns the tensors that hold the weight, for `with_tensors`."""
-        found = []
+        found: list[Tensor] = []
         for value in vars(self).values():
             if isinstance(value, Kernel):
                 found.extend(value.tensors())
@@ -80,38 +130,35 @@ class Kernel(abc.ABC):
                 found.append(value)
         return found
 
-    def with_tensors(self, tensors: Iterator[Any]) -> "Kernel":
+    def with_tensors(self, tensors: Iterator[Tensor]) -> Self:
         """Returns a weight of the same form that other tensors hold.
 
         Args:
             tensors: Iterator over tensors in the order of `tensors()`.
         """
-        other = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Kernel):
-                setattr(other, name, value.with_tensors(tensors))
-            elif ops.is_tensor(value):
-                setattr(other, name, next(tensors))
-        return other
 
-    def times(self, base: Any) -> "Kernel":
+        def replaced(value: Tensor) -> Tensor:
+            if isinstance(value, Kernel):
+                return value.with_tensors(tensors)
+            return next(tensors) if ops.is_tensor(value) else value
+
+        return self._changed(replaced, vars(self))
+
+    def times(self, base: Tensor) -> "Kernel":
         """Returns the weight times a tensor of its shape, number by number."""
         return Full(self.materialize() * base, self.batched)
 
-    def apply(
-        self, product: Callable[[Any, Any, bool], Any], inputs: Any, channel_axis: int = -1
-    ) -> Any:
+    def apply(self, product: Product, inputs: Tensor, channel_axis: int = -1) -> Tensor:
         """Returns any product of the inputs that is linear in the weight.
 
         Args:
-            product: Called with the inputs, a weight as a tensor, and whether it
-                is batched.
+            product: Called with the inputs, a weight as a tensor, and whether it is batched.
             inputs: Tensor of shape `(batch, ...)`.
             channel_axis: Axis of the outputs that holds the units.
         """
         return product(inputs, self.materialize(), self.batched)
 
-    def dense(self, inputs: Any) -> Any:
+    def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs.
 
         Args:
@@ -124,13 +171,13 @@ class Kernel(abc.ABC):
 
     def conv(
         self,
-        inputs: Any,
+        inputs: Tensor,
         *,
         strides: Sequence[int],
         padding: str,
         data_format: str,
         dilation_rate: Sequence[int],
-    ) -> Any:
+    ) -> Tensor:
         """Returns the convolution of the inputs with the weight.
 
         Args:
@@ -152,7 +199,7 @@ class Kernel(abc.ABC):
         )
         return self.apply(product, inputs, -1 if data_format == "channels_last" else 1)
 
-    def lookup(self, ids: Any) -> Any:
+    def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows of a weight of two axes.
 
         Args:
@@ -185,84 +232,6 @@ class Kernel(abc.ABC):
         return Full(from_matrix(self.materialize(), shape, rows, columns), self.batched)
 
 
-def known(length: Any) -> int | None:
-    """Returns the length of an axis, None if it is not known: JAX has symbols for it."""
-    return length if isinstance(length, int) else None
-
-
-def dense_of_one_position(kernel: Kernel, inputs: Any) -> Any:
-    """Returns the product with inputs of one position in each sample, as with rank-2 inputs.
-
-    Args:
-        kernel: The weight.
-        inputs: Tensor of shape `(batch, ..., in)`.
-
-    Returns:
-        The product, or None if the inputs are of rank 2, or have more positions.
-    """
-    batch, *positions, fan_in = ops.shape(inputs)
-    if not positions or any(known(length) != 1 for length in positions):
-        return None
-    outputs = kernel.dense(ops.reshape(inputs, (batch, fan_in)))
-    return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
-
-
-def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> tuple[int, int]:
-    """Returns the shape of the matrix of some axes of a weight by the others."""
-    return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
-
-
-def as_matrix(
-    weight: Any, rows: Sequence[int], columns: Sequence[int], batched: bool = False
-) -> Any:
-    """Returns a weight, or a batch of weights, as matrices.
-
-    Args:
-        weight: Tensor of shape `shape`, or `(batch, *shape)`.
-        rows: The axes of `shape` that become the rows.
-        columns: The other axes.
-        batched: Whether there is a batch axis.
-    """
-    lead = int(batched)
-    order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
-    height, width = as_shape(weight.shape[lead:], rows, columns)
-    if order != sorted(order):
-        weight = ops.transpose(weight, order)
-    return ops.reshape(weight, (*ops.shape(weight)[:lead], height, width))
-
-
-def from_matrix(
-    matrix: Any, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
-) -> Any:
-    """Returns the weights of which `as_matrix` makes `matrix`.
-
-    Args:
-        matrix: Tensor of shape `(..., height, width)`.
-        shape: Shape of one weight.
-        rows: The axes of `shape` that are the rows.
-        columns: The other axes.
-    """
-    lead = ops.shape(matrix)[:-2]
-    axes = [*rows, *columns]
-    weight = ops.reshape(matrix, (*lead, *(shape[axis] for axis in axes)))
-    if axes == sorted(axes):
-        return weight
-    back = [axes.index(axis) + len(lead) for axis in range(len(axes))]
-    return ops.transpose(weight, [*range(len(lead)), *back])
-
-
-def _dense(inputs: Any, weight: Any, batched: bool) -> Any:
-    return (per_sample_dense if batched else shared_dense)(inputs, weight)
-
-
-def _conv(inputs: Any, weight: Any, batched: bool, **kwargs: Any) -> Any:
-    return (per_sample_conv if batched else ops.conv)(inputs, weight, **kwargs)
-
-
-def _lookup(ids: Any, weight: Any, batched: bool) -> Any:
-    return per_sample_take(weight, ids) if batched else ops.take(weight, ids, axis=0)
-
-
 class Full(Kernel):
     """A weight that is written out in full.
 
@@ -278,7 +247,10 @@ class Full(Kernel):
         3
     """
 
-    def __init__(self, value: Any, batched: bool) -> None:
+    by_sample = ("_value",)
+    linear_in = ("_value",)
+
+    def __init__(self, value: Tensor, batched: bool) -> None:
         self._value = value
         self._batched = batched
 
@@ -297,32 +269,40 @@ class Full(Kernel):
         """Whether it is one weight for the batch, held as one tensor of its shape."""
         return not self._batched
 
-    @property
-    def rows(self) -> int | None:
-        """The number of weights of a batched kernel, None if it is not known."""
-        return known(self._value.shape[0])
-
-    def materialize(self) -> Any:
+    def materialize(self) -> Tensor:
         """Returns the weight as one tensor."""
         return self._value
 
-    def scaled(self, factor: Any) -> "Full":
-        """Returns the weight times a number."""
-        return Full(self._value * factor, self._batched)
 
-    def repeated(self, count: Any) -> "Full":
-        """Returns the weights with each of them `count` times."""
-        return Full(ops.repeat(self._value, count, axis=0), self._batched)
-
-    def cast(self, dtype: str) -> "Full":
-        """Returns the weight in another floating point type."""
-        return Full(ops.cast(self._value, dtype), self._batched)
+def known(length: object) -> int | None:
+    """Returns the length of an axis, None if it is not known: JAX has symbols for it."""
+    return length if isinstance(length, int) else None
 
 
-class BatchedKernel(Kernel):
-    """Base of per-sample weights that are held in another form."""
+def dense_of_one_position(kernel: Kernel, inputs: Tensor) -> Tensor | None:
+    """Returns the product with inputs of one position in each sample, as with rank-2 inputs.
 
-    @property
-    def batched(self) -> bool:
-        """Whether there is one weight for each sample: always."""
-        return True
+    Args:
+        kernel: The weight.
+        inputs: Tensor of shape `(batch, ..., in)`.
+
+    Returns:
+        The product, or None if the inputs are of rank 2, or have more positions.
+    """
+    batch, *positions, fan_in = ops.shape(inputs)
+    if not positions or any(known(length) != 1 for length in positions):
+        return None
+    outputs = kernel.dense(ops.reshape(inputs, (batch, fan_in)))
+    return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
+
+
+def _dense(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
+    return (per_sample_dense if batched else shared_dense)(inputs, weight)
+
+
+def _conv(inputs: Tensor, weight: Tensor, batched: bool, **options: Tensor) -> Tensor:
+    return (per_sample_conv if batched else ops.conv)(inputs, weight, **options)
+
+
+def _lookup(ids: Tensor, weight: Tensor, batched: bool) -> Tensor:
+    return per_sample_take(weight, ids) if batched else ops.take(weight, ids, axis=0)

@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import BatchedKernel, as_matrix, dense_of_one_position, known
+from keras_hyper.kernels.kernel import Kernel, dense_of_one_position
+from keras_hyper.kernels.matrix import as_matrix
+from keras_hyper.typing import Tensor
 
 
-class Mixture(BatchedKernel):
+class Mixture(Kernel):
     r"""One weight for each sample: `W_b = sum_k a_bk M_k + M_0`.
 
-    The weights `M_k` are shared by the batch, the coefficients `a` belong to
-    the sample. What a linear generator, or one of templates, makes of a batch
-    of embeddings has this form. Then `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`,
-    so that a product with inputs of rank 2 needs one weight for each `k` in
-    memory and none for each sample. The same goes for looking up a few rows.
+    The weights `M_k` are shared by the batch, the coefficients `a` belong to the sample. What a
+    linear generator, or one of templates, makes of a batch of embeddings has this form. Then
+    `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`, so that a product with inputs of rank 2 needs one
+    weight for each `k` in memory and none for each sample. The same goes for looking up a few rows.
 
     Args:
         bank: Tensor of shape `(k, *shape)`.
@@ -35,7 +35,10 @@ class Mixture(BatchedKernel):
         (4, 2, 3)
     """
 
-    def __init__(self, bank: Any, coefficients: Any, bias: Any = None) -> None:
+    by_sample = ("_coefficients",)
+    linear_in = ("_coefficients", "_bias")
+
+    def __init__(self, bank: Tensor, coefficients: Tensor, bias: Tensor = None) -> None:
         self._bank = bank
         self._coefficients = coefficients
         self._bias = bias
@@ -45,44 +48,32 @@ class Mixture(BatchedKernel):
         """The shape of one weight, without the batch axis."""
         return tuple(self._bank.shape[1:])
 
-    @property
-    def rows(self) -> int | None:
-        """The number of weights of a batched kernel, None if it is not known."""
-        return known(self._coefficients.shape[0])
-
-    def materialize(self) -> Any:
+    def materialize(self) -> Tensor:
         """Returns the weights as one tensor `(batch, *shape)`."""
         batch, k = ops.shape(self._coefficients)
         weights = self._coefficients @ ops.reshape(self._bank, (k, -1))
         weights = ops.reshape(weights, (batch, *self.shape))
         return weights if self._bias is None else weights + self._bias
 
-    def scaled(self, factor: Any) -> "Mixture":
-        """Returns the weight times a number."""
-        bias = None if self._bias is None else self._bias * factor
-        return Mixture(self._bank, self._coefficients * factor, bias)
+    def weighted(self, factors: Tensor) -> "Mixture":
+        """Returns the weights, each times the number of its sample."""
+        bank, coefficients = self._bank, self._coefficients
+        if self._bias is not None:  # It differs between samples now.
+            bank = ops.concatenate([bank, ops.expand_dims(self._bias, 0)])
+            coefficients = ops.pad(coefficients, ((0, 0), (0, 1)), constant_values=1)
+        return Mixture(bank, coefficients * ops.reshape(factors, (-1, 1)))
 
-    def repeated(self, count: Any) -> "Mixture":
-        """Returns the weights with each of them `count` times."""
-        return Mixture(self._bank, ops.repeat(self._coefficients, count, axis=0), self._bias)
-
-    def cast(self, dtype: str) -> "Mixture":
-        """Returns the weight in another floating point type."""
-        bias = None if self._bias is None else ops.cast(self._bias, dtype)
-        return Mixture(ops.cast(self._bank, dtype), ops.cast(self._coefficients, dtype), bias)
-
-    def times(self, base: Any) -> "Mixture":
+    def times(self, base: Tensor) -> "Mixture":
         """Returns the weight times a tensor of its shape: still a mixture."""
         bias = None if self._bias is None else self._bias * base
         return Mixture(self._bank * base, self._coefficients, bias)
 
-    def dense(self, inputs: Any) -> Any:
+    def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs.
 
-        All three ways take the same multiplications, so the one with the
-        smallest intermediate result is taken: `(batch, k, in)`,
-        `(batch, k, out)` or `(batch, in, out)`. With several positions per
-        sample the written-out weight is used once for each, and wins.
+        All three ways take the same multiplications, so the one with the smallest intermediate
+        result is taken: `(batch, k, in)`, `(batch, k, out)` or `(batch, in, out)`. With several
+        positions per sample the written-out weight is used once for each, and wins.
         """
         fan_in, fan_out = self.shape
         k = self._bank.shape[0]
@@ -104,11 +95,11 @@ class Mixture(BatchedKernel):
             outputs = ops.sum(coefficients * parts, axis=1)
         return outputs if self._bias is None else outputs + inputs @ self._bias
 
-    def lookup(self, ids: Any) -> Any:
+    def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows: those of the shared weights, mixed for each sample.
 
-        As long as they are no more than the rows of a weight. With more positions
-        (or an unknown number) the weights are smaller, written out.
+        As long as they are no more than the rows of a weight. With more positions (or an unknown
+        number) the weights are smaller, written out.
         """
         k = self._bank.shape[0]
         if None in ids.shape[1:] or k * math.prod(ids.shape[1:]) > self.shape[0]:

@@ -7,37 +7,36 @@ import keras
 from keras import ops
 
 from keras_hyper.application import apply_layer
+from keras_hyper.application.bias import add_bias_and_activate
 from keras_hyper.application.convolutions import channel_axis
-from keras_hyper.application.finish import finish
 from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.ops.sample_axis import fold, unfold
+from keras_hyper.typing import Shape, Tensor
 from keras_hyper.utils.precision import product_dtype
 
 
 class HyperBaseConv(HyperLayer):
     """Base of the convolutions of every kind whose kernels are generated.
 
-    A subclass inherits from it and from the stock convolution, which sets
-    `rank`, `kernel_size` and the rest. It says which shapes its weights have
-    (`weight_shapes`).
+    A subclass inherits from it and from the stock convolution, which sets `rank`, `kernel_size` and
+    the rest. It says which shapes its weights have (`weight_shapes`).
 
     Args:
         *args: Positional arguments of the stock convolution.
         **kwargs: Its keyword arguments, and those of `HyperLayer`.
 
     Call arguments:
-        inputs: What the stock convolution takes; or several samples for each condition,
-            in a second axis: `(conditions, samples, ...)`.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: What the stock convolution takes; or several samples for each condition, in a second
+            axis: `(conditions, samples, ...)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
 
     Output shape:
         That of the stock convolution.
 
     Raises:
-        ValueError: As `HyperLayer`; and if the number of channels is unknown, or
-            nothing is left of the inputs.
+        ValueError: As `HyperLayer`; and if the number of channels is unknown, or nothing is left of
+            the inputs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +59,7 @@ class HyperBaseConv(HyperLayer):
         """The axis of the channels in inputs and outputs."""
         return channel_axis(self)
 
-    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
+    def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
         """Creates the weights for inputs of a known number of channels."""
         if condition_shape is not None and len(inputs_shape) == self.rank + 3:
             inputs_shape = (None, *inputs_shape[2:])
@@ -79,7 +78,7 @@ class HyperBaseConv(HyperLayer):
         self._check_size(inputs_shape)
         self.build_weights(kernel_shape, bias_shape, condition_shape)
 
-    def _check_size(self, inputs_shape: Any) -> tuple[int | None, ...]:
+    def _check_size(self, inputs_shape: Shape) -> tuple[int | None, ...]:
         """Returns the shape of the outputs, or raises if there is none."""
         # JAX exports with names for sizes that are not known.
         known = [length if isinstance(length, int) else None for length in inputs_shape]
@@ -92,7 +91,9 @@ class HyperBaseConv(HyperLayer):
             )
         return outputs_shape
 
-    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+    def call(
+        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
         """Returns the activations."""
         self.check_call(inputs, condition)
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
@@ -102,7 +103,7 @@ class HyperBaseConv(HyperLayer):
         inputs, count = fold(inputs)
         return unfold(self._convolved(inputs, grouped(kernels, count)), count)
 
-    def _convolved(self, inputs: Any, kernels: Mapping[str, Kernel]) -> Any:
+    def _convolved(self, inputs: Tensor, kernels: Mapping[str, Kernel]) -> Tensor:
         shape = self._check_size(inputs.shape)
         if 0 not in (*inputs.shape, *shape) or None in shape[1:]:
             return apply_layer(self.stock, self, kernels, inputs)
@@ -110,10 +111,10 @@ class HyperBaseConv(HyperLayer):
         kernel, *bias = kernels.values()
         zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
         zeros = zeros + ops.sum(inputs) * ops.sum(kernel.materialize())
-        return finish(self, zeros, bias[0] if bias else None, self.channel_axis)
+        return add_bias_and_activate(self, zeros, bias[0] if bias else None, [self.channel_axis])
 
     def compute_output_shape(
-        self, inputs_shape: Any, condition_shape: Any = None
+        self, inputs_shape: Shape, condition_shape: Shape | None = None
     ) -> tuple[int | None, ...]:
         """Returns the shape of the outputs."""
         if len(inputs_shape) != self.rank + 3:

@@ -1,66 +1,49 @@
 """Convolutions with generated kernels, in one, two and three dimensions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 
 
 class HyperConv(HyperBaseConv):
     """Base of the convolutions of every dimension."""
 
+    sizes = ("filters",)
+
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
         padding: str = "valid",
         data_format: str | None = None,
-        dilation_rate: Any = 1,
+        dilation_rate: int | Sequence[int] = 1,
         groups: int = 1,
-        activation: Any = None,
+        activation: Activation = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        generator: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("filters", filters),
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Raises for integers, except on JAX, whose stock layers take them."""
         if keras.backend.backend() != "jax":
             super().check_inputs(inputs)
@@ -79,11 +62,10 @@ class HyperConv(HyperBaseConv):
 class HyperConv1D(HyperConv, keras.layers.Conv1D):
     r"""A 1D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that
-    the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
     Args:
         filters: Integer, number of output channels.
@@ -95,42 +77,38 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
         groups: Integer, number of groups of channels that are convolved apart.
         activation: Activation function.
         use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel
-            starts with.
+        kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample, which cannot be used
-            inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
+            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, steps, channels)`, or with
-            the channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: Floating point tensor of shape `(batch, steps, channels)`, or with the channels
+            second.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, new_steps, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:
@@ -151,11 +129,10 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
 class HyperConv2D(HyperConv, keras.layers.Conv2D):
     r"""A 2D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that
-    the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
     Args:
         filters: Integer, number of output channels.
@@ -167,42 +144,38 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
         groups: Integer, number of groups of channels that are convolved apart.
         activation: Activation function.
         use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel
-            starts with.
+        kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample, which cannot be used
-            inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
+            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with
-            the channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the
+            channels second.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, new_height, new_width, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:
@@ -230,11 +203,10 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
 class HyperConv3D(HyperConv, keras.layers.Conv3D):
     r"""A 3D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that
-    the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
     Args:
         filters: Integer, number of output channels.
@@ -246,42 +218,38 @@ class HyperConv3D(HyperConv, keras.layers.Conv3D):
         groups: Integer, number of groups of channels that are convolved apart.
         activation: Activation function.
         use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel
-            starts with.
+        kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample, which cannot be used
-            inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
+            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, depth, height, width, channels)`, or with
             the channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, new_depth, new_height, new_width, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the condition has integers, or the inputs have, except on JAX.
 
     Reference:

@@ -4,61 +4,58 @@ from typing import Any
 
 import keras
 
+from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
 
 @serializable
 class HyperDense(HyperLayer, keras.layers.Dense):
     r"""A dense layer whose kernel is generated: `y = f(x W(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from an embedding
-    that the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from an embedding that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
     Args:
         units: Integer, width of the output.
         activation: Activation function.
         use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel
-            starts with.
+        kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample, which cannot be used
-            inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
+            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, ..., in)`, of numbers of any type. On
-            TensorFlow and JAX it may be sparse.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: Tensor of shape `(batch, ..., in)`, of numbers of any type. On TensorFlow and JAX it
+            may be sparse.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the condition has integers.
 
     Reference:
@@ -77,44 +74,29 @@ class HyperDense(HyperLayer, keras.layers.Dense):
     """
 
     stock = keras.layers.Dense
+    sizes = ("units",)
 
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: Activation = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        generator: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("units", units),
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
-    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
+    def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
         """Creates the weights for inputs of a known last axis."""
         fan_in = inputs_shape[-1] if inputs_shape else None
         if fan_in is None:
@@ -125,5 +107,5 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: fan_in})
         self.build_weights((fan_in, self.units), (self.units,), condition_shape)
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Accepts numbers of any type, as the stock layer does."""

@@ -1,26 +1,28 @@
 """A depthwise convolution with generated filters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
 
 
 @serializable
 class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
     r"""A depthwise 2D convolution whose filters are generated.
 
-    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with
-    `depth_multiplier` filters of its own.
+    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with `depth_multiplier`
+    filters of its own.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that
-    the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
     Args:
         kernel_size: Integer or tuple of 2 integers.
@@ -31,42 +33,38 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         dilation_rate: Integer or tuple of 2 integers.
         activation: Activation function.
         use_bias: Whether to add a bias.
-        depthwise_initializer: Initializer whose variance the generated kernel
-            starts with.
+        depthwise_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        depthwise_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample, which cannot be used
-            inside the cell of a recurrent layer.
+        depthwise_regularizer: Regularizer of the generated kernel; its mean over the batch if there
+            is a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         depthwise_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with
-            the channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the
+            channels second.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, new_height, new_width, channels * depth_multiplier)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the inputs or the condition are integers.
 
     Examples:
@@ -79,54 +77,34 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
     """
 
     stock = keras.layers.DepthwiseConv2D
+    sizes = ("depth_multiplier",)
     prefix = "depthwise"
     unit_axes = (-2, -1)
 
     def __init__(
         self,
-        kernel_size: Any,
-        strides: Any = (1, 1),
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
         padding: str = "valid",
         depth_multiplier: int = 1,
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
-        activation: Any = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        activation: Activation = None,
         use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        bias_constraint: Any = None,
-        generator: Any = None,
+        depthwise_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        depthwise_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        depthwise_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            depth_multiplier=size("depth_multiplier", depth_multiplier),
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the shapes of kernel and bias for a number of input channels."""

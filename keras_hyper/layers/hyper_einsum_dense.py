@@ -1,67 +1,67 @@
 """A dense layer over any axes, with generated weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_hyper.application import axes_of, own_initializer
 from keras_hyper.application.dense import einsum_axes
+from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Shape
 
 
 @serializable
 class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
     r"""A dense layer over any axes whose kernel is generated: `y = f(einsum(x, W(e)) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from an embedding
-    that the layer learns. Called as `layer(x, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a kernel of its own, one
-    of shape `(dim,)` gives one kernel to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(x)`, it is static: the kernel is made from an embedding that the layer learns.
+    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
+    first call decides which of the two the layer is.
 
-    A generator of factors makes those of the matrix of the axes that the equation sums
-    over by those that it adds: two thin products, however many axes these are.
+    A generator of factors makes those of the matrix of the axes that the equation sums over by
+    those that it adds: two thin products, however many axes these are.
 
     Args:
         equation: String, such as `"abc,cde->abde"`.
-        output_shape: Integer or tuple of integers and None, the shape of the outputs without
-            the batch axis, and without the axes of an ellipsis.
+        output_shape: Integer or tuple of integers and None, the shape of the outputs without the
+            batch axis, and without the axes of an ellipsis.
         activation: Activation function.
         bias_axes: String, the axes of the outputs that the bias has; None for no bias.
-        kernel_initializer: Initializer whose variance the generated kernel
-            starts with.
+        kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over
-            the batch if there is a kernel for each sample.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
+            a kernel for each sample.
         bias_regularizer: Regularizer of the bias.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"` and `"scale"` change a stored kernel that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            kernel alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many parameters as the
+            kernel has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
+            and arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor with the axes of the equation, the batch first.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         That of the equation.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the inputs or the condition are integers.
 
     Examples:
@@ -82,16 +82,16 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
     def __init__(
         self,
         equation: str,
-        output_shape: Any,
-        activation: Any = None,
+        output_shape: int | Shape,
+        activation: Activation = None,
         bias_axes: str | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        generator: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
@@ -102,23 +102,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
                 "`equation` must be a string, such as 'ab,bc->ac'. Received: "
                 f"equation={equation!r} (of type {type(equation).__name__})"
             )
-        super().__init__(
-            equation,
-            output_shape,
-            activation=activation,
-            bias_axes=bias_axes,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            generate_bias=generate_bias,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
         self.input_axes, self.unit_axes = axes_of(self, "kernel")
         if len(self._named_axes()) != len(self.partial_output_shape):
             raise ValueError(
@@ -128,7 +112,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
 
     def _named_axes(self) -> str:
         """Returns the axes of the outputs that `output_shape` has."""
-        axes = self.equation.replace(" ", "").partition("->")[2].replace("...", "")
+        axes: str = self.equation.replace(" ", "").partition("->")[2].replace("...", "")
         # The batch is the first axis, or belongs to the ellipsis.
         return axes if self.equation.startswith("...") else axes[1:]
 
@@ -137,12 +121,12 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
         """Whether a bias is added."""
         return self.bias_axes is not None
 
-    def about_kernel(self, name: str) -> Any:
+    def about_kernel(self, name: str) -> Callable[..., Any] | None:
         """Returns an argument about the kernel, such as its `"regularizer"`."""
         value = super().about_kernel(name)
         return own_initializer(self, "kernel", value) if name == "initializer" else value
 
-    def build(self, inputs_shape: Any, condition_shape: Any = None) -> None:
+    def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
         """Creates the generated weights for the axes of the equation."""
         # Keras checks the equation there.
         self.compute_output_shape(tuple(inputs_shape))

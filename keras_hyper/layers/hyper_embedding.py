@@ -1,62 +1,60 @@
 """An embedding layer with a generated table."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
 from keras_hyper.application import apply_layer
+from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_layer import HyperLayer
+from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
-from keras_hyper.utils.checks import size
+from keras_hyper.typing import Config, Constraint, Initializer, Regularizer, Shape, Tensor
 
 
 @serializable
 class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     r"""An embedding layer whose table is generated: `y = E(e)[ids]`.
 
-    Called as `layer(ids)`, it is static: the table is made from an embedding
-    that the layer learns. Called as `layer(ids, condition)`, it is conditioned: a
-    condition of shape `(batch, dim)` gives every sample a table of its own, one
-    of shape `(dim,)` gives one table to the whole batch. The first call decides
-    which of the two the layer is.
+    Called as `layer(ids)`, it is static: the table is made from an embedding that the layer learns.
+    Called as `layer(ids, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
+    every sample a table of its own, one of shape `(dim,)` gives one table to the whole batch. The
+    first call decides which of the two the layer is.
 
-    Per sample, with a low-rank generator or with `composition="scale"`, no table is
-    written out for any sample. With a linear or template generator none is where
-    each sample has few ids: embedding width times ids not above `input_dim`.
+    Per sample, with a low-rank generator or with `composition="scale"`, no table is written out for
+    any sample. With a linear or template generator none is where each sample has few ids: embedding
+    width times ids not above `input_dim`.
 
     Args:
         input_dim: Integer, number of rows; ids are `0 ... input_dim - 1`.
         output_dim: Integer, width of the rows.
-        embeddings_initializer: Initializer whose variance the generated table
-            starts with.
-        embeddings_regularizer: Regularizer of the generated table; its mean
-            over the batch if there is a table for each sample.
+        embeddings_initializer: Initializer whose variance the generated table starts with.
+        embeddings_regularizer: Regularizer of the generated table; its mean over the batch if there
+            is a table for each sample.
         embeddings_constraint: Must be None: a constraint projects a variable.
         mask_zero: Whether id 0 is padding that is to be masked.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own, which as a rule stores at
-            most half as many numbers as the table has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        composition: `"replace"`: the generated numbers are the table. `"add"`,
-            `"multiply"` and `"scale"` change a stored table that training
-            starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored
-            table alone, and arguments of `keras.layers.Layer`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own, which as a rule stores at most half as many numbers as the table
+            has (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        composition: `"replace"`: the generated numbers are the table. `"add"`, `"multiply"` and
+            `"scale"` change a stored table that training starts from, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False`, to train the generated change of a stored table alone, and
+            arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Integer tensor of shape `(batch, ...)`. On TensorFlow and JAX it may be
-            sparse, on TensorFlow also ragged.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        inputs: Integer tensor of shape `(batch, ...)`. On TensorFlow and JAX it may be sparse, on
+            TensorFlow also ragged.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
     Output shape:
         `(batch, ..., output_dim)`.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated table, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated table, if the generator cannot
+            make it, or if a condition does not fit.
 
     Examples:
         >>> import keras
@@ -68,6 +66,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     """
 
     stock = keras.layers.Embedding
+    sizes = ("input_dim", "output_dim")
     weight_name = "embeddings"
     prefix = "embeddings"
     activation = None
@@ -77,44 +76,37 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
+        embeddings_initializer: Initializer = "uniform",
+        embeddings_regularizer: Regularizer = None,
+        embeddings_constraint: Constraint = None,
         mask_zero: bool = False,
-        generator: Any = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         composition: str = "replace",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size("input_dim", input_dim),
-            size("output_dim", output_dim),
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            generator=generator,
-            embedding_dim=embedding_dim,
-            composition=composition,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     @property
-    def embeddings(self) -> Any:
+    def embeddings(self) -> NoReturn:
         """Raises: there is no table to read before `generate` makes one."""
         raise AttributeError(
             f"{type(self).__name__} has no stored table. Use `generate(condition)['embeddings']` "
             "for its value."
         )
 
-    def build(self, inputs_shape: Any = None, condition_shape: Any = None) -> None:
+    def build(
+        self, inputs_shape: Shape | None = None, condition_shape: Shape | None = None
+    ) -> None:
         """Creates the generated table."""
         self.build_weights((self.input_dim, self.output_dim), None, condition_shape)
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Accepts ids of any type, as the stock layer does."""
 
-    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+    def call(
+        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
         """Returns the rows of the ids."""
         self.check_call(inputs, condition)
         if hasattr(inputs, "nested_row_lengths"):
@@ -122,7 +114,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         return apply_layer(self.stock, self, weights, inputs)
 
-    def _ragged_rows(self, ids: Any, condition: Any) -> Any:
+    def _ragged_rows(self, ids: Tensor, condition: Tensor | None) -> Tensor:
         """Returns the rows of a ragged tensor of ids, which only TensorFlow has."""
         import tensorflow as tf
 
@@ -132,7 +124,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         )
 
     def compute_output_spec(
-        self, inputs: Any, condition: Any = None, training: Any = None
+        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> keras.KerasTensor:
         """Returns shape and dtype of the outputs, after the checks of a real call."""
         outputs = super().compute_output_spec(inputs, condition, training)
@@ -140,7 +132,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
             return keras.KerasTensor(outputs.shape, outputs.dtype, ragged=True)
         return outputs
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         config = super().get_config()
         del config["generate_bias"]

@@ -1,62 +1,53 @@
 """What all layers with generated weights share."""
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_hyper.application import apply_layer
-from keras_hyper.generators import DirectGenerator, default_generator
+from keras_hyper.generators import DirectGenerator, Generator, default_generator
 from keras_hyper.kernels import Full, Kernel
-from keras_hyper.ops import same_batch, to_numpy, with_known_rank
+from keras_hyper.layers.stock_twin import HasStockTwin
+from keras_hyper.ops import same_batch, with_known_rank
 from keras_hyper.saving import deserialize_shared, serialize_shared
 from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.typing import Config, Shape, Tensor
 from keras_hyper.utils.checks import floating, name_of, numeric, positive_int
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
-from keras_hyper.utils.precision import PolicyLayer, product_dtype, save_as_arrays
+from keras_hyper.utils.precision import product_dtype
 from keras_hyper.weights import (
     GeneratedWeight,
     as_composition,
     as_generator,
+    check_condition,
     check_condition_shape,
     check_condition_type,
     generated_part,
     held_weights,
 )
 
-# Arguments of stock layers that are about a stored kernel.
-_NOT_FOR_GENERATED = (
-    "lora_rank",
-    "lora_alpha",
-    "gptq_unpacked_column_size",
-    "quantization_config",
-    "weights",
-)
 
-
-class HyperLayer(PolicyLayer):
+class HyperLayer(HasStockTwin):
     """Base of the layers whose weights are generated.
 
-    A hyper layer inherits from this class and from its stock twin, in that
-    order: the twin brings its arguments, their checks and the output shape; this
-    class brings generated weights in place of the variables, and applies the stock layer
-    with what they generate. The subclass names the shape of its kernel in `build`.
+    A hyper layer inherits from this class and from its stock twin, in that order: the twin brings
+    its arguments, their checks and the output shape; this class brings generated weights in place
+    of the variables, and applies the stock layer with what they generate. The subclass names the
+    shape of its kernel in `build`.
 
     Args:
         *args: Positional arguments of the stock layer.
-        generator: A `Generator`, shared with as many layers as it can serve, or
-            None for a small one of the layer's own (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own
-            generator. None to choose it.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`,
-            where `b_0` starts at the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`,
-            `"multiply"`, `"scale"`: they change a stored one, see
-            `GeneratedWeight`.
+        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
+            one of the layer's own (`default_generator`).
+        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
+            it.
+        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
+            the `bias_initializer` and `P` at zero.
+        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"`,
+            `"scale"`: they change a stored one, see `GeneratedWeight`.
         base_trainable: Whether that stored kernel is trained.
         **kwargs: Keyword arguments of the stock layer.
 
@@ -64,6 +55,7 @@ class HyperLayer(PolicyLayer):
         stock: The class of the stock twin.
         weight_name: How the stock twin calls its kernel.
         prefix: What its arguments about the kernel start with.
+        sizes: Its arguments that are positive integers.
         unit_axes: The axes of the kernel that number its units.
         input_axes: Those that its product sums over, where they are not all but the last.
         kernel_weight: The `GeneratedWeight` of the kernel, once built; its `generator` is the one
@@ -71,15 +63,14 @@ class HyperLayer(PolicyLayer):
 
     Call arguments:
         inputs: What the stock layer takes.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or
-            `(dim,)`.
+        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
 
     Output shape:
         That of the stock layer.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the
-            generator cannot make it, or if a condition does not fit.
+        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
+            make it, or if a condition does not fit.
         TypeError: If the inputs or the condition are integers.
 
     Examples:
@@ -95,16 +86,13 @@ class HyperLayer(PolicyLayer):
         (4, 8)
     """
 
-    stock: ClassVar[type[keras.layers.Layer]]
-    weight_name: ClassVar[str] = "kernel"
-    prefix: ClassVar[str] = "kernel"
     unit_axes: Sequence[int] = (-1,)
     input_axes: Sequence[int] | None = None
 
     def __init__(
         self,
         *args: Any,
-        generator: Any = None,
+        generator: Generator | None = None,
         embedding_dim: int | None = None,
         generate_bias: bool = False,
         composition: str = "replace",
@@ -112,17 +100,8 @@ class HyperLayer(PolicyLayer):
         **kwargs: Any,
     ) -> None:
         # From a configuration: which sublayers are quantized or frozen.
-        record = kwargs.pop("record", None)
-        for name in _NOT_FOR_GENERATED:
-            if kwargs.pop(name, None) is not None:
-                raise ValueError(
-                    f"`{name}` acts on a stored {self.weight_name}, and that of "
-                    f"{type(self).__name__} is generated. Put it on the generator's own layers, "
-                    f"or use {self.stock.__name__}."
-                )
+        record: Config | None = kwargs.pop("record", None)
         super().__init__(*args, **kwargs)
-        for name in ("build", "compute_output_shape"):
-            setattr(self, name, _with_stock_name(getattr(self, name)))
         self._record = record
         generator = deserialize_shared(generator, self)
         self.generator = None if generator is None else as_generator(generator)
@@ -131,13 +110,9 @@ class HyperLayer(PolicyLayer):
         self.composition = as_composition(composition)
         self.base_trainable = bool(base_trainable)
         self.kernel_weight: Any = None
-        self.bias_weight: Any = None
-        self.bias: Any = None
+        self.bias_weight: GeneratedWeight | None = None
+        self.bias: Tensor = None
         self._check_arguments()
-
-    def about_kernel(self, name: str) -> Any:
-        """Returns an argument about the kernel, such as its `"regularizer"`."""
-        return getattr(self, f"{self.prefix}_{name}")
 
     def _check_arguments(self) -> None:
         if self.embedding_dim is not None:
@@ -148,14 +123,6 @@ class HyperLayer(PolicyLayer):
                     f"given, the generator has it. Received: embedding_dim={self.embedding_dim} "
                     f"and a generator with embedding_dim={self.generator.embedding_dim}"
                 )
-        if self.about_kernel("constraint") is not None:
-            raise ValueError(
-                f"`{self.prefix}_constraint` projects a variable after each update, and the "
-                f"{self.weight_name} of {type(self).__name__} is generated. Received: "
-                f"{self.prefix}_constraint={name_of(self.about_kernel('constraint'))}. Use "
-                f"`{self.prefix}_regularizer`, which acts on the generated values, or constrain "
-                "the generator's own layers."
-            )
         if not self.generate_bias:
             return
         if not self.use_bias:
@@ -181,19 +148,11 @@ class HyperLayer(PolicyLayer):
         """Whether the layer was built with a condition."""
         return self.kernel_weight is not None and self.kernel_weight.conditioned
 
-    @property
-    def kernel(self) -> Any:
-        """Raises: there is no kernel to read before `generate` makes one."""
-        raise AttributeError(
-            f"{type(self).__name__} has no stored kernel. Use `generate(condition)['kernel']` for "
-            "its value."
-        )
-
     def build_weights(
         self,
         kernel_shape: Sequence[int],
         bias_shape: Sequence[int] | None,
-        condition_shape: Sequence[int | None] | None,
+        condition_shape: Shape | None,
     ) -> None:
         """Creates the generated weights, and the bias if it is an ordinary one.
 
@@ -224,7 +183,7 @@ class HyperLayer(PolicyLayer):
         restore_sublayers(self._record or {}, self)
         freeze_what_is_new(self)
 
-    def _build_bias(self, bias_shape: Sequence[int], condition_shape: Any) -> None:
+    def _build_bias(self, bias_shape: Sequence[int], condition_shape: Shape | None) -> None:
         if self.generate_bias:
             self.bias_weight = GeneratedWeight(
                 DirectGenerator("native", dtype=self.dtype_policy, name="generator"),
@@ -244,23 +203,27 @@ class HyperLayer(PolicyLayer):
                 constraint=self.bias_constraint,
             )
 
-    def _own_generator(self, kernel_shape: Any, condition_shape: Any) -> Any:
-        """Returns the generator that None stands for."""
+    def _own_generator(
+        self, kernel_shape: Sequence[int], condition_shape: Shape | None
+    ) -> Generator:
+        """Returns the generator that None stands for, built: its variables are this layer's."""
         shape, initializer = generated_part(
             kernel_shape, self.about_kernel("initializer"), self.composition, self.unit_axes
         )
         options: dict[str, Any] = {"dtype": self.dtype_policy, "name": "generator"}
         if self.composition == "scale" and self.embedding_dim is None:
             return DirectGenerator(normalize_condition=False, **options)
-        return default_generator(
+        generator = default_generator(
             shape,
             initializer,
             condition_dim=None if condition_shape is None else condition_shape[-1],
             embedding_dim=self.embedding_dim,
             **options,
         )
+        generator.prepare(shape, initializer)
+        return generator
 
-    def kernels(self, condition: Any, dtype: str) -> dict[str, Kernel]:
+    def kernels(self, condition: Tensor | None, dtype: str) -> dict[str, Kernel]:
         """Returns the weights for a condition, by the names of the stock layer's variables.
 
         Args:
@@ -274,26 +237,28 @@ class HyperLayer(PolicyLayer):
             weights["bias"] = Full(self.bias.value, batched=False)
         return {name: kernel.cast(dtype) for name, kernel in weights.items()}
 
-    def call(self, inputs: Any, condition: Any = None, training: Any = None) -> Any:
+    def call(
+        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
         """Returns what the stock layer returns with the generated weights."""
         self.check_call(inputs, condition)
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
         kernels = self.kernels(condition, dtype)
         return apply_layer(self.stock, self, kernels, ops.cast(inputs, dtype))
 
-    def generate(self, condition: Any = None, factored: bool = False) -> dict[str, Any]:
+    def generate(self, condition: Tensor | None = None, factored: bool = False) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.
 
         Args:
-            condition: None for a static layer, otherwise a tensor of shape
-                `(dim,)` or `(batch, dim)`.
+            condition: None for a static layer, otherwise a tensor of shape `(dim,)` or
+                `(batch, dim)`.
             factored: Whether to return what is generated, without stored weights, as a dict of
                 tensors for each weight: `"left"` and `"right"` for a low-rank weight, `"scale"`
                 for `composition="scale"`, and `"value"` otherwise.
 
         Returns:
-            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and,
-            if the layer has one, `"bias"`. With `factored`, without a stored bias.
+            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and, if the layer has
+            one, `"bias"`. With `factored`, without a stored bias.
 
         Raises:
             ValueError: If the layer is not built, or the condition does not fit.
@@ -312,50 +277,7 @@ class HyperLayer(PolicyLayer):
             weights["bias"] = ops.reshape(self.bias, self.bias.shape)
         return weights
 
-    def to_stock(self, build: bool = True) -> keras.layers.Layer:
-        """Returns a stock layer with the weights that this layer generates now.
-
-        It computes the same, and shares no variables with this layer.
-
-        Args:
-            build: Whether to build it and assign the weights. A layer that is not built
-                can be made a part of another one, which builds it.
-
-        Raises:
-            ValueError: If the layer is not built, is conditioned, or is of a subclass,
-                which may compute something else. A subclass can override this method.
-
-        Examples:
-            >>> import keras
-            >>> from keras_hyper import HyperDense
-            >>> layer = HyperDense(8)
-            >>> layer.build((None, 16))
-            >>> type(layer.to_stock()).__name__
-            'Dense'
-        """
-        if not self.built:
-            raise ValueError(f"Layer '{self.name}' cannot be baked: it is not built.")
-        if self.conditioned:
-            raise ValueError(
-                f"Layer '{self.name}' ({type(self).__name__}) cannot be baked: it is conditioned, "
-                "and has different weights for every condition. For its weights at one condition, "
-                "call `layer.generate(condition)` and assign them to a layer of "
-                f"`keras.layers.{self.stock.__name__}`; a `Hypernetwork` has `bake(condition)`. To "
-                "serve all conditions, use `keras_hyper.export_saved_model`."
-            )
-        if self.stock not in type(self).__bases__:
-            raise ValueError(
-                f"Layer '{self.name}' cannot be baked: {type(self).__name__} is a subclass of "
-                f"{type(self).__bases__[0].__name__}, and what it adds has no place in a "
-                f"{self.stock.__name__}. Override `to_stock`."
-            )
-        layer = self.stock.from_config(self.stock.get_config(self))
-        if build:
-            layer.build_from_config(self.get_build_config())
-            layer.set_weights([to_numpy(weight) for weight in self.generate().values()])
-        return layer
-
-    def __call__(self, inputs: Any, condition: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Tensor, condition: Tensor | None = None, **kwargs: Any) -> Tensor:
         """Calls the layer, after checks of what Keras would not understand."""
         if isinstance(inputs, list | tuple | dict):
             raise ValueError(
@@ -369,7 +291,7 @@ class HyperLayer(PolicyLayer):
             kwargs["condition"] = self._with_rows(condition, inputs)
         return super().__call__(inputs, **kwargs)
 
-    def _with_rows(self, condition: Any, inputs: Any) -> Any:
+    def _with_rows(self, condition: Tensor | None, inputs: Tensor) -> Tensor:
         """Returns the condition with a known rank, and with the batch size of the inputs."""
         if not hasattr(inputs, "shape"):
             return condition
@@ -377,15 +299,15 @@ class HyperLayer(PolicyLayer):
             condition = with_known_rank(condition, (self.kernel_weight.condition_dim,), inputs)
         return same_batch(condition, inputs)
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Raises if the layer cannot take inputs of that type."""
         floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
 
-    def check_call(self, inputs: Any, condition: Any) -> None:
+    def check_call(self, inputs: Tensor, condition: Tensor | None) -> None:
         """Raises if inputs and condition cannot go together through this layer."""
         self.check_inputs(inputs)
         if self.kernel_weight is not None:
-            self.kernel_weight.check_condition(condition)
+            check_condition(condition, self.kernel_weight.condition_dim, self.kernel_weight.path)
         if condition is None or len(condition.shape) == 1:
             return
         ours, theirs = condition.shape[0], inputs.shape[0]
@@ -397,45 +319,22 @@ class HyperLayer(PolicyLayer):
             )
 
     def compute_output_spec(
-        self, inputs: Any, condition: Any = None, training: Any = None
+        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> keras.KerasTensor:
         """Returns shape and dtype of the outputs, after the checks of a real call."""
         self.check_call(inputs, condition)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def compute_output_shape(
-        self, inputs_shape: Any, condition_shape: Any = None
+        self, inputs_shape: Shape, condition_shape: Shape | None = None
     ) -> tuple[int | None, ...]:
         """Returns the shape of the outputs."""
-        return super().compute_output_shape(inputs_shape)
+        shape: tuple[int | None, ...] = super().compute_output_shape(inputs_shape)
+        return shape
 
-    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Raises: there is no stored kernel to adapt."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no stored kernel to adapt. Enable LoRA on the Dense layers "
-            "of its generator, or bake the model first."
-        )
-
-    def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Raises: there is no stored kernel to quantize."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no stored kernel to quantize. `model.quantize` quantizes "
-            "the Dense layers of its generator, and a baked model has stock layers."
-        )
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the ordinary bias; generated weights save themselves."""
-        save_as_arrays(self, store)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Loads the ordinary bias."""
-        keras.layers.Layer.load_own_variables(self, store)
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         config = super().get_config()
-        for name in _NOT_FOR_GENERATED:
-            config.pop(name, None)
         ours = {
             "generator": serialize_shared(self.generator, self),
             "embedding_dim": self.embedding_dim,
@@ -448,20 +347,3 @@ class HyperLayer(PolicyLayer):
             # HDF5 files and `clone_model` use no build configurations.
             record = with_sublayers({}, self, given=self.generator)
         return {**config, **ours, **({"record": record} if record else {})}
-
-
-def _with_stock_name(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a method that also takes its first argument as `input_shape`.
-
-    The stock layers call it that. Keras needs the name of the argument of `call` where
-    there are two, so that the signature stays.
-    """
-    first = next(iter(inspect.signature(method).parameters))
-
-    @functools.wraps(method)
-    def renamed(*args: Any, **kwargs: Any) -> Any:
-        if "input_shape" in kwargs:
-            kwargs[first] = kwargs.pop("input_shape")
-        return method(*args, **kwargs)
-
-    return renamed

@@ -1,15 +1,14 @@
 """Tensors as arrays."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_hyper.ops.rms_normalize import at_least_float32
+from keras_hyper.typing import Tensor
 
 
-def to_numpy(value: Any) -> Any:
+def to_numpy(value: Tensor) -> Tensor:
     """Returns a tensor or variable as an array of its type.
 
     Args:
@@ -24,7 +23,7 @@ def to_numpy(value: Any) -> Any:
     return ops.convert_to_numpy(value)
 
 
-def as_array(tensor: Any) -> np.ndarray:
+def as_array(tensor: Tensor) -> np.ndarray:
     """Returns a tensor or variable as an array, of a type that NumPy and its files have.
 
     Args:

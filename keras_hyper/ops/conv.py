@@ -1,9 +1,8 @@
-"""Convolutions in which every sample has its own kernel.
+"""Convolutions with per-sample kernels.
 
-Pure functions on tensors whose batch size may be unknown, and batched matrix
-products: a grouped convolution, the usual trick, compiles to code about a
-thousand times slower under XLA on CPU, and a vectorised map has no gradient
-there.
+Pure functions on tensors whose batch size may be unknown, made of batched matrix
+products. Compiled by XLA on a CPU, a grouped convolution is about a thousand times
+slower, and a vectorized map has no gradient.
 """
 
 import functools
@@ -11,27 +10,27 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
 from keras_hyper.ops.per_sample import product
+from keras_hyper.typing import Shape, Tensor
 
 
 def per_sample_conv(
-    inputs: Any,
-    kernels: Any,
+    inputs: Tensor,
+    kernels: Tensor,
     strides: Sequence[int],
     padding: str,
     data_format: str,
     dilation_rate: Sequence[int],
-) -> Any:
+) -> Tensor:
     """Convolves every sample with its own kernel.
 
-    The windows of the input are cut out as shifted slices and meet the kernels
-    in one batched matrix product. Where that moves fewer numbers, only the
-    windows along the last axis are cut out; the product then makes the share of
-    every tap along the other axes, and these are shifted and added up.
+    The windows of the input are cut out as shifted slices, and multiplied with the kernels
+    in one batched matrix product. If that moves fewer numbers, only the windows along
+    the last axis are cut out; the product then makes the share of every tap along the
+    other axes, and these are shifted and added up.
 
     Args:
         inputs: Tensor of shape `(batch, *spatial, channels)`, or
@@ -57,7 +56,9 @@ def per_sample_conv(
         (2, 6, 6, 5)
     """
     size, (width, filters) = kernels.shape[1:-2], kernels.shape[-2:]
-    inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)
+    inputs = channels_last(inputs, data_format)
+    if padding == "same":
+        inputs = _pad_same(inputs, size, strides, dilation_rate)
     groups = inputs.shape[-1] // width
     if groups == 1 and max(strides) == 1 and _split_moves_less(inputs.shape, kernels.shape):
         return channels_to(_split_conv(inputs, kernels, dilation_rate), data_format)
@@ -78,8 +79,8 @@ def per_sample_conv(
     return channels_to(outputs, data_format)
 
 
-def _split_moves_less(inputs_shape: Sequence[int | None], kernels_shape: Sequence[int]) -> bool:
-    """Whether a split convolution writes fewer numbers than one by patches."""
+def _split_moves_less(inputs_shape: Shape, kernels_shape: Sequence[int]) -> bool:
+    """Whether a split convolution writes fewer numbers than one with patches."""
     *size, channels, filters = kernels_shape[1:]
     positions = inputs_shape[1:-1]
     if None in positions:
@@ -91,7 +92,7 @@ def _split_moves_less(inputs_shape: Sequence[int | None], kernels_shape: Sequenc
     return split < count * taps * channels
 
 
-def _split_conv(inputs: Any, kernels: Any, dilation_rate: Sequence[int]) -> Any:
+def _split_conv(inputs: Tensor, kernels: Tensor, dilation_rate: Sequence[int]) -> Tensor:
     """Convolves with windows along the last axis, and shifted sums along the others."""
     *size, channels, filters = kernels.shape[1:]
     rank = len(size)
@@ -121,17 +122,17 @@ def _split_conv(inputs: Any, kernels: Any, dilation_rate: Sequence[int]) -> Any:
 
 
 def per_sample_depthwise_conv(
-    inputs: Any,
-    kernels: Any,
+    inputs: Tensor,
+    kernels: Tensor,
     strides: Sequence[int],
     padding: str,
     data_format: str,
     dilation_rate: Sequence[int],
-) -> Any:
-    """Convolves every channel of every sample with filters of its own.
+) -> Tensor:
+    """Convolves every channel of every sample with its own filters.
 
-    A depthwise convolution has no sum over channels, so that a matrix product
-    would gain nothing: the shifted inputs are multiplied and added up.
+    A depthwise convolution has no sum over channels, so a matrix product would gain
+    nothing. The shifted inputs are multiplied and added up.
 
     Args:
         inputs: Tensor of shape `(batch, *spatial, channels)`, or
@@ -156,7 +157,9 @@ def per_sample_depthwise_conv(
         (2, 6, 6, 6)
     """
     size = kernels.shape[1:-2]
-    inputs = _padded(inputs, size, strides, padding, data_format, dilation_rate)
+    inputs = channels_last(inputs, data_format)
+    if padding == "same":
+        inputs = _pad_same(inputs, size, strides, dilation_rate)
     windows = _windows(inputs, size, strides, dilation_rate)
     channels, multiplier = kernels.shape[-2:]
     batch, *spatial = ops.shape(windows[0])[:-1]
@@ -172,7 +175,7 @@ def per_sample_depthwise_conv(
     return channels_to(outputs, data_format)
 
 
-def conv_groups(inputs: Any, kernel_shape: Sequence[int], data_format: str) -> int:
+def conv_groups(inputs: Tensor, kernel_shape: Sequence[int], data_format: str) -> int:
     """Returns the number of groups of a convolution, from its shapes.
 
     Args:
@@ -180,11 +183,11 @@ def conv_groups(inputs: Any, kernel_shape: Sequence[int], data_format: str) -> i
         kernel_shape: `(*kernel_size, channels // groups, filters)`.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    channels = inputs.shape[-1 if data_format == "channels_last" else 1]
+    channels: int = inputs.shape[-1 if data_format == "channels_last" else 1]
     return channels // kernel_shape[-2]
 
 
-def channels_to(outputs: Any, data_format: str) -> Any:
+def channels_to(outputs: Tensor, data_format: str) -> Tensor:
     """Returns a tensor with the channels last in the given format."""
     if data_format == "channels_last":
         return outputs
@@ -192,32 +195,19 @@ def channels_to(outputs: Any, data_format: str) -> Any:
     return ops.transpose(outputs, (0, rank - 1, *range(1, rank - 1)))
 
 
-def channels_last(inputs: Any, data_format: str) -> Any:
+def channels_last(inputs: Tensor, data_format: str) -> Tensor:
     """Returns a tensor in the given format with the channels last."""
     if data_format == "channels_last":
         return inputs
     return ops.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
 
 
-def _padded(
-    inputs: Any,
-    size: Sequence[int],
-    strides: Sequence[int],
-    padding: str,
-    data_format: str,
-    dilation_rate: Sequence[int],
-) -> Any:
-    """Returns the inputs with the channels last, and zeros around for "same"."""
-    inputs = channels_last(inputs, data_format)
-    return _pad_same(inputs, size, strides, dilation_rate) if padding == "same" else inputs
-
-
 def _pad_same(
-    inputs: Any, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
-) -> Any:
+    inputs: Tensor, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
+) -> Tensor:
     """Pads the spatial axes with zeros as a convolution with "same" padding does."""
     lengths = ops.shape(inputs)[1:-1]
-    widths: list[tuple[Any, Any]] = [(0, 0)]
+    widths: list[tuple[Tensor, Tensor]] = [(0, 0)]
     for length, k, stride, rate in zip(lengths, size, strides, dilation_rate, strict=True):
         reach = (k - 1) * rate + 1
         if stride == 1:
@@ -231,8 +221,8 @@ def _pad_same(
 
 
 def _windows(
-    inputs: Any, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
-) -> list[Any]:
+    inputs: Tensor, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
+) -> list[Tensor]:
     """Cuts the windows out of inputs that are padded and have the channels last."""
     batch, *lengths, channels = ops.shape(inputs)
     spans = [

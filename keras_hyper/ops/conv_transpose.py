@@ -1,25 +1,25 @@
-"""Transposed convolution in which every sample has its own kernel."""
+"""Transposed convolution with per-sample kernels."""
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
 from keras_hyper.ops.conv import channels_last, channels_to
 from keras_hyper.ops.per_sample import product
+from keras_hyper.typing import Tensor
 
 
 def per_sample_conv_transpose(
-    inputs: Any,
-    kernels: Any,
+    inputs: Tensor,
+    kernels: Tensor,
     strides: Sequence[int],
     padding: str,
     output_padding: Sequence[int] | None,
     data_format: str,
     dilation_rate: Sequence[int],
-) -> Any:
-    """Applies to every sample the transpose of a convolution of its own.
+) -> Tensor:
+    """Applies to every sample the transpose of its own convolution.
 
     `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with
     stride `s` and dilation `d`; `full` is then cut to the size that Keras gives
@@ -62,7 +62,7 @@ def per_sample_conv_transpose(
 
     # How far beyond the inputs a phase reaches, in steps of the stride.
     reach = [(k - 1) * d // s + 1 for k, d, s in zip(size, dilation_rate, strides, strict=True)]
-    phases: dict[tuple[int, ...], Any] = {}
+    phases: dict[tuple[int, ...], Tensor] = {}
     for index, tap in enumerate(taps):
         offsets = [u * d for u, d in zip(tap, dilation_rate, strict=True)]
         phase = tuple(o % s for o, s in zip(offsets, strides, strict=True))
@@ -85,14 +85,14 @@ def per_sample_conv_transpose(
 
 
 def _cut(
-    outputs: Any,
-    spatial: Sequence[Any],
+    outputs: Tensor,
+    spatial: Sequence[Tensor],
     size: Sequence[int],
     strides: Sequence[int],
     padding: str,
     output_padding: Sequence[int] | None,
     dilation_rate: Sequence[int],
-) -> Any:
+) -> Tensor:
     """Cuts the full outputs to what the padding asks for, adding zeros if short."""
     starts, lengths = [0], [ops.shape(outputs)[0]]
     missing = [(0, 0)]

@@ -1,4 +1,4 @@
-"""Products in which every sample has its own weights: dense, and looking up rows.
+"""Products with per-sample weights: dense, and looking up rows.
 
 Pure functions on tensors whose batch size may be unknown. They are written with
 `@`, because `keras.ops.matmul` rounds float64 to float32 on PyTorch.
@@ -7,13 +7,14 @@ Pure functions on tensors whose batch size may be unknown. They are written with
 import functools
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_hyper.typing import Tensor
 
-def per_sample_dense(inputs: Any, kernels: Any) -> Any:
+
+def per_sample_dense(inputs: Tensor, kernels: Tensor) -> Tensor:
     """Returns `outputs[b] = inputs[b] @ kernels[b]`.
 
     Args:
@@ -31,18 +32,17 @@ def per_sample_dense(inputs: Any, kernels: Any) -> Any:
     """
     batch, *positions = ops.shape(inputs)[:-1]
     fan_in, fan_out = kernels.shape[1:]
-    # A product would broadcast a batch of one; the reshape refuses it, except in
-    # a TensorFlow graph of unknown batch, whose optimizer may drop the reshape.
+    # A product would broadcast a batch of one. The reshape raises, except in a
+    # TensorFlow graph of unknown batch, whose optimizer may drop it.
     kernels = ops.reshape(kernels, (batch, fan_in, fan_out))
     rows = ops.reshape(inputs, (batch, product(positions), fan_in))
     return ops.reshape(rows @ kernels, (batch, *positions, fan_out))
 
 
-def shared_dense(inputs: Any, weight: Any) -> Any:
+def shared_dense(inputs: Tensor, weight: Tensor) -> Tensor:
     """Returns `inputs @ weight`, as one product of all rows.
 
-    A product that broadcasts has, on TensorFlow, a gradient with a weight for each
-    sample: that of Keras 3.12, too.
+    On TensorFlow, the gradient of a product that broadcasts has a weight for each sample.
 
     Args:
         inputs: Tensor of shape `(..., in)`.
@@ -59,16 +59,16 @@ def shared_dense(inputs: Any, weight: Any) -> Any:
     return ops.reshape(ops.reshape(inputs, (-1, fan_in)) @ weight, (*lead, weight.shape[-1]))
 
 
-def per_sample_take(tables: Any, ids: Any) -> Any:
-    """Looks up rows in a table of each sample's own.
+def per_sample_take(tables: Tensor, ids: Tensor) -> Tensor:
+    """Looks up rows in per-sample tables.
 
-    Ids beyond the rows do what they do in `keras.ops.take` on each backend: an
-    error, or NaN on JAX.
+    Ids beyond the rows do what they do in `keras.ops.take` on each backend:
+    an error, or NaN on JAX.
 
     Args:
         tables: Tensor of shape `(batch, rows, dim)`.
-        ids: Tensor of shape `(batch, ...)`, int32 or int64: narrower ones could
-            not number the rows of all tables.
+        ids: Tensor of shape `(batch, ...)`, int32 or int64, which can number the rows of
+            all tables.
 
     Returns:
         Tensor of shape `(batch, ..., dim)`.
@@ -93,6 +93,6 @@ def per_sample_take(tables: Any, ids: Any) -> Any:
     return ops.take(flat, ops.where(inside, ids + first, batch * rows), axis=0)
 
 
-def product(lengths: Sequence[Any]) -> Any:
+def product(lengths: Sequence[Tensor]) -> Tensor:
     """Returns the product of axis lengths, each an integer or a scalar tensor."""
     return functools.reduce(operator.mul, lengths, 1)

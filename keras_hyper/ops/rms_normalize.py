@@ -2,22 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import ops
+
+from keras_hyper.typing import DType, Tensor
 
 _EPSILON = 1e-7
 # The square of a larger number, or a sum of such squares, could leave the range of float32.
 _LARGE = 2.0**40
 
 
-def at_least_float32(dtype: Any) -> str:
+def at_least_float32(dtype: DType) -> str:
     """Returns float64 for float64, and float32 for everything narrower."""
     return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
 
 
-def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
+def rms_normalize(inputs: Tensor, axis: int | Sequence[int] = -1) -> Tensor:
     """Returns `inputs / sqrt(mean(inputs ** 2) + 1e-7)`.
 
     `keras.ops.rms_normalization` is the same, but rounds float64 to float32 on
@@ -26,7 +27,7 @@ def rms_normalize(inputs: Any, axis: int | Sequence[int] = -1) -> Any:
 
     Args:
         inputs: Floating point tensor.
-        axis: The axis or axes that are normalised together, of known lengths.
+        axis: The axis or axes that are normalized together, of known lengths.
 
     Returns:
         Tensor of the shape and dtype of the inputs.

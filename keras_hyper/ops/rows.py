@@ -1,14 +1,13 @@
 """Values with a row for each sample, where a TensorFlow graph leaves their shapes open."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_hyper.typing import Shape, Tensor
 
-def same_batch(condition: Any, inputs: Any, rank: int = 1) -> Any:
-    """Returns a condition with rows. It raises at run time if the inputs have other rows.
+
+def same_batch(condition: Tensor, inputs: Tensor, rank: int = 1) -> Tensor:
+    """Returns a condition with rows. It raises at run time if the inputs have a different batch.
 
     Batch sizes that are known are compared before. In a TensorFlow graph they may be
     unknown, and a condition of one row would be broadcast in some products.
@@ -38,7 +37,7 @@ def same_batch(condition: Any, inputs: Any, rank: int = 1) -> Any:
         return ops.reshape(condition, (batch, *condition.shape[1:]))
 
 
-def with_known_rank(value: Any, row: Sequence[int | None], inputs: Any = None) -> Any:
+def with_known_rank(value: Tensor, row: Shape, inputs: Tensor = None) -> Tensor:
     """Returns a value of unknown rank as rows.
 
     After calls with values of two ranks, such as `(batch,)` and `(batch, 1)`, Keras

@@ -1,12 +1,12 @@
 """Inputs and outputs with an axis of samples after the axis of conditions."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_hyper.typing import Tensor, Tensors
 
-def fold(inputs: Any) -> tuple[Any, Any]:
+
+def fold(inputs: Tensors) -> tuple[Tensors, Tensor]:
     """Returns inputs with conditions and samples in one axis, and the number of samples.
 
     Args:
@@ -19,14 +19,14 @@ def fold(inputs: Any) -> tuple[Any, Any]:
             "All inputs must have the shape (conditions, samples, ...), with one number of "
             f"samples. Received: {sorted(known)} samples"
         )
-    return keras.tree.map_structure(_folded, inputs), counts[0]
+
+    def folded(x: Tensor) -> Tensor:
+        return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+    return keras.tree.map_structure(folded, inputs), counts[0]
 
 
-def _folded(x: Any) -> Any:
-    return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
-
-
-def unfold(outputs: Any, count: Any) -> Any:
+def unfold(outputs: Tensors, count: Tensor) -> Tensors:
     """Returns outputs with an axis of samples.
 
     Args:
@@ -38,10 +38,10 @@ def unfold(outputs: Any, count: Any) -> Any:
     )
 
 
-def folded_spec(inputs: Any) -> Any:
+def folded_spec(inputs: Tensors) -> Tensors:
     """Returns what `fold` returns as symbolic tensors, or raises if there is no such axis."""
 
-    def folded(x: Any) -> Any:
+    def folded(x: Tensor) -> keras.KerasTensor | None:
         if x is None:
             return None
         if len(x.shape) < 2:
@@ -49,8 +49,10 @@ def folded_spec(inputs: Any) -> Any:
                 "With sample_axis=True, inputs must have the shape (conditions, samples, ...). "
                 f"Received: an input of shape {tuple(x.shape)}"
             )
+        conditions, samples, *rest = x.shape
+        count = None if None in (conditions, samples) else conditions * samples
         dtype = keras.backend.standardize_dtype(x.dtype)
-        return keras.KerasTensor((_product(*x.shape[:2]), *x.shape[2:]), dtype=dtype)
+        return keras.KerasTensor((count, *rest), dtype=dtype)
 
     return keras.tree.map_structure(folded, inputs)
 
@@ -60,7 +62,7 @@ def spec_with_axis(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.KerasTensor((x.shape[0], None, *x.shape[1:]), dtype=x.dtype, name=x.name)
 
 
-def unfolded_spec(outputs: Any, inputs: Any) -> Any:
+def unfolded_spec(outputs: Tensors, inputs: Tensors) -> Tensors:
     """Returns the specification of outputs with an axis of samples, as the inputs have it."""
     lead = keras.tree.flatten(inputs)[0].shape[:2]
     return keras.tree.map_structure(
@@ -68,15 +70,11 @@ def unfolded_spec(outputs: Any, inputs: Any) -> Any:
     )
 
 
-def with_axis(shapes: Any) -> Any:
+def with_axis(shapes: Tensors) -> Tensors:
     """Returns shapes with an axis of any number of samples."""
     return keras.tree.map_shape_structure(lambda s: (s[0], None, *s[1:]), shapes)
 
 
-def without_axis(shapes: Any) -> Any:
+def without_axis(shapes: Tensors) -> Tensors:
     """Returns shapes without the axis of samples."""
     return keras.tree.map_shape_structure(lambda s: (None, *s[2:]), shapes)
-
-
-def _product(conditions: int | None, samples: int | None) -> int | None:
-    return None if None in (conditions, samples) else (conditions or 0) * (samples or 0)

@@ -1,6 +1,6 @@
 """What the recurrent cells share: their stored weights, their states, their checks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -9,11 +9,21 @@ from keras import ops
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
 from keras_hyper.rnn.dropout import drop_in_this_step
+from keras_hyper.typing import Activation, Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import size
+from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
-Multiply = Callable[[Any, str], Any]
-Fuse = Callable[..., list[Any]]
+# Several tensors, such as the states of a cell.
+States = Sequence[Tensor]
+Multiply = Callable[[Tensor, str], Tensor]
+Fuse = Callable[..., list[Tensor]]
+# The arguments of the three weights, with the modules of Keras that make and serialize them.
+_SETTINGS = {
+    f"{weight}_{kind}": getattr(keras, f"{kind}s")
+    for kind in ("initializer", "regularizer", "constraint")
+    for weight in ("kernel", "recurrent", "bias")
+}
 
 
 class RecurrentCell(PolicyLayer):
@@ -23,77 +33,80 @@ class RecurrentCell(PolicyLayer):
         units: Integer, width of the output.
         activation: Activation function of the candidate.
         use_bias: Whether there is a bias.
-        kernel_initializer: Initializer of `W_x`. None for `OrthogonalPerGate`.
-        recurrent_initializer: Initializer of `W_h`. None for `OrthogonalPerGate`.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of `W_x`.
-        recurrent_regularizer: Regularizer of `W_h`.
-        bias_regularizer: Regularizer of the bias.
-        kernel_constraint: Constraint of `W_x`.
-        recurrent_constraint: Constraint of `W_h`.
-        bias_constraint: Constraint of the bias.
-        **kwargs: Arguments of `keras.layers.Layer`. Keras's `implementation` is ignored.
+        **kwargs: Initializers, regularizers and constraints of the three weights, named as
+            in Keras's cells, and arguments of `keras.layers.Layer`. The initializers of
+            `W_x` and `W_h` may be None, for `OrthogonalPerGate`. Keras's `implementation` is
+            ignored.
 
     Attributes:
-        gates: How many gates there are.
         gate_names: Names of the gates, in the order of the weights.
         main_state_names: Names of the states of the cell without a hyper cell in it.
+        input_matrices: Names of the weights that inputs are multiplied with.
         copies: How many matrices are stored for each gate.
-        state_size: Width of each state. The first one is the output.
-        output_size: Width of the output.
+        recurrent_dropout: Fraction of the candidate that is dropped at each step.
     """
 
-    gates: ClassVar[int]
     gate_names: ClassVar[tuple[str, ...]]
     main_state_names: ClassVar[tuple[str, ...]]
-
-    @property
-    def state_names(self) -> list[str]:
-        """Names of the states. The first one is the output."""
-        return list(self.main_state_names)
+    input_matrices: ClassVar[tuple[str, ...]] = ("kernel",)
+    copies = 1
+    recurrent_dropout = 0.0
+    kernel: keras.Variable = None
+    recurrent_kernel: keras.Variable = None
+    bias: keras.Variable = None
 
     def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = None,
-        recurrent_initializer: Any = None,
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
+        self, units: int, *, activation: Activation, use_bias: bool, **kwargs: Any
     ) -> None:
         kwargs.pop("implementation", None)
+        settings = {name: module.get(kwargs.pop(name)) for name, module in _SETTINGS.items()}
         super().__init__(**kwargs)
         self.units = size("units", units)
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = self._initializer(kernel_initializer)
-        self.recurrent_initializer = self._initializer(recurrent_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.kernel: Any = None
-        self.recurrent_kernel: Any = None
-        self.bias: Any = None
-        self.copies = 1
-        self.state_size = [self.units]
-        self.output_size = self.units
+        for name in ("kernel_initializer", "recurrent_initializer"):
+            settings[name] = settings[name] or OrthogonalPerGate(self.gates)
+        for name, value in settings.items():
+            setattr(self, name, value)
 
-    def _initializer(self, initializer: Any) -> Any:
-        return keras.initializers.get(initializer) or OrthogonalPerGate(self.gates)
+    @property
+    def gates(self) -> int:
+        """Number of gates."""
+        return len(self.gate_names)
 
-    def build_weights(self, input_shape: Sequence[int | None]) -> int:
-        """Creates `W_x`, `W_h` and the bias, and returns the width of the inputs."""
+    @property
+    def parts(self) -> dict[str, int]:
+        """Widths of the cells that take a step, by how the names of their attributes start."""
+        return {"": self.units}
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states. The first one is the output."""
+        return [f"{part}{name}" for part in self.parts for name in self.main_state_names]
+
+    @property
+    def state_size(self) -> list[int]:
+        """Width of each state."""
+        return [width for width in self.parts.values() for _ in self.main_state_names]
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        return self.units
+
+    @property
+    def dropouts(self) -> list[tuple[float, int]]:
+        """Rate and width of the candidates that a step drops."""
+        parts = self.parts.items()
+        return [(getattr(self, f"{part}recurrent_dropout"), width) for part, width in parts]
+
+    @property
+    def state_matrices(self) -> list[str]:
+        """Names of the weights that states are multiplied with, in every step."""
+        return ["recurrent_kernel"]
+
+    def build(self, input_shape: Shape) -> None:
+        """Creates the weights for one step of known width."""
         width = input_shape[-1] if input_shape else None
         if len(input_shape) != 2 or width is None:
             raise ValueError(
@@ -102,51 +115,36 @@ class RecurrentCell(PolicyLayer):
                 f"{tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: width})
+        self.build_parts(width)
+        freeze_what_is_new(self)
+
+    def build_parts(self, width: int) -> None:
+        """Creates `W_x`, `W_h` and the bias. Subclasses create what they have besides.
+
+        Args:
+            width: Width of the inputs.
+        """
         gates = self.gates * self.units
-        self.kernel = self.add_weight(
-            shape=(width, self.copies * gates),
-            name="kernel",
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.recurrent_kernel = self.add_weight(
-            shape=(self.units, self.copies * gates),
-            name="recurrent_kernel",
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
+        self._create("kernel", "kernel", (width, self.copies * gates))
+        self._create("recurrent_kernel", "recurrent", (self.units, self.copies * gates))
         if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(gates,),
-                name="bias",
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-        return width
+            self._create("bias", "bias", (gates,))
 
-    @property
-    def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of each thing that a step drops."""
-        return []
+    def _create(self, name: str, prefix: str, shape: tuple[int, ...]) -> None:
+        weight = self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=getattr(self, f"{prefix}_initializer"),
+            regularizer=getattr(self, f"{prefix}_regularizer"),
+            constraint=getattr(self, f"{prefix}_constraint"),
+        )
+        setattr(self, name, weight)
 
-    @property
-    def input_matrices(self) -> list[str]:
-        """Names of the weights that inputs are multiplied with."""
-        return ["kernel"]
-
-    @property
-    def state_matrices(self) -> list[str]:
-        """Names of the weights that states are multiplied with, in every step."""
-        return ["recurrent_kernel"]
-
-    def multiply(self, x: Any, name: str) -> Any:
+    def multiply(self, x: Tensor, name: str) -> Tensor:
         """Returns the product of `x` with the weight of a name."""
         return shared_dense(x, ops.cast(getattr(self, name), x.dtype))
 
-    def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
+    def project(self, inputs: Tensor, multiply: Multiply) -> list[Tensor]:
         """Returns all that depends on the inputs alone, for one step or for many.
 
         Args:
@@ -157,16 +155,11 @@ class RecurrentCell(PolicyLayer):
         Returns:
             Tensors of shape `(..., width)`.
         """
-        raise NotImplementedError
+        return [plus(multiply(inputs, "kernel"), self.bias)]
 
     def transition(
-        self,
-        projected: Sequence[Any],
-        states: Sequence[Any],
-        drops: Sequence[Any],
-        multiply: Multiply,
-        fuse: Fuse,
-    ) -> list[Any]:
+        self, projected: States, states: States, drops: States, multiply: Multiply, fuse: Fuse
+    ) -> list[Tensor]:
         """Returns the new states: the equations of the cell, in two kinds of pieces.
 
         Args:
@@ -179,27 +172,41 @@ class RecurrentCell(PolicyLayer):
             fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
                 other operations with weights are in such functions.
         """
+        hidden = multiply(states[0], "recurrent_kernel")
+        return fuse(self.step, *projected, hidden, *drops, *states)
+
+    def step(
+        self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
+    ) -> list[Tensor]:
+        """Returns new states from the products of one step.
+
+        Args:
+            inputs: Tensor of shape `(batch, gates * width)`, what the inputs contribute to
+                the pre-activations of the gates.
+            hidden: The same of the first state.
+            drop: None, or what the candidate is multiplied by.
+            *states: The states before the step.
+            part: The cell that takes the step, one of the keys of `parts`.
+        """
         raise NotImplementedError
 
     def advance(
-        self,
-        projected: Sequence[Any],
-        states: Sequence[Any],
-        drops: Sequence[Any],
-        multiply: Multiply,
-    ) -> list[Any]:
+        self, projected: States, states: States, drops: States, multiply: Multiply
+    ) -> list[Tensor]:
         """Returns the new states: `transition`, written out."""
         dtype = states[0].dtype
         states = self.transition(projected, list(states), drops, multiply, _apply)
         # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
         return [ops.cast(state, dtype) for state in states]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
         """Calls the cell, or raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
-    def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
+    def call(
+        self, inputs: Tensor, states: States, training: bool | None = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """Returns the output and the new states."""
         self.check_states(states)
         # Integers too, as Keras's own cells take them.
@@ -213,10 +220,10 @@ class RecurrentCell(PolicyLayer):
         states = self.advance(self.project(inputs, self.multiply), states, drops, self.multiply)
         return states[0], states
 
-    def check_states(self, states: Any) -> None:
+    def check_states(self, states: Tensors) -> None:
         """Raises if these are not the states of this cell."""
         nested = isinstance(states, list | tuple)
-        shapes = [tuple(state.shape) for state in (states if nested else [states])]
+        shapes = [tuple(state.shape) for state in (states if nested else (states,))]
         if not nested or [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
             expected = ", ".join(f"(batch, {size})" for size in self.state_size)
             raise ValueError(
@@ -225,29 +232,35 @@ class RecurrentCell(PolicyLayer):
                 f"{', '.join(map(str, shapes))}. (Recurrent layers take no condition.)"
             )
 
-    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+    def get_initial_state(self, batch_size: Tensor = None) -> list[Tensor]:
         """Returns zeros for a batch."""
         return [ops.zeros((batch_size, size), dtype=self.compute_dtype) for size in self.state_size]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this cell again."""
-        serializers = {
-            "initializer": keras.initializers.serialize,
-            "regularizer": keras.regularizers.serialize,
-            "constraint": keras.constraints.serialize,
-        }
-        config = {
-            f"{weight}_{kind}": serialize(getattr(self, f"{weight}_{kind}"))
-            for kind, serialize in serializers.items()
-            for weight in ("kernel", "recurrent", "bias")
-        }
+        config = {name: module.serialize(getattr(self, name)) for name, module in _SETTINGS.items()}
         config["units"] = self.units
         config["activation"] = keras.activations.serialize(self.activation)
         config["use_bias"] = self.use_bias
         return {**super().get_config(), **config}
 
 
-def check_call(layer: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+def passed(scope: Mapping[str, Any]) -> Config:
+    """Returns the arguments of a constructor, to be passed on to that of the base.
+
+    Args:
+        scope: `locals()`, at the start of the constructor.
+    """
+    named = {k: v for k, v in scope.items() if k not in ("self", "kwargs", "__class__")}
+    return {**named, **scope["kwargs"]}
+
+
+def plus(x: Tensor, bias: Tensor) -> Tensor:
+    """Returns `x + bias`, or `x` if the bias is None."""
+    return x if bias is None else x + ops.cast(bias, x.dtype)
+
+
+def check_call(layer: keras.Layer, args: Sequence[Tensors], kwargs: Mapping[str, Tensors]) -> None:
     """Raises if a recurrent layer is called with a condition or a list of inputs.
 
     Args:
@@ -271,5 +284,5 @@ def check_call(layer: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         )
 
 
-def _apply(function: Callable[..., list[Any]], *tensors: Any) -> list[Any]:
+def _apply(function: Fuse, *tensors: Tensor) -> list[Tensor]:
     return function(*tensors)

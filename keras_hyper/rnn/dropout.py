@@ -5,13 +5,15 @@ dropped is the update of the memory, never the memory itself. Keras's argument
 `recurrent_dropout` drops numbers of the hidden state, the same at every step.
 """
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_hyper.typing import Shape, Tensor
 
-def drop_in_this_step(cell: Any, rate: float, width: int, state: Any, training: Any) -> Any:
+
+def drop_in_this_step(
+    cell: keras.Layer, rate: float, width: int, state: Tensor, training: bool | None
+) -> Tensor:
     """Returns what a bare cell multiplies a candidate by: a mask in training, or None.
 
     Args:
@@ -37,14 +39,14 @@ def drop_in_this_step(cell: Any, rate: float, width: int, state: Any, training: 
     return dropout_mask(shape, state.dtype, rate, cell.seed_generator)
 
 
-def dropout_mask(shape: Any, dtype: Any, rate: float, seed: Any) -> Any:
+def dropout_mask(shape: Shape, dtype: str, rate: float, seed: keras.random.SeedGenerator) -> Tensor:
     """Returns zeros, at a rate, and `1 / (1 - rate)`."""
     if keras.backend.backend() != "tensorflow":
         return keras.random.dropout(ops.ones(shape, dtype=dtype), rate, seed=seed)
     import tensorflow as tf
 
-    # What TensorFlow does by default to a seed before it draws, XLA may fuse with the drawing, and
-    # repeat for each number: on a CPU, a hundred times as long. With a named algorithm it does not.
+    # TensorFlow derives a key from a seed by default, and XLA may derive it again for each number,
+    # which takes a hundred times as long on a CPU. It does not with an algorithm that is named.
     seeds = tf.cast(seed.next() % tf.int32.max, "int32")
     drawn = tf.random.stateless_uniform(shape, seeds, alg="philox")
     return tf.where(drawn < rate, tf.zeros((), dtype), tf.cast(1 / (1 - rate), dtype))

@@ -1,18 +1,20 @@
 """Recurrent cells whose weights change at every step."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell
+from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell, States, plus
+from keras_hyper.rnn.gated_cell import GatedCell
+from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
 from keras_hyper.utils.checks import one_of, positive_int, rate
 
 INITIALIZATIONS = ("paper", "supercell", "distinct")
 # Every row of every matrix starts at a tenth (Cooijmans et al., 2016, for the gain of
-# batch normalisation in an LSTM).
+# batch normalization in an LSTM).
 FIRST_SCALE = 0.1
 
 
@@ -35,13 +37,22 @@ class HyperCell(RecurrentCell):
         **kwargs: Arguments of `RecurrentCell`.
 
     Attributes:
-        main_states: How many states the main cell has. Those of the hyper cell,
-            as many, follow them.
         scaled: Whether each matrix is scaled. If not, it is a sum of stored ones.
+        hyper_recurrent_dropout: Fraction of the candidate that the hyper cell drops.
     """
 
-    main_states: ClassVar[int]
+    input_matrices = ("kernel", "hyper_kernel")
     scaled = True
+    hyper_recurrent_dropout = 0.0
+    hyper_kernel: keras.Variable = None
+    hyper_state_kernel: keras.Variable = None
+    hyper_recurrent_kernel: keras.Variable = None
+    hyper_bias: keras.Variable = None
+    embedding_kernel: keras.Variable = None
+    embedding_bias: keras.Variable = None
+    scale_kernel: keras.Variable = None
+    bias_embedding_kernel: keras.Variable = None
+    bias_scale_kernel: keras.Variable = None
 
     @property
     def state_names(self) -> list[str]:
@@ -51,10 +62,11 @@ class HyperCell(RecurrentCell):
     def __init__(
         self,
         units: int,
-        hyper_units: int = 128,
-        embedding_dim: int = 4,
-        initialization: str = "paper",
-        kernel_initializer: Any = None,
+        *,
+        hyper_units: int,
+        embedding_dim: int,
+        initialization: str,
+        kernel_initializer: Initializer | None,
         **kwargs: Any,
     ) -> None:
         one_of("initialization", initialization, INITIALIZATIONS)
@@ -64,90 +76,68 @@ class HyperCell(RecurrentCell):
         self.initialization = initialization
         self.hyper_units = positive_int("hyper_units", hyper_units)
         self.embedding_dim = positive_int("embedding_dim", embedding_dim)
-        self.hyper_kernel: Any = None
-        self.hyper_state_kernel: Any = None
-        self.hyper_recurrent_kernel: Any = None
-        self.hyper_bias: Any = None
-        self.embedding_kernel: Any = None
-        self.embedding_bias: Any = None
-        self.bias_embedding_kernel: Any = None
-        self.scale_kernel: Any = None
-        self.bias_scale_kernel: Any = None
-        self.state_size = [self.units] * self.main_states + [self.hyper_units] * self.main_states
 
-    def build(self, input_shape: Any) -> None:
-        """Creates the weights for one step of known width."""
-        width = self.build_weights(input_shape)
-        self._build_hyper_cell(width)
-        self._build_scales()
+    @property
+    def main_states(self) -> int:
+        """Number of states of the main cell. Those of the hyper cell, as many, follow them."""
+        return len(self.main_state_names)
 
-    def _build_hyper_cell(self, width: int) -> None:
-        units, gates = self.units, self.gates * self.hyper_units
+    @property
+    def parts(self) -> dict[str, int]:
+        """Widths of the main and the hyper cell, by how the names of their attributes start."""
+        return {"": self.units, "hyper_": self.hyper_units}
+
+    def build_parts(self, width: int) -> None:
+        """Creates the weights of the main cell, of the hyper cell, and those between them."""
+        super().build_parts(width)
+        units, hyper_units, dim = self.units, self.hyper_units, self.embedding_dim
+        gates, numbers = self.gates * hyper_units, self.gates * dim
         # `W_x^` of the paper is one matrix for `[h; x]`. It is kept as two, because
         # only one of them can be applied to all steps at once; both draw the whole.
         draw = OrthogonalPerGate(self.gates)
         if self.initialization == "supercell":
             draw = keras.initializers.GlorotUniform()
 
-        def rows(part: slice) -> Any:
+        def rows(part: slice) -> Callable[..., Tensor]:
             return lambda shape, dtype=None: draw((units + width, gates), dtype=dtype)[part]
 
-        self.hyper_state_kernel = self.add_weight(
-            shape=(units, gates), name="hyper_state_kernel", initializer=rows(slice(units))
-        )
-        self.hyper_kernel = self.add_weight(
-            shape=(width, gates), name="hyper_kernel", initializer=rows(slice(units, None))
-        )
-        self.hyper_recurrent_kernel = self.add_weight(
-            shape=(self.hyper_units, gates),
-            name="hyper_recurrent_kernel",
-            initializer=OrthogonalPerGate(self.gates),
-        )
-        if self.use_bias:
-            self.hyper_bias = self.add_weight(
-                shape=(gates,), name="hyper_bias", initializer="zeros"
-            )
+        normal = keras.initializers.RandomNormal
+        weights = {
+            "hyper_state_kernel": ((units, gates), rows(slice(units))),
+            "hyper_kernel": ((width, gates), rows(slice(units, None))),
+            "hyper_recurrent_kernel": ((hyper_units, gates), OrthogonalPerGate(self.gates)),
+            "hyper_bias": ((gates,), "zeros"),
+            # A change of `h^` changes nothing yet, and every scale is `FIRST_SCALE`.
+            "embedding_kernel": ((hyper_units, 2 * numbers), "zeros"),
+            "embedding_bias": ((2 * numbers,), "ones"),
+            "scale_kernel": ((2 * self.gates, dim, units), self._first_scales()),
+            "bias_embedding_kernel": ((hyper_units, numbers), normal(stddev=0.01)),
+            "bias_scale_kernel": ((self.gates, dim, units), "zeros"),
+        }
+        absent = [] if self.scaled else ["scale_kernel"]
+        if not self.use_bias:
+            absent += ["hyper_bias", "bias_embedding_kernel", "bias_scale_kernel"]
+        for name, (shape, initializer) in weights.items():
+            if name not in absent:
+                weight = self.add_weight(name=name, shape=shape, initializer=initializer)
+                setattr(self, name, weight)
 
-    def _build_scales(self) -> None:
-        numbers = self.gates * self.embedding_dim
-        # A change of `h^` changes nothing yet, and every scale is `FIRST_SCALE`.
-        self.embedding_kernel = self.add_weight(
-            shape=(self.hyper_units, 2 * numbers), name="embedding_kernel", initializer="zeros"
-        )
-        self.embedding_bias = self.add_weight(
-            shape=(2 * numbers,), name="embedding_bias", initializer="ones"
-        )
-        if self.scaled:
-            self.scale_kernel = self.add_weight(
-                shape=(2 * self.gates, self.embedding_dim, self.units),
-                name="scale_kernel",
-                initializer=self._first_scales,
-            )
-        if self.use_bias:
-            self.bias_embedding_kernel = self.add_weight(
-                shape=(self.hyper_units, numbers),
-                name="bias_embedding_kernel",
-                initializer=keras.initializers.RandomNormal(stddev=0.01),
-            )
-            self.bias_scale_kernel = self.add_weight(
-                shape=(self.gates, self.embedding_dim, self.units),
-                name="bias_scale_kernel",
-                initializer="zeros",
-            )
+    def _first_scales(self) -> Callable[..., Tensor]:
+        """Returns an initializer of `S`: if all numbers of `z` are 1, the scale is `FIRST_SCALE`.
 
-    def _first_scales(self, shape: Any, dtype: Any = None) -> Any:
-        """Draws `S`, such that the scale is `FIRST_SCALE` where all numbers of `z` are one."""
-        parts = ops.ones(shape, dtype=dtype)
-        if self.initialization == "distinct":
-            # With equal parts, the numbers of `z` have equal gradients for ever.
-            noise = keras.initializers.RandomNormal(stddev=1.0)(shape, dtype=dtype)
-            parts = parts + noise - ops.mean(noise, axis=1, keepdims=True)
-        return FIRST_SCALE / self.embedding_dim * parts
+        With equal parts, the numbers of `z` have equal gradients for ever.
+        """
+        distinct = self.initialization == "distinct"
+        normal = keras.initializers.RandomNormal(stddev=1.0) if distinct else None
 
-    @property
-    def input_matrices(self) -> list[str]:
-        """Names of the weights that inputs are multiplied with."""
-        return ["kernel", "hyper_kernel"]
+        def draw(shape: Shape, dtype: DType = None) -> Tensor:
+            parts = ops.ones(shape, dtype=dtype)
+            if normal is not None:
+                noise = normal(shape, dtype=dtype)
+                parts = parts + noise - ops.mean(noise, axis=1, keepdims=True)
+            return FIRST_SCALE / self.embedding_dim * parts
+
+        return draw
 
     @property
     def state_matrices(self) -> list[str]:
@@ -156,23 +146,17 @@ class HyperCell(RecurrentCell):
         names.append("embedding_kernel")
         return [*names, "bias_embedding_kernel"] if self.use_bias else names
 
-    def project(self, inputs: Any, multiply: Multiply) -> list[Any]:
+    def project(self, inputs: Tensor, multiply: Multiply) -> list[Tensor]:
         """Returns `[W_x x, W_x^ x + b^]`, for one step or for many."""
         main, hyper = (multiply(inputs, name) for name in self.input_matrices)
-        return [main, hyper + ops.cast(self.hyper_bias, hyper.dtype) if self.use_bias else hyper]
+        return [main, plus(hyper, self.hyper_bias)]
 
     def transition(
-        self,
-        projected: Sequence[Any],
-        states: Sequence[Any],
-        drops: Sequence[Any],
-        multiply: Multiply,
-        fuse: Fuse,
-    ) -> list[Any]:
+        self, projected: States, states: States, drops: States, multiply: Multiply, fuse: Fuse
+    ) -> list[Tensor]:
         """Returns the states of the main cell, then those of the hyper cell."""
-        drop, hyper_drop = drops or (None, None)
         main, hyper = states[: self.main_states], states[self.main_states :]
-        inputs, hyper_inputs = projected
+        (inputs, hyper_inputs), (drop, hyper_drop) = projected, drops
         hyper_main = multiply(main[0], "hyper_state_kernel")
         hyper_hidden = multiply(hyper[0], "hyper_recurrent_kernel")
         hyper = fuse(self.hyper_step, hyper_inputs, hyper_main, hyper_hidden, hyper_drop, *hyper)
@@ -184,52 +168,39 @@ class HyperCell(RecurrentCell):
         main = fuse(self.main_step, inputs, hidden, embeddings, bias_embeddings, drop, *main)
         return [*main, *hyper]
 
-    def hyper_step(self, inputs: Any, main: Any, hidden: Any, drop: Any, *states: Any) -> list[Any]:
+    def hyper_step(
+        self, inputs: Tensor, main: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor
+    ) -> list[Tensor]:
         """Returns the new states of the hyper cell from products."""
-        return self.step(inputs + main, hidden, states, drop, hyper=True)
+        return self.step(inputs + main, hidden, drop, *states, part="hyper_")
 
     def main_step(
         self,
-        inputs: Any,
-        hidden: Any,
-        embeddings: Any,
-        bias_embeddings: Any,
-        drop: Any,
-        *states: Any,
-    ) -> list[Any]:
+        inputs: Tensor,
+        hidden: Tensor,
+        embeddings: Tensor,
+        bias_embeddings: Tensor,
+        drop: Tensor,
+        *states: Tensor,
+    ) -> list[Tensor]:
         """Returns the new states of the main cell from products."""
-        inputs, hidden = self.modulate(inputs, hidden, embeddings, bias_embeddings)
-        return self.step(inputs, hidden, states, drop, hyper=False)
+        inputs, hidden = self.modulate(inputs, hidden, plus(embeddings, self.embedding_bias))
+        if self.use_bias:
+            change = _for_each_gate(bias_embeddings, self.bias_scale_kernel)
+            inputs = inputs + plus(change, self.bias)
+        return self.step(inputs, hidden, drop, *states)
 
-    def modulate(
-        self, inputs: Any, hidden: Any, embeddings: Any, bias_embeddings: Any
-    ) -> tuple[Any, Any]:
-        """Returns `d_x (W_x x) + b` and `d_h (W_h h)` from the plain products and `E h^`."""
-        hidden_scale, inputs_scale = ops.split(self._scales(embeddings), 2, axis=-1)
-        return self.add_bias(inputs_scale * inputs, bias_embeddings), hidden_scale * hidden
+    def modulate(self, inputs: Tensor, hidden: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `d_x (W_x x)` and `d_h (W_h h)` from the plain products and `[z_h, z_x]`."""
+        hidden_scale, inputs_scale = ops.split(_for_each_gate(z, self.scale_kernel), 2, axis=-1)
+        return inputs_scale * inputs, hidden_scale * hidden
 
-    def scales(self, hyper_output: Any) -> Any:
+    def scales(self, hyper_output: Tensor) -> Tensor:
         """Returns `[d_h, d_x]`, all gates of `d_h` first, from `h^`."""
-        return self._scales(hyper_output @ ops.cast(self.embedding_kernel, hyper_output.dtype))
+        embeddings = hyper_output @ ops.cast(self.embedding_kernel, hyper_output.dtype)
+        return _for_each_gate(plus(embeddings, self.embedding_bias), self.scale_kernel)
 
-    def _scales(self, embeddings: Any) -> Any:
-        z = embeddings + ops.cast(self.embedding_bias, embeddings.dtype)
-        return _for_each_gate(z, self.scale_kernel)
-
-    def add_bias(self, inputs: Any, bias_embeddings: Any) -> Any:
-        """Returns `inputs + S_b z_b + b_0`, from `z_b`."""
-        if not self.use_bias:
-            return inputs
-        change = _for_each_gate(bias_embeddings, self.bias_scale_kernel)
-        return inputs + (change + ops.cast(self.bias, inputs.dtype))
-
-    def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
-    ) -> list[Any]:
-        """Returns the new states of the main or the hyper cell from pre-activations."""
-        raise NotImplementedError
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this cell again."""
         config = {
             "hyper_units": self.hyper_units,
@@ -239,54 +210,26 @@ class HyperCell(RecurrentCell):
         return {**super().get_config(), **config}
 
 
-class GatedHyperCell(HyperCell):
+class GatedHyperCell(HyperCell, GatedCell):
     """Base of the hyper cells with gates and a candidate: LSTM and GRU.
 
     Args:
         units: Integer, width of the output.
-        recurrent_activation: Activation function of the gates, in both cells.
-        recurrent_dropout: Fraction of the candidate that is dropped at each step.
-        hyper_recurrent_dropout: The same in the hyper cell.
-        seed: Optional integer, for the same dropout again.
-        **kwargs: Arguments of `HyperCell`.
+        hyper_recurrent_dropout: Fraction of the candidate that the hyper cell drops.
+        **kwargs: Arguments of `HyperCell` and `GatedCell`.
     """
 
-    def __init__(
-        self,
-        units: int,
-        recurrent_activation: Any = "sigmoid",
-        recurrent_dropout: float = 0.0,
-        hyper_recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, units: int, *, hyper_recurrent_dropout: float, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.recurrent_dropout = rate("recurrent_dropout", recurrent_dropout)
         self.hyper_recurrent_dropout = rate("hyper_recurrent_dropout", hyper_recurrent_dropout)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
 
-    @property
-    def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of what the main and the hyper cell drop."""
-        return [
-            (self.recurrent_dropout, self.units),
-            (self.hyper_recurrent_dropout, self.hyper_units),
-        ]
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this cell again."""
-        config = {
-            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
-            "recurrent_dropout": self.recurrent_dropout,
-            "hyper_recurrent_dropout": self.hyper_recurrent_dropout,
-            "seed": self.seed,
-        }
+        config = {"hyper_recurrent_dropout": self.hyper_recurrent_dropout}
         return {**super().get_config(), **config}
 
 
-def _for_each_gate(z: Any, kernel: Any) -> Any:
+def _for_each_gate(z: Tensor, kernel: keras.Variable) -> Tensor:
     """Returns `kernel[n] z[n]` side by side, for `z` of shape `(batch, gates * dim)`."""
     gates, dim, units = kernel.shape
     z = ops.transpose(ops.reshape(z, (-1, gates, dim)), (1, 0, 2))

@@ -1,11 +1,13 @@
 """A GRU with the construction of the HyperLSTM."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from keras import ops
+
+from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
-from keras_hyper.rnn.steps import gru_step
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 
 
 @serializable
@@ -28,16 +30,13 @@ class HyperGRUCell(GatedHyperCell):
         units: Integer, width of the output.
         hyper_units: Integer, width of the hyper cell.
         embedding_dim: Integer, width of each of the nine embeddings.
-        recurrent_dropout: Fraction of the numbers of the candidate that is dropped,
-            others at every step. Not what Keras calls by this name: there, numbers
-            of `h` are dropped, the same ones at every step.
+        recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at every
+            step. Keras's argument of this name drops parts of `h`, with one mask.
         hyper_recurrent_dropout: The same in the hyper cell.
-        initialization: `"paper"`: orthogonal `W_x` and `W_h` for each gate, all
-            weights of the hyper cell orthogonal, `E_h` and `E_x` zero, `e` one, and
-            `S` such that every scale is 0.1 at the start. `"supercell"`: as the
-            author's code, with glorot uniform weights of the inputs. `"distinct"`: as
-            `"paper"`, with a random `S` for the same scales, so that the numbers of an
-            embedding do not stay equal.
+        initialization: `"paper"`: orthogonal matrices for each gate, `E_h` and `E_x` zero, `e`
+            one, and `S` such that every scale starts at 0.1. `"supercell"`: glorot uniform
+            weights of the inputs, as in the author's code. `"distinct"`: as `"paper"`, with a
+            random `S`, or else the numbers of an embedding stay equal.
         activation: Activation function of the candidate, in both cells.
         recurrent_activation: Activation function of the gates, in both cells.
         use_bias: Whether there are biases, stored and generated.
@@ -50,7 +49,7 @@ class HyperGRUCell(GatedHyperCell):
         kernel_constraint: Constraint of `W_x`.
         recurrent_constraint: Constraint of `W_h`.
         bias_constraint: Constraint of `b_0`.
-        seed: Optional integer, for the same dropout again.
+        seed: Optional integer, random seed of the dropout.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -62,9 +61,8 @@ class HyperGRUCell(GatedHyperCell):
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-        NotImplementedError: In training with dropout on JAX, which needs the layer
-            `HyperGRU`.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
+        NotImplementedError: In training with dropout on JAX. Use the layer `HyperGRU`.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, appendix A.2.2, for the construction;
@@ -78,10 +76,8 @@ class HyperGRUCell(GatedHyperCell):
         (2, 8)
     """
 
-    gates = 3
     gate_names = ("z", "r", "g")
     main_state_names = ("h",)
-    main_states = 1
 
     def __init__(
         self,
@@ -91,46 +87,32 @@ class HyperGRUCell(GatedHyperCell):
         recurrent_dropout: float = 0.0,
         hyper_recurrent_dropout: float = 0.0,
         initialization: str = "paper",
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = None,
-        recurrent_initializer: Any = None,
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Initializer | None = None,
+        recurrent_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            hyper_units=hyper_units,
-            embedding_dim=embedding_dim,
-            initialization=initialization,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            recurrent_dropout=recurrent_dropout,
-            hyper_recurrent_dropout=hyper_recurrent_dropout,
-            seed=seed,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
-    ) -> list[Any]:
-        """Returns `[h']` of the main or the hyper cell from pre-activations."""
-        return gru_step(inputs, hidden, states[0], self.activation, self.recurrent_activation, drop)
+        self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
+    ) -> list[Tensor]:
+        """Returns `[h']`."""
+        inputs_z, inputs_r, inputs_g = ops.split(inputs, 3, axis=-1)
+        hidden_z, hidden_r, hidden_g = ops.split(hidden, 3, axis=-1)
+        z = self.recurrent_activation(inputs_z + hidden_z)
+        r = self.recurrent_activation(inputs_r + hidden_r)
+        candidate = self.activation(inputs_g + r * hidden_g)
+        if drop is not None:
+            candidate = drop * candidate
+        return [z * states[0] + (1 - z) * candidate]

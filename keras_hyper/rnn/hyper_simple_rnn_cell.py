@@ -1,15 +1,15 @@
 """The HyperRNN of the paper."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
+from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
-from keras_hyper.rnn.steps import simple_rnn_step
 from keras_hyper.saving import serializable
+from keras_hyper.typing import Activation, Config, Constraint, Initializer, Regularizer, Tensor
 from keras_hyper.utils.checks import one_of, positive_int
 
 FORMS = ("scaled", "full")
@@ -61,7 +61,7 @@ class HyperSimpleRNNCell(HyperCell):
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.2.
@@ -74,10 +74,8 @@ class HyperSimpleRNNCell(HyperCell):
         (2, 8)
     """
 
-    gates = 1
     gate_names = ("h",)
     main_state_names = ("h",)
-    main_states = 1
 
     def __init__(
         self,
@@ -86,21 +84,22 @@ class HyperSimpleRNNCell(HyperCell):
         embedding_dim: int = 4,
         form: str = "scaled",
         initialization: str = "paper",
-        activation: Any = "tanh",
+        activation: Activation = "tanh",
         use_bias: bool = True,
-        kernel_initializer: Any = None,
-        recurrent_initializer: Any = None,
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Initializer | None = None,
+        recurrent_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         **kwargs: Any,
     ) -> None:
-        form = one_of("form", form, FORMS)
-        if form == "full":
+        arguments = passed(locals())
+        del arguments["form"]
+        if one_of("form", form, FORMS) == "full":
             if initialization in ("supercell", "distinct"):
                 raise ValueError(
                     'There are no scales in `form="full"`: use initialization="paper". '
@@ -109,52 +108,31 @@ class HyperSimpleRNNCell(HyperCell):
             dim = positive_int("embedding_dim", embedding_dim)
             # All `z` are 1 at the start: a sum of `dim` independent matrices.
             gain = FIRST_SCALE / math.sqrt(dim)
-            kernel_initializer = kernel_initializer or OrthogonalPerGate(dim, gain)
-            recurrent_initializer = recurrent_initializer or OrthogonalPerGate(dim, gain)
-        super().__init__(
-            units,
-            hyper_units=hyper_units,
-            embedding_dim=embedding_dim,
-            initialization=initialization,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+            for name in ("kernel_initializer", "recurrent_initializer"):
+                arguments[name] = arguments[name] or OrthogonalPerGate(dim, gain)
+        super().__init__(**arguments)
         self.form = form
         self.scaled = form == "scaled"
         if not self.scaled:
             self.copies = self.embedding_dim
 
-    def modulate(
-        self, inputs: Any, hidden: Any, embeddings: Any, bias_embeddings: Any
-    ) -> tuple[Any, Any]:
-        """Returns `W_x(z_x) x + b` and `W_h(z_h) h` from the plain products and `E h^`."""
-        if self.form == "scaled":
-            return super().modulate(inputs, hidden, embeddings, bias_embeddings)
-        z_h, z_x = ops.split(
-            embeddings + ops.cast(self.embedding_bias, embeddings.dtype), 2, axis=-1
-        )
-        return self.add_bias(self._mix(inputs, z_x), bias_embeddings), self._mix(hidden, z_h)
+    def modulate(self, inputs: Tensor, hidden: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `W_x(z_x) x` and `W_h(z_h) h` from the plain products and `[z_h, z_x]`."""
+        if self.scaled:
+            return super().modulate(inputs, hidden, z)
+        z_h, z_x = ops.split(z, 2, axis=-1)
+        return self._mix(inputs, z_x), self._mix(hidden, z_h)
 
-    def _mix(self, products: Any, z: Any) -> Any:
+    def _mix(self, products: Tensor, z: Tensor) -> Tensor:
         products = ops.reshape(products, (-1, self.embedding_dim, self.units))
         return ops.sum(products * ops.expand_dims(z, axis=-1), axis=1)
 
     def step(
-        self, inputs: Any, hidden: Any, states: Sequence[Any], drop: Any, hyper: bool
-    ) -> list[Any]:
-        """Returns `[h']` of the main or the hyper cell from pre-activations."""
-        return simple_rnn_step(inputs, hidden, self.activation)
+        self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
+    ) -> list[Tensor]:
+        """Returns `[h']`."""
+        return [self.activation(inputs + hidden)]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this cell again."""
         return {**super().get_config(), "form": self.form}

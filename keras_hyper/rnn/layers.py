@@ -1,4 +1,4 @@
-"""The recurrent layers."""
+"""The recurrent layers of Ha, Dai & Le, "HyperNetworks", ICLR 2017."""
 
 from keras_hyper.rnn.hyper_gru_cell import HyperGRUCell
 from keras_hyper.rnn.hyper_lstm_cell import HyperLSTMCell
@@ -12,38 +12,27 @@ from keras_hyper.saving import serializable
 class HyperSimpleRNN(RecurrentLayer):
     r"""A simple RNN whose weights a smaller one changes at every step.
 
-    The same mathematics and the same weights as `keras.layers.RNN(HyperSimpleRNNCell(...))`,
-    with dropout of the inputs as well. In training, what depends on the inputs alone is
-    computed for all steps at once.
-    The equations are those of `HyperSimpleRNNCell`.
+    Has the equations and weights of `keras.layers.RNN(HyperSimpleRNNCell(...))`, and dropout of
+    the inputs. In training, the inputs of all steps are projected at once.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the features of the inputs that is dropped, the same
-            ones at every step of a sequence, as in Keras's recurrent layers.
-        seed: Optional integer, for the same dropout again.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperSimpleRNNCell`; `return_sequences`,
-            `return_state`, `go_backwards`, `stateful`, `unroll` and
-            `zero_output_for_mask`, as in `keras.layers.RNN`; and arguments of
-            `keras.layers.Layer`.
+        **kwargs: All other arguments of `HyperSimpleRNNCell`, `keras.layers.RNN` and
+            `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`: a step that is not True
-            leaves every state as it was.
-        training: Boolean, whether to drop.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.SimpleRNN`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
         last states with `return_state`.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Examples:
         >>> import keras
@@ -60,39 +49,28 @@ class HyperSimpleRNN(RecurrentLayer):
 class HyperLSTM(RecurrentLayer):
     r"""An LSTM whose weights a smaller LSTM changes at every step.
 
-    The same mathematics and the same weights as `keras.layers.RNN(HyperLSTMCell(...))`,
-    with dropout of the inputs as well. In training, what depends on the inputs alone is
-    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
-    too.
-    The equations are those of `HyperLSTMCell`.
+    Has the equations and weights of `keras.layers.RNN(HyperLSTMCell(...))`, and dropout of
+    the inputs. In training, the inputs of all steps are projected at once, and dropout
+    masks are drawn before the loop, as JAX requires.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the features of the inputs that is dropped, the same
-            ones at every step of a sequence, as in Keras's recurrent layers.
-        seed: Optional integer, for the same dropout again.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperLSTMCell`; `return_sequences`,
-            `return_state`, `go_backwards`, `stateful`, `unroll` and
-            `zero_output_for_mask`, as in `keras.layers.RNN`; and arguments of
-            `keras.layers.Layer`.
+        **kwargs: All other arguments of `HyperLSTMCell`, `keras.layers.RNN` and
+            `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`: a step that is not True
-            leaves every state as it was.
-        training: Boolean, whether to drop.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.LSTM`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
         last states with `return_state`.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Examples:
         >>> import keras
@@ -109,39 +87,28 @@ class HyperLSTM(RecurrentLayer):
 class HyperGRU(RecurrentLayer):
     r"""A GRU whose weights a smaller GRU changes at every step.
 
-    The same mathematics and the same weights as `keras.layers.RNN(HyperGRUCell(...))`,
-    with dropout of the inputs as well. In training, what depends on the inputs alone is
-    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
-    too.
-    The equations are those of `HyperGRUCell`.
+    Has the equations and weights of `keras.layers.RNN(HyperGRUCell(...))`, and dropout of
+    the inputs. In training, the inputs of all steps are projected at once, and dropout
+    masks are drawn before the loop, as JAX requires.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the features of the inputs that is dropped, the same
-            ones at every step of a sequence, as in Keras's recurrent layers.
-        seed: Optional integer, for the same dropout again.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperGRUCell`; `return_sequences`,
-            `return_state`, `go_backwards`, `stateful`, `unroll` and
-            `zero_output_for_mask`, as in `keras.layers.RNN`; and arguments of
-            `keras.layers.Layer`.
+        **kwargs: All other arguments of `HyperGRUCell`, `keras.layers.RNN` and
+            `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`: a step that is not True
-            leaves every state as it was.
-        training: Boolean, whether to drop.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.GRU`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
         last states with `return_state`.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Examples:
         >>> import keras
@@ -156,41 +123,30 @@ class HyperGRU(RecurrentLayer):
 
 @serializable
 class LayerNormLSTM(RecurrentLayer):
-    r"""An LSTM with layer normalisation, the baseline of the paper.
+    r"""An LSTM with layer normalization, the baseline of the paper.
 
-    The same mathematics and the same weights as `keras.layers.RNN(LayerNormLSTMCell(...))`,
-    with dropout of the inputs as well. In training, what depends on the inputs alone is
-    computed for all steps at once, and dropout masks are drawn before the loop, so on JAX,
-    too.
-    The equations are those of `LayerNormLSTMCell`.
+    Has the equations and weights of `keras.layers.RNN(LayerNormLSTMCell(...))`, and dropout of
+    the inputs. In training, the inputs of all steps are projected at once, and dropout
+    masks are drawn before the loop, as JAX requires.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the features of the inputs that is dropped, the same
-            ones at every step of a sequence, as in Keras's recurrent layers.
-        seed: Optional integer, for the same dropout again.
+        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        seed: Optional integer, random seed of the dropout.
         use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `LayerNormLSTMCell`; `return_sequences`,
-            `return_state`, `go_backwards`, `stateful`, `unroll` and
-            `zero_output_for_mask`, as in `keras.layers.RNN`; and arguments of
-            `keras.layers.Layer`.
+        **kwargs: All other arguments of `LayerNormLSTMCell`, `keras.layers.RNN` and
+            `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`: a step that is not True
-            leaves every state as it was.
-        training: Boolean, whether to drop.
+        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
+            `training` are those of `keras.layers.LSTM`.
 
     Output shape:
         `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
         last states with `return_state`.
 
     Raises:
-        ValueError: If an argument has no meaning, or inputs or states do not fit.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+        ValueError: If an argument is invalid, or inputs or states do not fit.
 
     Examples:
         >>> import keras

@@ -3,20 +3,26 @@
 import inspect
 import itertools
 import operator
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import keras
 from keras import ops
 
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.cell import Multiply, RecurrentCell, check_call
+from keras_hyper.rnn.cell import Multiply, RecurrentCell, States, check_call
 from keras_hyper.rnn.dropout import dropout_mask
 from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
+from keras_hyper.typing import Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import rate
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer, product_dtype
+
+# What Keras's loop returns: the last output, all outputs and the last states.
+Run = tuple[Tensor, Tensor, States]
+# A step in a loop, from features and states to an output and new states.
+Step = Callable[[Tensors, States], tuple[Tensor, States]]
 
 
 class RecurrentLayer(PolicyLayer, keras.layers.RNN):
@@ -24,10 +30,10 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the features of the inputs that is dropped, the same
-            ones at every step of a sequence, as in Keras's recurrent layers.
-        seed: Optional integer, for the same dropout again.
-        use_cudnn: `"auto"` or False. There is no cuDNN kernel of these cells.
+        dropout: Fraction of the input features that is dropped, the same ones at every
+            step of a sequence.
+        seed: Optional integer, random seed of the dropout.
+        use_cudnn: `"auto"` or False.
         **kwargs: Arguments of the cell, of `keras.layers.RNN` and of
             `keras.layers.Layer`. Keras's `implementation` is ignored.
     """
@@ -40,7 +46,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         *,
         dropout: float = 0.0,
         seed: int | None = None,
-        use_cudnn: Any = "auto",
+        use_cudnn: str | bool = "auto",
         **kwargs: Any,
     ) -> None:
         if use_cudnn not in ("auto", False):
@@ -70,7 +76,9 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
             if name != "seed":
                 setattr(cls, name, property(operator.attrgetter(f"cell.{name}")))
 
-    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+    def build(
+        self, sequences_shape: Shape, initial_state_shape: Sequence[Shape] | None = None
+    ) -> None:
         """Builds the cell, for sequences of a known last axis."""
         width = sequences_shape[-1] if sequences_shape else None
         if len(sequences_shape) != 3 or width is None:
@@ -83,21 +91,21 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         freeze_what_is_new(self)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
         """Calls the layer, or raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         warn_of_constants(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
         """Returns the specification of the outputs, for a functional model."""
-        # There, `layer(x, training=True)` is for ever: it is served like that, too.
+        # The functional model calls it with this value, also when it is served.
         self._always_trains = self._always_trains or bool(kwargs.get("training"))
         return super().compute_output_spec(*args, **kwargs)
 
     def inner_loop(
-        self, sequences: Any, initial_state: Any, mask: Any, training: Any = False
-    ) -> tuple[Any, Any, Any]:
+        self, sequences: Tensor, initial_state: States, mask: Tensors, training: bool | None = False
+    ) -> Run:
         """Returns the last output, all outputs and the last states."""
         self.cell.check_states(initial_state)
         dtype = product_dtype(self.cell.kernel, sequences)
@@ -123,7 +131,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         before = training or keras.backend.backend() == "torch"
         inputs = self.cell.project(sequences, multiply) if before else [sequences]
 
-        def step(features: Any, states: Any) -> tuple[Any, Any]:
+        def step(features: Tensors, states: States) -> tuple[Tensor, States]:
             projected, masks = features[: len(inputs)], iter(features[len(inputs) :])
             if not before:
                 projected = self.cell.project(*projected, multiply)
@@ -134,7 +142,9 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         features = [*inputs, *(drop for drop in drops if drop is not None)]
         return self._loop(step, features, initial_state, mask, self.return_sequences)
 
-    def states_of(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> list[Any]:
+    def states_of(
+        self, sequences: Tensor, initial_state: States | None = None, mask: Tensor = None
+    ) -> list[Tensor]:
         """Returns all states after every step, in the order in which steps are taken.
 
         Args:
@@ -145,14 +155,14 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         Returns:
             A tensor `(batch, steps, width)` for each state.
         """
-        cell = self.cell
-        sequences = ops.cast(sequences, cell.compute_dtype)
+        cell, dtype = self.cell, self.cell.compute_dtype
+        sequences = ops.cast(sequences, dtype)
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
         cell.check_states(initial_state)
-        multiply = _multiply(cell, cell.compute_dtype)
+        multiply = _multiply(cell, dtype)
 
-        def step(features: Any, states: Any) -> tuple[Any, Any]:
+        def step(features: Tensors, states: States) -> tuple[Tensor, States]:
             inputs, *taken = features
             projected = cell.project(inputs, multiply)
             new = cell.advance(projected, states, [None for _ in cell.dropouts], multiply)
@@ -165,14 +175,15 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         if mask is not None:
             features.append(ops.cast(mask, cell.compute_dtype)[..., None])
         _, states, _ = self._loop(step, features, initial_state, None, True)
-        return ops.split(states, list(itertools.accumulate(cell.state_size))[:-1], axis=-1)
+        return list(ops.split(states, _ends(cell.state_size), axis=-1))
 
     def _loop(
-        self, step: Any, features: list[Any], states: Any, mask: Any, return_sequences: bool
-    ) -> tuple[Any, Any, Any]:
-        ends = list(itertools.accumulate(part.shape[-1] for part in features))[:-1]
+        self, step: Step, features: States, states: States, mask: Tensor, return_sequences: bool
+    ) -> Run:
+        """Runs a function of the features and states of one step in Keras's loop."""
+        ends = _ends([part.shape[-1] for part in features])
 
-        def split(together: Any, states: Any) -> tuple[Any, Any]:
+        def split(together: Tensor, states: States) -> tuple[Tensor, States]:
             return step(ops.split(together, ends, axis=-1) if ends else [together], states)
 
         loop = keras.layers.RNN(
@@ -184,15 +195,14 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
             zero_output_for_mask=self.zero_output_for_mask,
             name="loop",
         )
-        return loop.inner_loop(ops.concatenate(features, axis=-1), states, mask)
+        last, outputs, states = loop.inner_loop(ops.concatenate(features, axis=-1), states, mask)
+        return last, outputs, states
 
-    def _sweep(
-        self, sequences: Any, initial_state: Any, drops: Sequence[Any], mask: Any
-    ) -> tuple[Any, Any, Any]:
-        """Returns what `_loop` returns, from the loops with a backward pass of their own."""
+    def _sweep(self, sequences: Tensor, initial_state: States, drops: States, mask: Tensor) -> Run:
+        """Returns what `_loop` returns, with the backward pass of `tensorflow_sweep`."""
         from keras_hyper.rnn.tensorflow_sweep import sweep
 
-        def by_step(x: Any) -> Any:
+        def by_step(x: Tensor) -> Tensor:
             x = ops.swapaxes(x, 0, 1)
             return ops.flip(x, axis=0) if self.go_backwards else x
 
@@ -203,19 +213,17 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         outputs, states = sweep(self.cell, by_step(sequences), initial_state, drops, mask)
         if mask is not None:
             # A masked step repeats the output before it, of which the first has none.
-            shown = (
-                mask if self.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), 0) > 0
-            )
-            outputs = ops.where(shown, outputs, 0)
+            seen = ops.cumsum(ops.cast(mask, "int32"), axis=0) > 0
+            outputs = ops.where(mask if self.zero_output_for_mask else seen, outputs, 0)
         last = outputs[-1]
         if not self.return_sequences:
             return last, last[:, None], states
         return last, ops.swapaxes(outputs, 0, 1), states
 
-    def _mask(self, shape: Any, dtype: str, number: float) -> Any:
+    def _mask(self, shape: Shape, dtype: str, number: float) -> Tensor:
         return dropout_mask(shape, dtype, number, self.seed_generator)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
         config = super().get_config()
         del config["cell"]
@@ -227,7 +235,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         return {**config, **of_cell, **ours, **({"record": record} if record else {})}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+    def from_config(cls, config: Config, custom_objects: Mapping[str, type] | None = None) -> Self:
         """Returns a layer constructed from its configuration."""
         return cls(**config)
 
@@ -237,7 +245,7 @@ def _can_sweep() -> bool:
         return False
     import tensorflow as tf
 
-    # Called eagerly, it would be traced anew at every call.
+    # In an eager call, it would be traced again at every call.
     return not tf.executing_eagerly()
 
 
@@ -253,14 +261,19 @@ def _multiply(cell: RecurrentCell, dtype: str) -> Multiply:
     return lambda x, name: shared_dense(x, matrices[name])
 
 
+def _ends(widths: Sequence[int]) -> list[int]:
+    """Returns where to split what is concatenated."""
+    return list(itertools.accumulate(widths))[:-1]
+
+
 class _Step:
     """A function of one step, as Keras's loop takes it."""
 
-    def __init__(self, function: Any, cell: RecurrentCell) -> None:
+    def __init__(self, function: Step, cell: RecurrentCell) -> None:
         self.call = function
         self.state_size = cell.state_size
         self.output_size = cell.output_size
 
-    def __call__(self, inputs: Any, states: Any) -> Any:
+    def __call__(self, *args: Tensors) -> Tensors:
         """Takes the step."""
-        return self.call(inputs, states)
+        return self.call(*args)

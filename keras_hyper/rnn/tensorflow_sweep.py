@@ -1,32 +1,32 @@
-"""Sequences on TensorFlow, with a backward pass that knows what it is for.
+"""The training pass of recurrent layers on TensorFlow, with a gradient written by hand.
 
 TensorFlow's own gradient of a loop keeps every intermediate value of every step, and
 adds to the gradient of every weight at every step. Here the loop forward keeps the
 states and the products of states with matrices. The loop backward computes the rest of
 a step again, goes through it, and keeps the gradients of the products; the gradient of
 each matrix is one product of all steps after the loop. The gradient of what lies between
-the products is compiled with XLA, which makes one loop over the numbers of all of it. The
-products are not, because those of TensorFlow are the faster ones on a CPU; nor is anything
-forward, where compiling gained nothing.
+the products is compiled with XLA, which makes one loop over all of its numbers. The
+products are not, because those of TensorFlow are faster on a CPU, and nothing forward is,
+because compiling gained nothing there.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_hyper.ops import at_least_float32
-from keras_hyper.rnn.cell import RecurrentCell
+from keras_hyper.rnn.cell import Multiply, RecurrentCell, States
+from keras_hyper.typing import Tensor, Tensors
+
+# Which state a product multiplies: its index, and 1 if it is that after the step.
+Place = tuple[int, int]
 
 
 def sweep(
-    cell: RecurrentCell,
-    sequences: Any,
-    states: Sequence[Any],
-    drops: Sequence[Any],
-    mask: Any,
-) -> tuple[Any, list[Any]]:
+    cell: RecurrentCell, sequences: Tensor, states: States, drops: States, mask: Tensor
+) -> tuple[Tensor, list[Tensor]]:
     """Returns the outputs of all steps, and the last states.
 
     Args:
@@ -39,135 +39,137 @@ def sweep(
     Returns:
         A tensor of shape `(steps, batch, units)`, and as many states as there were.
     """
-    projected = cell.project(sequences, cell.multiply)
     names = cell.state_matrices
     in_products = {id(getattr(cell, name)) for name in [*cell.input_matrices, *names]}
     others = [v for v in cell.weights if id(v) not in in_products]
-    kinds = [len(projected), len(states), len(names), len(others)]
 
     @tf.custom_gradient
-    def run(*tensors: Any) -> Any:
-        projected, states, weights, values = _parts(tensors, kinds)
-        loop = _Loop(cell, names, weights, others, values)
-        kept, products, places = loop.forward(projected, states, drops, mask)
-        outputs = kept[0][1:]
-        last = [state[-1] for state in kept]
+    def run(projected: States, states: States, weights: States, values: States) -> Tensors:
+        loop = _Loop(cell, projected, drops, mask, weights, others, values)
+        kept, products, places = loop.forward(states)
 
-        def gradient(*upstream: Any) -> Any:
+        def gradient(*upstream: Tensor) -> list[Tensor]:
             # What takes a part of a state has a sparse gradient.
-            upstream = tuple(tf.convert_to_tensor(slope) for slope in upstream)
-            # All that second derivatives would go through, so that they are noticed.
+            dense = [tf.convert_to_tensor(slope) for slope in upstream]
+            through = [*projected, *states, *weights, *values]
             return _once(
-                cell,
-                lambda up: loop.backward(projected, kept, products, places, drops, mask, up),
-                upstream,
-                tensors,
+                cell, lambda slopes: loop.backward(kept, products, places, slopes), dense, through
             )
 
-        return [outputs, *last], gradient
+        return [kept[0][1:], *(state[-1] for state in kept)], gradient
 
     outputs, *last = run(
-        *projected,
-        *states,
-        *(tf.cast(getattr(cell, name), sequences.dtype) for name in names),
-        *(tf.convert_to_tensor(v) for v in others),
+        cell.project(sequences, cell.multiply),
+        list(states),
+        [tf.cast(getattr(cell, name), sequences.dtype) for name in names],
+        [tf.convert_to_tensor(v) for v in others],
     )
     return outputs, last
 
 
+@dataclasses.dataclass
 class _Loop:
-    """The two loops of one cell, whose weights are given as tensors."""
+    """The two loops of one cell.
 
-    def __init__(
-        self,
-        cell: RecurrentCell,
-        names: Sequence[str],
-        weights: Sequence[Any],
-        others: Sequence[Any],
-        values: Sequence[Any],
-    ) -> None:
-        self.cell = cell
-        self.weights = weights
-        self.index = {name: n for n, name in enumerate(names)}
-        self.others = others
-        self.values = values
+    Attributes:
+        cell: The cell.
+        projected: What it makes of the inputs of all steps.
+        drops: For each of its `dropouts` None, or the masks of all steps.
+        mask: None, or which steps are taken.
+        weights: Values of its `state_matrices`.
+        others: Its other variables.
+        values: Their values.
+    """
 
-    def forward(self, projected: Any, states: Any, drops: Any, mask: Any) -> Any:
-        """Returns the states before each step and after the last, the products and their factors.
+    cell: RecurrentCell
+    projected: States
+    drops: States
+    mask: Tensor
+    weights: States
+    others: Sequence[keras.Variable]
+    values: States
 
-        Of each product: which state was multiplied, and whether that of the step before.
-        """
-        steps = tf.shape(projected[0])[0]
-        places: list[tuple[int, int]] = [(0, 0)] * len(self.weights)
+    def forward(self, states: States) -> tuple[list[Tensor], list[tf.TensorArray], list[Place]]:
+        """Returns the states before each step and after the last, the products, their places."""
+        steps = tf.shape(self.projected[0])[0]
+        names = self.cell.state_matrices
+        places: list[Place] = [(0, 0)] * len(names)
 
-        def body(time: Any, states: Any, kept: Any, products: Any) -> Any:
-            made: list[Any] = [None] * len(self.weights)
-            sources: list[Any] = [None] * len(self.weights)
+        def body(time: Tensor, states: States, kept: Tensors, products: Tensors) -> Tensors:
+            made: dict[str, Tensor] = {}
+            sources: dict[str, Tensor] = {}
 
-            def multiply(x: Any, name: str) -> Any:
-                n = self.index[name]
-                if sources[n] is not None:
+            def multiply(x: Tensor, name: str) -> Tensor:
+                if name in sources:
                     raise ValueError(f"`transition` can multiply with '{name}' only once.")
-                sources[n] = x
-                made[n] = x @ self.weights[n]
-                return made[n]
+                sources[name], made[name] = x, x @ self.weights[names.index(name)]
+                return made[name]
 
-            new = self._step(_at(projected, time), states, _at(drops, time), multiply)
-            for n, source in enumerate(sources):
-                places[n] = _place(source, states, new)
-            new = _select(mask, time, new, states)
-            kept, products = _written(kept, time + 1, new), _written(products, time, made)
-            return time + 1, new, kept, products
+            new = self._step(time, _at(self.projected, time), states, multiply)
+            places[:] = [_place(sources[name], states, new) for name in names]
+            taken = self._taken(time, new, states)
+            kept = _written(kept, time + 1, taken)
+            products = _written(products, time, [made[name] for name in names])
+            return time + 1, taken, kept, products
 
         kept = [
             tf.TensorArray(state.dtype, steps + 1, element_shape=state.shape).write(0, state)
             for state in states
         ]
-        shapes = [(states[0].shape[0], weight.shape[1]) for weight in self.weights]
-        products = [tf.TensorArray(states[0].dtype, steps, element_shape=shape) for shape in shapes]
-        _, states, kept, products = tf.while_loop(
+        first = states[0]
+        products = [
+            tf.TensorArray(first.dtype, steps, element_shape=(first.shape[0], w.shape[1]))
+            for w in self.weights
+        ]
+        _, _, kept, products = tf.while_loop(
             lambda time, *_: time < steps,
             body,
-            (0, list(states), kept, products),
+            (0, states, kept, products),
             maximum_iterations=steps,
         )
         return [array.stack() for array in kept], products, places
 
     def backward(
         self,
-        projected: Any,
-        kept: Any,
-        products: Any,
-        places: Any,
-        drops: Any,
-        mask: Any,
-        upstream: Any,
-    ) -> list[Any]:
-        """Returns the gradients by the inputs, the first states, the matrices and the others."""
-        steps = tf.shape(projected[0])[0]
-        upstream, *slopes = upstream
+        kept: States,
+        products: Sequence[tf.TensorArray],
+        places: Sequence[Place],
+        slopes: States,
+    ) -> list[Tensor]:
+        """Returns the gradients by the inputs, the first states, the matrices and the others.
+
+        Takes what `forward` returned, and the gradients by the outputs and the last states.
+        """
+        steps = tf.shape(self.projected[0])[0]
+        names = self.cell.state_matrices
+        upstream, *slopes = slopes
         # Once: products with a transposed matrix take longer.
         transposed = [tf.transpose(weight) for weight in self.weights]
 
-        def body(time: Any, slopes: Any, by_others: Any, by_inputs: Any, by_products: Any) -> Any:
+        def body(
+            time: Tensor,
+            slopes: States,
+            by_others: States,
+            by_inputs: Tensors,
+            by_products: Tensors,
+        ) -> Tensors:
             time = time - 1
-            made: list[Any] = [None] * len(self.weights)
-            inputs, states = _at(projected, time), _at(kept, time)
+            made: dict[str, Tensor] = {}
+            inputs, states = _at(self.projected, time), _at(kept, time)
             # The output of a step is its first state.
             slopes = [slopes[0] + upstream[time], *slopes[1:]]
 
-            def multiply(x: Any, name: str) -> Any:
-                n = self.index[name]
-                made[n] = _known_product(x, products[n].read(time), transposed[n])
-                return made[n]
+            def multiply(x: Tensor, name: str) -> Tensor:
+                n = names.index(name)
+                made[name] = _known_product(x, products[n].read(time), transposed[n])
+                return made[name]
 
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([inputs, states, self.values])
-                new = self._step(inputs, states, _at(drops, time), multiply)
-                new = _select(mask, time, new, states)
+                new = self._taken(time, self._step(time, inputs, states, multiply), states)
             by_inputs_now, slopes, by_made, by_other = tape.gradient(
                 new,
-                [inputs, states, made, list(self.values)],
+                [inputs, states, [made[name] for name in names], list(self.values)],
                 output_gradients=slopes,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
@@ -176,11 +178,14 @@ class _Loop:
             by_products = _written(by_products, time, by_made)
             return time, slopes, by_others, by_inputs, by_products
 
-        def array(like: Any) -> Any:
-            return tf.TensorArray(like.dtype, steps, element_shape=like.shape[1:])
-
-        # Not in the place of the products: what reads and writes an array in one step, XLA copies
-        # in every step, whole.
+        # In half precision, a long sum would not grow any more.
+        zeros = [tf.zeros_like(v, dtype=at_least_float32(v.dtype)) for v in self.values]
+        by_inputs = [
+            tf.TensorArray(part.dtype, steps, element_shape=part.shape[1:])
+            for part in self.projected
+        ]
+        # Not in the place of the products: XLA copies a whole array in every step if one step
+        # reads and writes it.
         by_products = [
             tf.TensorArray(product.dtype, steps, element_shape=product.element_shape)
             for product in products
@@ -188,105 +193,112 @@ class _Loop:
         _, slopes, by_others, by_inputs, by_products = tf.while_loop(
             lambda time, *_: time > 0,
             body,
-            (
-                steps,
-                slopes,
-                # In half precision, a long sum would not grow any more.
-                [tf.zeros_like(v, dtype=at_least_float32(v.dtype)) for v in self.values],
-                [array(part) for part in projected],
-                by_products,
-            ),
+            (steps, slopes, zeros, by_inputs, by_products),
             maximum_iterations=steps,
         )
         by_others = [tf.cast(a, v.dtype) for a, v in zip(by_others, self.values, strict=True)]
         by_weights = []
-        for (state, first), slope in zip(places, by_products, strict=True):
-            source = kept[state][first : first + steps]
-            source = tf.reshape(source, (-1, source.shape[-1]))
-            slope = slope.stack()
-            slope = tf.reshape(slope, (-1, slope.shape[-1]))
+        for (state, first), array in zip(places, by_products, strict=True):
+            source, slope = _rows(kept[state][first : first + steps]), _rows(array.stack())
             by_weights.append(tf.matmul(source, slope, transpose_a=True))
         return [*(array.stack() for array in by_inputs), *slopes, *by_weights, *by_others]
 
-    def _step(self, projected: Any, states: Any, drops: Any, multiply: Any) -> Any:
+    def _step(
+        self, time: Tensor, projected: States, states: States, multiply: Multiply
+    ) -> list[Tensor]:
+        drops = _at(self.drops, time)
         return self.cell.transition(projected, states, drops, multiply, self._fuse)
 
-    def _fuse(self, function: Callable[..., Any], *tensors: Any) -> Any:
+    def _taken(self, time: Tensor, new: States, old: States) -> States:
+        """Returns the new states, or the old ones where the step is masked."""
+        if self.mask is None:
+            return new
+        return [tf.where(self.mask[time], a, b) for a, b in zip(new, old, strict=True)]
+
+    def _fuse(self, function: Callable[..., list[Tensor]], *tensors: Tensor) -> list[Tensor]:
         """Returns `function(*tensors)`, whose gradient is compiled."""
         given = [tensor is not None for tensor in tensors]
 
-        def whole(tensors: Any, values: Any) -> Any:
+        def whole(tensors: States, values: States) -> list[Tensor]:
             rest = iter(tensors)
             arguments = [next(rest) if there else None for there in given]
             with keras.StatelessScope(list(zip(self.others, values, strict=True))):
                 return function(*arguments)
 
         @tf.function(jit_compile=True, autograph=False)
-        def slopes(tensors: Any, values: Any, upstream: Any) -> Any:
+        def slopes(tensors: States, values: States, upstream: States) -> list[Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([tensors, values])
                 outputs = whole(tensors, values)
-            return tape.gradient(outputs, [*tensors, *values], output_gradients=upstream)
+            gradients: list[Tensor] = tape.gradient(
+                outputs, [*tensors, *values], output_gradients=upstream
+            )
+            return gradients
 
         @tf.custom_gradient
-        def call(*arguments: Any) -> Any:
-            tensors, values = arguments[: sum(given)], arguments[sum(given) :]
+        def call(tensors: States, values: States) -> Tensors:
             outputs = whole(tensors, values)
             return outputs, lambda *upstream: slopes(tensors, values, list(upstream))
 
-        return call(*(tensor for tensor in tensors if tensor is not None), *self.values)
+        outputs: list[Tensor] = call([x for x in tensors if x is not None], list(self.values))
+        return outputs
 
 
-def _known_product(x: Any, product: Any, transposed: Any) -> Any:
+def _known_product(x: Tensor, product: Tensor, transposed: Tensor) -> Tensor:
+    """Returns a product of `x` that is known, with the gradient by `x` of a new one."""
+
     @tf.custom_gradient
-    def call(x: Any) -> Any:
+    def call(x: Tensor) -> Tensors:
         return tf.identity(product), lambda slope: slope @ transposed
 
     return call(x)
 
 
-def _once(cell: Any, function: Callable[..., Any], upstream: Any, through: Any) -> list[Any]:
-    """Returns `function(upstream)`, which must not be differentiated."""
+def _once(
+    cell: RecurrentCell,
+    function: Callable[[States], list[Tensor]],
+    upstream: States,
+    through: States,
+) -> list[Tensor]:
+    """Returns `function(upstream)`, or raises if it is differentiated.
+
+    Args:
+        cell: The cell, for the message.
+        function: The gradient of the loop.
+        upstream: Its arguments.
+        through: The other tensors that second derivatives would go through.
+    """
 
     @tf.custom_gradient
-    def call(*tensors: Any) -> Any:
-        def refuse(*_: Any) -> Any:
+    def call(upstream: States, through: States) -> Tensors:
+        def refuse(*_: Tensor) -> None:
             raise NotImplementedError(
                 f"The training pass of {type(cell).__name__.removesuffix('Cell')} has no second "
                 "derivatives on TensorFlow: its gradient is written by hand. Call the layer with "
                 f"training=False, or use `keras.layers.RNN` of a {type(cell).__name__}."
             )
 
-        return function(tensors[: len(upstream)]), refuse
+        return function(upstream), refuse
 
-    return call(*upstream, *through)
-
-
-def _select(mask: Any, time: Any, new: Any, old: Any) -> Any:
-    if mask is None:
-        return new
-    return [tf.where(mask[time], a, b) for a, b in zip(new, old, strict=True)]
+    gradients: list[Tensor] = call(upstream, through)
+    return gradients
 
 
-def _at(tensors: Any, time: Any) -> list[Any]:
+def _at(tensors: Sequence[Tensor], time: Tensor) -> list[Tensor]:
     return [None if tensor is None else tensor[time] for tensor in tensors]
 
 
-def _written(arrays: Any, time: Any, tensors: Any) -> list[Any]:
+def _written(arrays: Tensors, time: Tensor, tensors: States) -> list[tf.TensorArray]:
     return [array.write(time, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
 
 
-def _place(source: Any, old: Any, new: Any) -> tuple[int, int]:
-    for first, states in enumerate((old, new)):
+def _rows(x: Tensor) -> Tensor:
+    return tf.reshape(x, (-1, x.shape[-1]))
+
+
+def _place(source: Tensor, old: States, new: States) -> Place:
+    for after, states in enumerate((old, new)):
         for n, state in enumerate(states):
             if source is state:
-                return n, first
+                return n, after
     raise ValueError("Only states can be multiplied in `transition`.")
-
-
-def _parts(tensors: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(list(tensors[start : start + size]))
-        start += size
-    return parts

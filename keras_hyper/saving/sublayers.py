@@ -1,18 +1,17 @@
 """Sublayers that our layers construct: what is quantized or frozen, in configurations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
+from keras_hyper.typing import Config
 from keras_hyper.utils.graph import children
 
 _MODES = ("int8", "int4", "float8")
 
 
-def with_sublayers(
-    config: dict[str, Any], owner: keras.layers.Layer, given: keras.layers.Layer | None = None
-) -> dict[str, Any]:
+def with_sublayers(config: Config, owner: keras.Layer, given: keras.Layer | None = None) -> Config:
     """Returns the configuration of a layer with what is quantized and frozen below it.
 
     Keras keeps this in the configuration of each stock layer. The configurations of our
@@ -22,9 +21,6 @@ def with_sublayers(
         config: The configuration.
         owner: The layer, built.
         given: A layer below it that has a configuration itself, and is left out.
-
-    Raises:
-        ValueError: If a layer is quantized in a way that cannot be restored.
     """
     below = dict(_below(owner, (), given))
     quantized = {
@@ -35,27 +31,23 @@ def with_sublayers(
             ),
         }
         for path, layer in below.items()
-        if _mode_of(layer) is not None
+        if layer.quantization_mode is not None
     }
     # A frozen owner freezes all of them.
     frozen = [path for path, layer in below.items() if owner.trainable and not layer.trainable]
-    trained = [path for path, layer in below.items() if layer.trainable and _is_below(path, frozen)]
+    parents = tuple(f"{path}/" for path in frozen)
+    trained = [p for p, layer in below.items() if layer.trainable and p.startswith(parents)]
     found = {"quantized": quantized, "frozen_layers": frozen, "trained_layers": trained}
     return {**config, **{key: value for key, value in found.items() if value}}
 
 
-def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> None:
-    """Quantizes and freezes what was so below a layer, before its weights are loaded.
-
-    Args:
-        config: What `with_sublayers` returned.
-        owner: The layer, built.
-    """
+def restore_sublayers(config: Mapping[str, Any], owner: keras.Layer) -> None:
+    """Quantizes and freezes what was so below a built layer, before its weights are loaded."""
     layers = dict(_below(owner))
     for path, how in config.get("quantized", {}).items():
         layer = layers[path]
         # A shared generator may have been restored by another layer.
-        if _mode_of(layer) is None:
+        if layer.quantization_mode is None:
             scheme = keras.saving.deserialize_keras_object(how["config"])
             layer.quantize(how["mode"], **({} if scheme is None else {"config": scheme}))
     for path in config.get("frozen_layers", ()):
@@ -65,11 +57,7 @@ def restore_sublayers(config: Mapping[str, Any], owner: keras.layers.Layer) -> N
 
 
 def unquantized(config: Any) -> Any:
-    """Returns a configuration with the policies that its layers had before quantization.
-
-    Args:
-        config: A serialized layer, or a part of it.
-    """
+    """Returns a configuration with the policies that its layers had before quantization."""
     if isinstance(config, list | tuple):
         return [unquantized(item) for item in config]
     if not isinstance(config, dict):
@@ -84,31 +72,22 @@ def unquantized(config: Any) -> Any:
     return rest
 
 
-def _is_below(path: str, parents: Sequence[str]) -> bool:
-    return any(path.startswith(f"{parent}/") for parent in parents)
-
-
-def _mode_of(layer: keras.layers.Layer) -> str | None:
-    mode: str | None = getattr(layer.dtype_policy, "quantization_mode", None)
-    return mode
-
-
-def _checked_mode(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
-    mode = _mode_of(layer)
+def _checked_mode(layer: keras.Layer, owner: keras.Layer) -> str:
+    mode = layer.quantization_mode
     if mode not in _MODES:
         raise ValueError(
             f"Layer '{layer.name}' of '{owner.name}' ({type(owner).__name__}) is quantized with "
             f"mode '{mode}', and could not be loaded again. Use one of {list(_MODES)}, or export "
             "the model."
         )
-    return mode
+    return str(mode)
 
 
 def _below(
-    layer: keras.layers.Layer,
+    layer: keras.Layer,
     place: tuple[Any, ...] = (),
-    given: keras.layers.Layer | None = None,
-) -> Iterator[tuple[str, keras.layers.Layer]]:
+    given: keras.Layer | None = None,
+) -> Iterator[tuple[str, keras.Layer]]:
     """Yields the layers below a layer, by the attributes that hold them."""
     for name, child in children(layer).items():
         if child is not given:

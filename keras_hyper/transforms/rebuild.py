@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_hyper.saving.sharing import one_load
+from keras_hyper.saving.places import one_load
 from keras_hyper.utils.graph import pairs, walk
 
 

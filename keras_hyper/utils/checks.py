@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
 
 import keras
 import numpy as np
 
+from keras_hyper.typing import Tensor
 
-def positive_int(name: str, value: Any) -> int:
+
+def positive_int(name: str, value: object) -> int:
     """Returns `value` as an int, or raises if it is no integer above zero."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
@@ -20,7 +21,7 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
-def size(name: str, value: Any) -> int:
+def size(name: str, value: object) -> int:
     """Returns a size of a stock layer as an int; raises what the stock layers raise."""
     try:
         return positive_int(name, value)
@@ -28,7 +29,7 @@ def size(name: str, value: Any) -> int:
         raise ValueError(*error.args) from None
 
 
-def positive_ints(name: str, values: Any) -> tuple[int, ...]:
+def positive_ints(name: str, values: object) -> tuple[int, ...]:
     """Returns `values` as a tuple of ints above zero."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise TypeError(
@@ -37,7 +38,7 @@ def positive_ints(name: str, values: Any) -> tuple[int, ...]:
     return tuple(positive_int(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
-def rate(name: str, value: Any) -> float:
+def rate(name: str, value: object) -> float:
     """Returns `value` as a float, or raises if it is no rate of dropout."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
@@ -49,7 +50,7 @@ def rate(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_model(model: Any) -> None:
+def check_model(model: object) -> None:
     """Raises if `model` is not a Keras model."""
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -58,15 +59,15 @@ def check_model(model: Any) -> None:
         )
 
 
-def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     """Returns `value`, or raises if it is none of the `allowed` strings."""
     if value not in allowed:
         choices = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
-    return value
+    return str(value)
 
 
-def numeric(name: str, value: Any) -> Any:
+def numeric(name: str, value: Tensor) -> Tensor:
     """Returns a list of numbers as a tensor, and tensors and arrays of numbers as they are."""
     if not hasattr(value, "dtype") and hasattr(value, "__array__"):
         value = np.asarray(value)  # A data frame.
@@ -78,14 +79,14 @@ def numeric(name: str, value: Any) -> Any:
     return value if hasattr(value, "dtype") else keras.ops.convert_to_tensor(value)
 
 
-def _is_numeric(value: Any) -> bool:
+def _is_numeric(value: object) -> bool:
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind not in "OSUMmc"
     tensor = hasattr(value, "dtype") and hasattr(value, "shape")
     return tensor or isinstance(value, Real)
 
 
-def name_of(value: Any) -> str:
+def name_of(value: object) -> str:
     """Returns how an initializer, a constraint or a function is written in code."""
     if isinstance(value, type) or not hasattr(value, "get_config"):
         return getattr(value, "__name__", None) or repr(value)
@@ -93,7 +94,7 @@ def name_of(value: Any) -> str:
     return f"{type(value).__name__}({arguments})"
 
 
-def floating(name: str, tensor: Any, advice: str) -> None:
+def floating(name: str, tensor: Tensor, advice: str) -> None:
     """Raises if `tensor` does not have a floating point dtype."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if not keras.backend.is_float_dtype(dtype):

@@ -1,12 +1,13 @@
 """Warn about tensors that a functional model keeps as constants."""
 
 import warnings
-from typing import Any
 
 import keras
 
+from keras_hyper.typing import Tensor, Tensors
 
-def warn_of_constants(layer: keras.layers.Layer, *values: Any) -> None:
+
+def warn_of_constants(layer: keras.Layer, *values: Tensors) -> None:
     """Warns if a layer is called on symbolic tensors and on the values of others.
 
     NumPy arrays, integers and variables are fine.
@@ -30,7 +31,7 @@ def warn_of_constants(layer: keras.layers.Layer, *values: Any) -> None:
             )
 
 
-def _may_be_trained(x: Any) -> bool:
+def _may_be_trained(x: Tensor) -> bool:
     # Operations on values leave no trace: all floating point tensors count.
     if not keras.ops.is_tensor(x) or isinstance(x, keras.Variable):
         return False

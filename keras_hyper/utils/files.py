@@ -1,4 +1,4 @@
-"""Writing files and folders so that nothing that was there is lost."""
+"""Atomic replacement of files and folders."""
 
 import contextlib
 import ctypes
@@ -8,13 +8,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterator
-from typing import Any
+
+from keras_hyper.typing import FilePath
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux.
 _HERE = -100  # AT_FDCWD: paths as they are.
 
 
-def check_ending(path: Any, *endings: str) -> pathlib.Path:
+def check_ending(path: FilePath, *endings: str) -> pathlib.Path:
     """Returns a path, or raises if it has another ending.
 
     The case counts, as in Keras, which reads `.keras` and not `.KERAS`.
@@ -26,24 +27,24 @@ def check_ending(path: Any, *endings: str) -> pathlib.Path:
     Raises:
         ValueError: If the path has another ending.
     """
-    path = pathlib.Path(path)
-    if path.suffix not in endings:
+    found = pathlib.Path(path)
+    if found.suffix not in endings:
         named = " or ".join(repr(ending) for ending in endings if ending)
         rules = [f"end in {named}"] if named else []
         rules += ["have no ending, for a folder"] if "" in endings else []
         raise ValueError(f"`path` must {', or '.join(rules)}. Received: path={str(path)!r}")
-    return path
+    return found
 
 
 @contextlib.contextmanager
 def replacing(
-    path: Any, folder: bool = False, may_have: Collection[str] = ()
+    path: FilePath, folder: bool = False, may_have: Collection[str] = ()
 ) -> Iterator[pathlib.Path]:
-    """Gives a temporary name beside `path`, and renames it to `path` at the end.
+    """Yields a temporary name beside `path`, and renames it to `path` at the end.
 
-    Whatever happens before, what was at `path` is as it was. A file is replaced
-    in one step, and so is a folder on Linux; elsewhere an older folder
-    has another name for a moment, and a process that is killed then leaves it there.
+    An error before leaves `path` unchanged. A file is replaced in one step, and so is a folder
+    on Linux. Elsewhere an older folder is renamed for a moment, and a process that is killed
+    then leaves it under that name.
 
     Args:
         path: Where to write. The folder that it is in must exist.
@@ -57,33 +58,33 @@ def replacing(
         NotADirectoryError: If a file is where the folder is to be.
     """
     # Through a link, to what it leads to.
-    path = pathlib.Path(path).resolve()
-    if not path.parent.is_dir():
+    target = pathlib.Path(path).resolve()
+    if not target.parent.is_dir():
         raise FileNotFoundError(
-            f"There is no folder '{path.parent}' to write '{path.name}' to. Create it first."
+            f"There is no folder '{target.parent}' to write '{target.name}' to. Create it first."
         )
-    if folder and path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"'{path}' is a file, where a folder is to be written.")
-    others = sorted({p.name for p in path.iterdir()} - set(may_have)) if path.is_dir() else []
+    if folder and target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"'{target}' is a file, where a folder is to be written.")
+    others = sorted({p.name for p in target.iterdir()} - set(may_have)) if target.is_dir() else []
     if folder and others:
         raise FileExistsError(
-            f"'{path}' has files in it that would be lost: {others}. Name another folder."
+            f"'{target}' has files in it that would be lost: {others}. Name another folder."
         )
-    if not folder and path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a folder, where a file is to be written.")
-    place = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    if not folder and target.is_dir():
+        raise IsADirectoryError(f"'{target}' is a folder, where a file is to be written.")
+    place = pathlib.Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     # The ending stays: writers look at it.
-    temporary = place / path.name
+    temporary = place / target.name
     try:
         if folder:
             temporary.mkdir()
         yield temporary
-        if folder and path.exists():
-            _exchange(temporary, path)
+        if folder and target.exists():
+            _exchange(temporary, target)
         else:
-            if path.exists():
-                shutil.copymode(path, temporary)
-            os.replace(temporary, path)
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -1,9 +1,9 @@
-"""Keeping frozen what was frozen before its variables existed."""
+"""Propagate `trainable=False` to sublayers created in `build`."""
 
 import keras
 
 
-def freeze_what_is_new(layer: keras.layers.Layer) -> None:
+def freeze_what_is_new(layer: keras.Layer) -> None:
     """Freezes the variables and sublayers of a layer that is not trainable.
 
     `trainable` may be False before `build`, by an argument or out of a file;

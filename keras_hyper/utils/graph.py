@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -32,72 +32,56 @@ LISTS_OF_KERAS = ("_layers", "_operations", "_operations_by_depth")
 Place = tuple[Any, ...]
 
 
-def children(layer: keras.layers.Layer) -> dict[Place, keras.layers.Layer]:
+def children(layer: keras.Layer) -> dict[Place, keras.Layer]:
     """Returns the layers that a layer holds, in attributes and collections.
 
     These are all that Keras tracks, including those in sets, and those whose attribute
     was assigned a second time.
     """
-    return _held(layer, keras.layers.Layer)
+    found: dict[Place, keras.Layer] = {}
 
-
-def seed_generators(model: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
-    """Returns the random generators of a model, each once."""
-    kind = keras.random.SeedGenerator
-    found = {id(g): g for layer in walk(model) for g in _held(layer, kind).values()}
-    return list(found.values())
-
-
-def _held(layer: keras.layers.Layer, kind: type) -> dict[Place, Any]:
-    """Returns what a layer holds of one class, by place."""
-    found: dict[Place, Any] = {}
-
-    def visit(place: Place, value: Any) -> None:
-        if isinstance(value, kind):
+    def visit(place: Place, value: object) -> None:
+        if isinstance(value, keras.Layer):
             found[place] = value
         elif isinstance(value, Mapping):
             for key, item in value.items():
                 visit((*place, key), item)
-        elif isinstance(value, Set) or (
-            isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        ):
+        elif isinstance(value, Set | Sequence) and not isinstance(value, str | bytes):
             for index, item in enumerate(value):
                 visit((*place, index), item)
 
     # PyTorch keeps sublayers apart from the other attributes.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
-    attributes["_layers"] = ()
     for name, value in attributes.items():
-        if name != "_modules" and name not in _TENSORFLOW:
+        if name not in ("_layers", "_modules") and name not in _TENSORFLOW:
             visit((name,), value)
     # Keras's list of all sublayers says nothing about their places, so it comes last.
     tracked = layer.layers if isinstance(layer, keras.Sequential) else vars(layer)["_layers"]
-    known = {id(value) for value in found.values()}
-    for index, value in enumerate(tracked):
-        if isinstance(value, kind) and id(value) not in known:
-            found[("_layers", index)] = value
+    known = {id(child) for child in found.values()}
+    found |= {("_layers", i): x for i, x in enumerate(tracked) if id(x) not in known}
     # Attributes have another order on PyTorch, and files are read on every backend.
-    order = {id(value): index for index, value in enumerate(tracked)}
-    ordered = sorted(found.items(), key=lambda item: order.get(id(item[1]), len(order)))
-    return dict(ordered)
+    order = {id(child): index for index, child in enumerate(tracked)}
+    return dict(sorted(found.items(), key=lambda item: order.get(id(item[1]), len(order))))
+
+
+def seed_states(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the states of the random generators of a layer and of those below it."""
+    return [v for v in layer.variables if v.name == "seed_generator_state"]
 
 
 def pairs(
-    first: keras.layers.Layer, second: keras.layers.Layer, seen: set[int] | None = None
-) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    first: keras.Layer, second: keras.Layer, seen: set[int] | None = None
+) -> Iterator[tuple[keras.Layer, keras.Layer]]:
     """Yields the layers that sit in the same places of two models, parents first.
 
     The children of a pair are looked up after it was yielded, so that the
     caller may build it.
 
-    Args:
-        first: A model or layer.
-        second: One of the same structure.
-        seen: Gets the `id` of each layer of `second`. One that is in it is left out.
+    `seen` gets the `id` of each layer of the second one. One that is in it is left out.
     """
     seen = set() if seen is None else seen
 
-    def visit(a: keras.layers.Layer, b: keras.layers.Layer) -> Iterator[Any]:
+    def visit(a: keras.Layer, b: keras.Layer) -> Iterator[tuple[keras.Layer, keras.Layer]]:
         if id(b) in seen:
             return
         seen.add(id(b))
@@ -110,11 +94,11 @@ def pairs(
     return visit(first, second)
 
 
-def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+def walk(layer: keras.Layer) -> Iterator[keras.Layer]:
     """Yields a layer and all layers below it, each once; a model's in its order."""
     seen: set[int] = set()
 
-    def visit(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    def visit(layer: keras.Layer) -> Iterator[keras.Layer]:
         if id(layer) in seen:
             return
         seen.add(id(layer))
@@ -139,7 +123,7 @@ class NamedWeight:
 
     path: str
     variable: keras.Variable
-    layers: tuple[keras.layers.Layer, ...]
+    layers: tuple[keras.Layer, ...]
     logical_shape: tuple[int, ...] | None = None
 
     @property
@@ -148,7 +132,7 @@ class NamedWeight:
         return self.logical_shape or tuple(self.variable.shape)
 
 
-def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
+def named_weights(model: keras.Layer) -> list[NamedWeight]:
     """Returns the weights of a model with their paths, in the order of its layers.
 
     A path has the names of the layers, as Keras shows them. It has no name that differs
@@ -158,40 +142,31 @@ def named_weights(model: keras.layers.Layer) -> list[NamedWeight]:
 
     `variable.path` cannot be used: it has the scopes that were open when the layer was
     built, and these differ in a model that was loaded from a file.
-
-    Args:
-        model: A built model or layer.
     """
     found: dict[str, NamedWeight] = {}
     seen: set[int] = set()
 
-    def visit(prefix: str, layers: tuple[keras.layers.Layer, ...], kept: bool) -> None:
+    def visit(prefix: str, layers: tuple[keras.Layer, ...], kept: bool) -> None:
         layer = layers[-1]
         if id(layer) in seen:
             return
         seen.add(id(layer))
         # Keras constructs its own classes again with the names that their layers had.
         kept = kept and _is_of_keras(layer)
-        names = named_children(layer, kept)
-        inner = {id(v) for child, _ in names for v in child.weights}
-        for v in layer.weights:
-            if id(v) not in inner and id(v) not in seen:
-                seen.add(id(v))
-                path = _free(f"{prefix}{variable_name(v)}", found)
-                found[path] = NamedWeight(path, v, layers)
-        for child, name in names:
+        for name, variable in own_weights(layer).items():
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                path = _free(prefix + name, found)
+                found[path] = NamedWeight(path, variable, layers)
+        for child, name in named_children(layer, kept):
             visit(f"{prefix}{name}/", (*layers, child), kept)
 
     visit("", (model,), True)
     return list(found.values())
 
 
-def own_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """Returns the weights that a layer holds itself, by name.
-
-    Args:
-        layer: A built layer.
-    """
+def own_weights(layer: keras.Layer) -> dict[str, keras.Variable]:
+    """Returns the weights that a built layer holds itself, by name."""
     inner = {id(v) for child in children(layer).values() for v in child.weights}
     own: dict[str, keras.Variable] = {}
     for variable in layer.weights:
@@ -205,14 +180,10 @@ def variable_name(variable: keras.Variable) -> str:
     return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
 
 
-def named_children(
-    parent: keras.layers.Layer, kept: bool = False
-) -> list[tuple[keras.layers.Layer, str]]:
+def named_children(parent: keras.Layer, kept: bool = False) -> list[tuple[keras.Layer, str]]:
     """Returns the layers that a layer holds, each once, with different names.
 
-    Args:
-        parent: The layer.
-        kept: Whether the names of its layers are the same when it is constructed again.
+    `kept` says that their names are the same when the layer is constructed again.
     """
     held = children(parent)
     places: dict[int, Place] = {}
@@ -220,7 +191,7 @@ def named_children(
         if place[0] not in LISTS_OF_KERAS and not _is_of_keras(parent):
             places.setdefault(id(child), place)
     ordered = [*(parent.layers if isinstance(parent, keras.Model) else ()), *held.values()]
-    names: dict[str, keras.layers.Layer] = {}
+    names: dict[str, keras.Layer] = {}
     for child in {id(child): child for child in ordered}.values():
         name = child.name
         if not kept and (made_up := _match_made_up(child)):
@@ -229,18 +200,18 @@ def named_children(
     return [(child, name) for name, child in names.items()]
 
 
-def has_made_up_name(layer: keras.layers.Layer) -> bool:
+def has_made_up_name(layer: keras.Layer) -> bool:
     """Whether Keras may have made up the name of a layer, with a number of this process."""
     return _match_made_up(layer) is not None
 
 
-def _match_made_up(layer: keras.layers.Layer) -> re.Match[str] | None:
+def _match_made_up(layer: keras.Layer) -> re.Match[str] | None:
     # `Bidirectional` puts a word before the name of a layer.
     prefixed = rf"((?:forward_|backward_)?{_made_up(type(layer))})(_\d+)?"
     return re.fullmatch(prefixed, layer.name)
 
 
-def _is_of_keras(layer: keras.layers.Layer) -> bool:
+def _is_of_keras(layer: keras.Layer) -> bool:
     return type(layer).__module__.startswith("keras.")
 
 
@@ -250,13 +221,13 @@ def _made_up(cls: type) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
+def _free(name: str, taken: Container[str]) -> str:
     """Returns the name, with a number if it is taken."""
     numbered = (f"{name}_{i}" if i else name for i in itertools.count())
     return next(name for name in numbered if name not in taken)
 
 
-def finish_loading(model: keras.layers.Layer) -> None:
+def finish_loading(model: keras.Layer) -> None:
     """Lets layers take over what was assigned to their variables.
 
     `Normalization` computes with constants that it makes of its variables.

@@ -1,14 +1,15 @@
 """The dtype of products, and dtype policies that reach all sublayers."""
 
-from typing import Any
+from collections.abc import MutableMapping
 
 import keras
 
 from keras_hyper.ops import to_numpy
+from keras_hyper.typing import DType, Tensor
 from keras_hyper.utils.graph import walk
 
 
-def product_dtype(variable: Any, *tensors: Any) -> str:
+def product_dtype(variable: keras.Variable, *tensors: Tensor) -> str:
     """Returns the dtype of a product of tensors with a variable.
 
     Args:
@@ -30,26 +31,26 @@ class PolicyLayer(keras.layers.Layer):
     """
 
     @property
-    def dtype_policy(self) -> Any:
+    def dtype_policy(self) -> keras.DTypePolicy:
         """The dtype policy. Setting it sets that of all sublayers."""
         return super().dtype_policy
 
     @dtype_policy.setter
-    def dtype_policy(self, value: Any) -> None:
+    def dtype_policy(self, value: DType) -> None:
         keras.layers.Layer.dtype_policy.fset(self, value)
         if self.quantization_mode is None:
             for layer in walk(self):
                 if layer is not self and layer.quantization_mode is None:
                     layer.dtype_policy = value
 
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: MutableMapping[str, Tensor]) -> None:
         """Saves the variables of the layer itself."""
         save_as_arrays(self, store)
 
 
-def save_as_arrays(layer: keras.layers.Layer, store: Any) -> None:
+def save_as_arrays(layer: keras.Layer, store: MutableMapping[str, Tensor]) -> None:
     """Does what `keras.layers.Layer.save_own_variables` does, without NumPy's warnings."""
-    variables: dict[str, Any] = {}
+    variables: dict[str, Tensor] = {}
     keras.layers.Layer.save_own_variables(layer, variables)
     for name, variable in variables.items():
         store[name] = to_numpy(variable)

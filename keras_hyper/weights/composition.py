@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from keras_hyper.initializers import fans, weight_std
 from keras_hyper.kernels import Kernel, Scaled, Sum
+from keras_hyper.typing import Initializer, Tensor
 from keras_hyper.utils.checks import one_of
 
 COMPOSITIONS = ("replace", "add", "multiply", "scale")
 
 
-def as_composition(composition: Any) -> str:
+def as_composition(composition: object) -> str:
     """Returns the name of a composition, or raises if it is none."""
     # HDF5 files of whole models give `keras.layers.add` for its name, if nothing else has it.
     if composition is keras.layers.add or composition is keras.layers.multiply:
@@ -23,10 +23,10 @@ def as_composition(composition: Any) -> str:
 
 def generated_part(
     weight_shape: Sequence[int],
-    initializer: Any,
+    initializer: Initializer,
     composition: str,
     unit_axes: Sequence[int] = (-1,),
-) -> tuple[tuple[int, ...], Any]:
+) -> tuple[tuple[int, ...], Initializer]:
     """Returns shape and initializer of what a generator makes for a weight.
 
     Args:
@@ -49,12 +49,12 @@ def generated_part(
     return shape, of_std(std, shape)
 
 
-def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int]) -> Kernel:
+def compose(composition: str, base: Tensor, change: Kernel, unit_axes: Sequence[int]) -> Kernel:
     """Returns the weight that a base and a generated change make.
 
     Args:
-        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by
-            number. `"scale"`: the same with one factor for each unit.
+        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by number. `"scale"`:
+            the same with one factor for each unit.
         base: Tensor, `W_0`.
         change: Kernel, `D`.
         unit_axes: The axes of the weight that number its units.
@@ -66,7 +66,7 @@ def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int
     return Sum(base, change)
 
 
-def of_std(std: float, shape: Sequence[int]) -> Any:
+def of_std(std: float, shape: Sequence[int]) -> keras.Initializer:
     """Returns an initializer of a standard deviation, for a weight of a shape."""
     scale = std**2 * max(1, fans(shape)[0])
     return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")

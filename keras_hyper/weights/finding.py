@@ -47,8 +47,8 @@ def held_weights(layer: keras.layers.Layer) -> dict[str, GeneratedWeight]:
 def find_weights(model: keras.layers.Layer) -> list[FoundWeight]:
     """Returns the generated weights of a model, each once, with their owners.
 
-    These are the `generated_weights` of hyper layers and hypernetworks, and what a user's
-    layer holds in attributes and collections.
+    These are the `generated_weights` of hyper layers and hypernetworks, and what a user's layer
+    holds in attributes and collections.
 
     Args:
         model: A layer or model.

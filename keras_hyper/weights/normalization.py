@@ -1,14 +1,48 @@
-"""Normalising generated weights, and the gain that they get in return."""
+"""Normalizing generated weights, and the gain that they get in return."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
+from keras_hyper.initializers import weight_std
 from keras_hyper.ops import at_least_float32, rms_normalize
+from keras_hyper.typing import Tensor
+from keras_hyper.utils.checks import name_of
 from keras_hyper.utils.precision import PolicyLayer
+
+if TYPE_CHECKING:
+    from keras_hyper.weights.generated_weight import GeneratedWeight
+
+
+def check_normalization(weight: "GeneratedWeight", kind: str) -> None:
+    """Raises if a kind of normalization makes no sense for a weight.
+
+    Args:
+        weight: The weight, whose condition is known.
+        kind: See `WeightNormalization`.
+    """
+    made_by, shape = f"{weight.generator} with it, for '{weight.path}'", weight.generated_shape
+    if kind == "batch" and not weight.conditioned:
+        raise ValueError(
+            "normalization='batch' is over the weight sets of a batch of conditions. Received: "
+            f"{made_by}, which has no condition. Use 'layer', 'rms' or 'weight'."
+        )
+    if not weight_std(weight.generated_initializer, shape):
+        raise ValueError(
+            f"Normalized weights cannot match the initializer {name_of(weight.initializer)} of "
+            f"'{weight.path}': its standard deviation is not known, or zero."
+        )
+    units = weight.unit_axes if kind == "weight" else ()
+    together = math.prod(n for axis, n in enumerate(shape) if axis not in units)
+    if together == 1 and kind != "batch":
+        raise ValueError(
+            f"normalization={kind!r} of one number leaves at most its sign. Received: "
+            f"{made_by}, where it makes numbers of shape {shape}"
+            f"{', each of them a unit' if units else ''}. Use another normalization, or None."
+        )
 
 
 class WeightNormalization(PolicyLayer):
@@ -31,7 +65,7 @@ class WeightNormalization(PolicyLayer):
         super().__init__(**kwargs)
         self.kind = kind
         self.unit_axes = tuple(unit_axes)
-        self.gain: Any = None
+        self.gain: Tensor = None
         # No shift, which would be a stored weight: composition="add" has one.
         self.batch = (
             keras.layers.BatchNormalization(
@@ -51,8 +85,8 @@ class WeightNormalization(PolicyLayer):
             self.batch.build((None, math.prod(weight_shape)))
         self.built = True
 
-    def call(self, weight: Any, rank: int, training: Any = None) -> Any:
-        """Returns the normalised weight.
+    def call(self, weight: Tensor, rank: int, training: bool | None = None) -> Tensor:
+        """Returns the normalized weight.
 
         Args:
             weight: Tensor, of a weight or of a batch of them.

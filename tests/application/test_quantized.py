@@ -41,7 +41,7 @@ def target(name):
 def hypernetwork(model, **options):
     options = {"include": lambda path, _: "bias" not in path, "composition": "add", **options}
     hyper = Hypernetwork(model, LowRankGenerator(2, 4), condition=3, **options)
-    for weight in hyper.generated_weights.values():
+    for weight in hyper.generated_weights.values() if options["composition"] == "add" else ():
         weight.gate.assign(0.5)
     return hyper
 
@@ -118,6 +118,95 @@ def test_gradients_reach_the_generator_alone(rng):
     names = [v.path for v in hyper.trainable_variables]
     assert not any(name.endswith("kernel_scale") for name in names)
     assert all(np.abs(g).max() > 0 for g in found)
+
+
+def enable_lora(layer, rng):
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["enabled later", "enabled before"])
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_lora_of_a_quantized_layer_is_added_too(mode, batched, first, rng, tmp_path):
+    model, x = target("Dense"), data("Dense", rng)
+    layer = model.get_layer("layer")
+    c = rng.normal(size=(4, 3) if batched else (3,)).astype("float32")
+    if first:
+        layer.quantize(mode)
+        enable_lora(layer, rng)
+    hyper = hypernetwork(model)
+    hyper(x, condition=c)
+    if not first:
+        layer.quantize(mode)
+        enable_lora(layer, rng)
+    outputs = to_numpy(hyper(x, condition=c))
+    (change,) = to_numpy(hyper.generate(c)).values()
+    rows = [product("Dense", x[i], change[i] if batched else change) for i in range(4)]
+    expected = np.tanh(without_end(model, x) + np.stack(rows))
+    np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-6)
+    before = to_numpy(model(x))
+    layer.lora_kernel_b.assign(np.zeros(layer.lora_kernel_b.shape))
+    assert np.abs(to_numpy(model(x)) - before).max() > 0.01
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_replaced_weights_of_a_quantized_layer_with_lora_raise(mode, rng):
+    model, x = target("Dense"), data("Dense", rng)
+    hyper = hypernetwork(model, composition="replace")
+    layer = model.get_layer("layer")
+    layer.quantize(mode)
+    layer.enable_lora(2)
+    with pytest.raises(ValueError, match=r"'layer' is quantized and has LoRA.*composition='add'"):
+        hyper(x, condition=np.ones((4, 3), "float32"))
+
+
+def test_float8_with_lora_raises(rng):
+    model, x = target("Dense"), data("Dense", rng)
+    layer = model.get_layer("layer")
+    layer.quantize("float8")
+    layer.enable_lora(2)
+    with pytest.raises(NotImplementedError, match="LoRA"):
+        hypernetwork(model)(x, condition=np.ones((4, 3), "float32"))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["quantized later", "quantized before"])
+@pytest.mark.parametrize("composition", ["add", "replace"])
+@pytest.mark.parametrize("mode", ["gptq", "awq"])
+def test_modes_that_are_not_supported_raise(mode, composition, first, rng):
+    name = f"{mode.upper()}Config"
+    if not hasattr(keras.quantizers, name):
+        pytest.skip("not in this version of Keras")
+    config = getattr(keras.quantizers, name)(dataset=None, tokenizer=None)
+    # The kernel has a length that the groups divide.
+    model = keras.Sequential([keras.Input((128,)), layers.Dense(128, name="layer")])
+    if first:
+        model.get_layer("layer").quantize(mode, config=config)
+    hyper = hypernetwork(model, composition=composition, include="*kernel")
+    if not first:
+        model.get_layer("layer").quantize(mode, config=config)
+    with pytest.raises(ValueError, match=rf"quantized with mode '{mode}'.*modes \['int8', 'int4'"):
+        hyper(np.ones((2, 128), "float32"), condition=np.ones((2, 3), "float32"))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("first", [False, True], ids=["enabled later", "enabled before"])
+def test_lora_of_a_layer_in_full_precision_is_added(first, batched, rng):
+    model, x = target("Dense"), data("Dense", rng)
+    layer = model.get_layer("layer")
+    if first:
+        enable_lora(layer, rng)
+    hyper = hypernetwork(model, include="*layer/kernel")
+    c = rng.normal(size=(4, 3) if batched else (3,)).astype("float32")
+    hyper(x, condition=c)
+    if not first:
+        enable_lora(layer, rng)
+    outputs = to_numpy(hyper(x, condition=c))
+    (kernel,) = to_numpy(hyper.generate(c)).values()
+    lora = to_numpy(layer.lora_kernel_a) @ to_numpy(layer.lora_kernel_b)
+    kernels = np.broadcast_to(kernel + lora, (4, 8, 6))
+    expected = np.tanh(np.einsum("bi,bio->bo", x, kernels) + to_numpy(layer.bias))
+    np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("composition", ["multiply", "scale"])

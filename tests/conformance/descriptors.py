@@ -14,6 +14,7 @@ from keras import layers
 
 from helpers import JIT
 from keras_hyper import (
+    AdapterMask,
     ChunkedGenerator,
     HyperConv1D,
     HyperConv2D,
@@ -354,7 +355,8 @@ CLASSES = {(type(row.make()), row.condition is None): row for row in reversed(FU
 ENCODING = Row("encoding", lambda: MagnitudeInvariantEncoding([0, -1], 2.0), (2,))
 NOISE = Row("noise", lambda: NoiseCondition(3, seed=1), (2,))
 JOINED = Row("joined", lambda: JoinedCondition(layers.Dense(3)), (2,), argument="values")
-CONDITIONS = [TASKS, ENCODING, JOINED]
+MASK = Row("adapter-mask", AdapterMask, (), argument="adapted", dtype="bool")
+CONDITIONS = [TASKS, ENCODING, JOINED, MASK]
 ROWS = [*FULL, *CONDITIONS]
 
 

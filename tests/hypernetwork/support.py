@@ -67,7 +67,7 @@ def columns():
 
 def table():
     """Returns the lines of the table, in Markdown."""
-    from models.targets import KINDS
+    from hypernetwork.targets import KINDS
 
     found = json.loads(FILE.read_text())
     heads = [f"{USES[use]}: {name}" for use in USES for name in BACKENDS.values()]
@@ -81,7 +81,7 @@ def table():
 def main():
     """Fills in the columns of this backend."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from models.targets import KINDS
+    from hypernetwork.targets import KINDS
 
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     for kind in KINDS:

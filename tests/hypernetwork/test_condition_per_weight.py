@@ -137,7 +137,7 @@ def test_weights_that_start_differently_do_not_share():
 
 def test_thin_factors_stay_thin(rows):
     hyper = make("low rank", share_generators=True)
-    kernels = hyper._kernels(keras.ops.convert_to_tensor(rows))
+    kernels = hyper.kernels(keras.ops.convert_to_tensor(rows))
     assert all(isinstance(kernel, LowRank) for kernel in kernels.values())
 
 

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import Residual, make_dense, make_several
 from keras_hyper import (
     ChunkedGenerator,
     HyperDense,
@@ -14,7 +15,6 @@ from keras_hyper import (
     TaskEmbedding,
 )
 from keras_hyper.export.interface import interface_of
-from models.targets import Residual, make_dense, make_several
 
 BACKEND = keras.backend.backend()
 IDS = np.array([0, 1, 1, 2], "int32")

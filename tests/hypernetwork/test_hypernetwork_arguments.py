@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from helpers import to_numpy
+from hypernetwork.targets import make_conv, make_dense, make_lstm, make_normalized
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -19,7 +20,6 @@ from keras_hyper import (
     plan,
     summary,
 )
-from models.targets import make_conv, make_dense, make_lstm, make_normalized
 
 DENSE = ["a/kernel", "a/bias", "b/kernel", "b/bias"]
 

@@ -6,8 +6,8 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import make_dense, make_lstm, make_normalized, make_several
 from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding, clone
-from models.targets import make_dense, make_lstm, make_normalized, make_several
 
 
 def hyper_of(target, **kwargs):

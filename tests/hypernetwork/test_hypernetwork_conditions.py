@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import make_dense, make_several, several_inputs
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -14,7 +15,6 @@ from keras_hyper import (
     NoiseCondition,
     TaskEmbedding,
 )
-from models.targets import make_dense, make_several, several_inputs
 
 
 def hyper_of(target=None, **kwargs):

@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, shake, to_numpy
+from hypernetwork.targets import Residual, make_dense, make_lstm, make_normalized
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -17,7 +18,6 @@ from keras_hyper import (
     clone,
 )
 from keras_hyper.utils.graph import named_weights
-from models.targets import Residual, make_dense, make_lstm, make_normalized
 
 
 def adapter(target, **kwargs):
@@ -118,7 +118,7 @@ def test_the_generator_that_was_chosen_is_in_the_file(rng, tmp_path, monkeypatch
     x = rng.normal(size=(4, 5)).astype("float32")
     hyper.save(tmp_path / "hyper.keras")
     # Another version may choose another.
-    monkeypatch.setattr("keras_hyper.hypernetwork.hypernetwork.default_for", None)
+    monkeypatch.setattr("keras_hyper.hypernetwork.generating_model.default_for", None)
     again = keras.saving.load_model(tmp_path / "hyper.keras")
     np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
 

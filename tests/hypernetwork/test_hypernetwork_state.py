@@ -6,9 +6,9 @@ import pytest
 from keras import layers, ops
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import make_normalized
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
-from keras_hyper.utils.graph import seed_generators
-from models.targets import make_normalized
+from keras_hyper.utils.graph import seed_states
 
 
 def small():
@@ -95,10 +95,10 @@ def test_dropout_in_inference_is_fresh_for_every_sample(rng):
 def test_dropout_is_fresh_at_every_step_of_fit(rng):
     target = keras.Sequential([keras.Input((2,)), layers.Dense(300), layers.Dropout(0.5, seed=3)])
     hyper = hyper_of(target)
-    seeds = [to_numpy(g.state.value).copy() for g in seed_generators(hyper.target)]
+    seeds = [to_numpy(v.value).copy() for v in seed_states(hyper.target)]
     hyper.compile("sgd", "mse", jit_compile=JIT)
     hyper.fit(np.ones((8, 2)), np.zeros((8, 300)), batch_size=4, verbose=0)
-    (before,), (after,) = seeds, [to_numpy(g.state.value) for g in seed_generators(hyper.target)]
+    (before,), (after,) = seeds, [to_numpy(v.value) for v in seed_states(hyper.target)]
     assert after[1] == before[1] + 2
 
 

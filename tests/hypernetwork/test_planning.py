@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from helpers import to_numpy
+from hypernetwork.targets import make_dense, make_lstm
 from keras_hyper import (
     ChunkedGenerator,
     Hypernetwork,
@@ -15,7 +16,6 @@ from keras_hyper import (
     plan,
 )
 from keras_hyper.generators import DirectGenerator
-from models.targets import make_dense, make_lstm
 
 CLASSES = {
     "chunked": ChunkedGenerator,

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from helpers import JIT, to_numpy
+from hypernetwork.targets import make_conv, make_dense, make_lstm, make_several
 from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding
-from models.targets import make_conv, make_dense, make_lstm, make_several
 
 TARGETS = {
     "dense": (make_dense, (5,)),

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from models.support import BACKENDS, FILE, GUIDE, USES, attempt, columns, table
-from models.targets import KINDS
+from hypernetwork.support import BACKENDS, FILE, GUIDE, USES, attempt, columns, table
+from hypernetwork.targets import KINDS
 
 FOUND = json.loads(FILE.read_text())
 

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import to_numpy
 from keras_hyper import Hypernetwork, LowRankGenerator, TaskEmbedding
-from keras_hyper.utils.graph import named_weights, seed_generators, walk
+from keras_hyper.utils.graph import named_weights, seed_states, walk
 
 models = keras_hub.models
 TEXT = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16}
@@ -75,7 +75,7 @@ def test_all_that_keras_finds_is_found_once(name):
     assert len({w.path for w in named}) == len(named)
     assert {id(layer) for layer in walk(model)} >= {id(layer) for layer in model._flatten_layers()}
     seeds = {id(v) for v in model.variables} - {id(v) for v in model.weights}
-    assert {id(g.state) for g in seed_generators(model)} == seeds
+    assert {id(v) for v in seed_states(model)} == seeds
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "gemma", "qwen", "mistral"])

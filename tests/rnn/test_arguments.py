@@ -237,7 +237,25 @@ def test_integers_are_taken_as_keras_takes_them(cls, dtype):
     keras.layers.RNN(cls.cell_class(4))(ids.astype(dtype))
 
 
-def test_the_baseline_has_a_bias_where_nothing_is_normalised():
+@pytest.mark.parametrize(
+    ("cls", "states", "gates"),
+    [
+        (HyperSimpleRNNCell, ["h", "hyper_h"], 1),
+        (HyperLSTMCell, ["h", "c", "hyper_h", "hyper_c"], 4),
+        (HyperGRUCell, ["h", "hyper_h"], 3),
+        (LayerNormLSTMCell, ["h", "c"], 4),
+    ],
+)
+def test_cells_name_their_states_and_gates(cls, states, gates):
+    cell = cls(4)
+    assert cell.state_names == states
+    assert len(cell.state_size) == len(cell.get_initial_state(2)) == len(states)
+    assert len(cell.gate_names) == cell.gates == gates
+    cell.build((None, 3))
+    assert cell.kernel.shape[1] == gates * 4
+
+
+def test_the_baseline_has_a_bias_where_nothing_is_normalized():
     assert LayerNormLSTM(4).use_bias is False
     assert LayerNormLSTM(4, layer_norm=False).use_bias is True
     assert LayerNormLSTM(4, use_bias=True).use_bias is True

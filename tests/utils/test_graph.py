@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from helpers import to_numpy
 from keras_hyper import Hypernetwork, LowRankGenerator
-from keras_hyper.utils.graph import named_weights, seed_generators, walk
+from keras_hyper.utils.graph import named_weights, seed_states, walk
 
 
 class Attention(layers.Layer):
@@ -110,7 +110,7 @@ def test_all_that_keras_finds_is_found_once(make):
     found = [id(layer) for layer in walk(model)]
     assert len(set(found)) == len(found)
     assert set(found) >= {id(layer) for layer in model._flatten_layers()}
-    ours, theirs = {id(g.state) for g in seed_generators(model)}, {id(v) for v in model.variables}
+    ours, theirs = {id(v) for v in seed_states(model)}, {id(v) for v in model.variables}
     assert ours <= theirs
     assert ours == theirs - {id(v) for v in model.weights}
 
@@ -152,7 +152,7 @@ def test_random_generators_in_collections_are_found():
             self._self_seed = keras.random.SeedGenerator(2)
             self.by_name = {"a": keras.random.SeedGenerator(3)}
 
-    assert len(seed_generators(Noisy())) == 4
+    assert len(seed_states(Noisy())) == 4
 
 
 @pytest.mark.tensorflow

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from helpers import to_numpy
+from hypernetwork.targets import make_dense
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
-from models.targets import make_dense
 
 
 def make(strength=0.5, **kwargs):
@@ -50,13 +50,13 @@ def test_the_loss_is_the_mean_squared_drift_from_the_tasks_that_ended(data):
     assert penalty() == 0
     hyper.end_task()
     hyper.end_task(np.int64(3))
-    assert hyper.kept.next() == 1
+    assert hyper.past_tasks.next() == 1
     kept = {t: flat(hyper.generate(t)) for t in (0, 3)}
     assert penalty() < 1e-10
     for v in hyper.generator.trainable_variables:
         v.assign(v.numpy() + 0.1)
     # The conditions are kept as well: a task's embedding may move.
-    conditions = to_numpy(hyper.kept.conditions.value)
+    conditions = to_numpy(hyper.past_tasks.conditions.value)
     table = hyper.condition.task_embedding.embeddings
     expected = np.mean([np.square(flat(hyper.generate(t)) - kept[t]).sum() for t in (0, 3)]) * 0.5
     np.testing.assert_allclose(penalty(), expected, rtol=1e-4)
@@ -88,6 +88,6 @@ def test_a_run_goes_on_from_a_file(data, tmp_path):
     hyper.end_task()
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
-    assert again.kept.next() == 1
+    assert again.past_tasks.next() == 1
     histories = [train(h, 1, x, y[1], steps=4).history["loss"] for h in (hyper, again)]
     np.testing.assert_allclose(*histories, rtol=1e-5)

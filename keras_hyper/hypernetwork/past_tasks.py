@@ -1,16 +1,17 @@
-"""What a hypernetwork is to remember of tasks that ended."""
+"""The tasks that ended, and the drift of a hypernetwork from their weights."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import hold
+from keras_hyper.typing import DType, Shape, Tensor
 
 
-class KeptWeights(keras.layers.Layer):
+class PastTasks(keras.layers.Layer):
     r"""Holds conditions and weights of tasks that ended, and measures the drift from them.
 
     `1 / n sum_t |W(c_t) - W_t|^2` over the `n` tasks that ended, a sum over all
@@ -23,7 +24,6 @@ class KeptWeights(keras.layers.Layer):
     Args:
         num_tasks: Integer, number of tasks.
         dtype: Policy of the hypernetwork.
-        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         weights: List of tensors `(num_tasks, *shape)`, generated from `conditions`.
@@ -32,19 +32,20 @@ class KeptWeights(keras.layers.Layer):
         The drift, a scalar.
     """
 
-    def __init__(self, num_tasks: int, dtype: Any = None, **kwargs: Any) -> None:
+    conditions: keras.Variable
+    ended: keras.Variable
+    weights_of_tasks: list[keras.Variable]
+
+    def __init__(self, num_tasks: int, dtype: DType = None) -> None:
         # In half precision the drift from weights would be mostly rounding.
         wide = at_least_float32(keras.dtype_policies.get(dtype).variable_dtype)
-        super().__init__(autocast=False, dtype=wide, **kwargs)
+        super().__init__(autocast=False, dtype=wide, name="past_tasks")
         self.num_tasks = num_tasks
-        self.conditions: Any = None
-        self.ended: Any = None
-        self.weights_of_tasks: list[Any] = []
 
-    def build(self, condition_dim: int, weight_shapes: Sequence[Sequence[int]]) -> None:
+    def build(self, condition_dim: int, weight_shapes: Sequence[Shape]) -> None:
         """Creates a place for each task."""
 
-        def place(name: str, shape: Sequence[int]) -> Any:
+        def place(name: str, shape: Shape) -> keras.Variable:
             full = (self.num_tasks, *shape)
             return self.add_weight(name=name, shape=full, initializer="zeros", trainable=False)
 
@@ -59,7 +60,17 @@ class KeptWeights(keras.layers.Layer):
         ended = ops.convert_to_numpy(self.ended)
         return next((task for task in range(self.num_tasks) if not ended[task]), self.num_tasks)
 
-    def keep(self, task: int, condition: Any, weights: Sequence[Any]) -> None:
+    def task_to_end(self, task: int | None) -> int:
+        """Returns a task, by default the first that did not end, or raises if there is none."""
+        task = self.next() if task is None else task
+        known = isinstance(task, int | np.integer) and not isinstance(task, bool)
+        if not known or not 0 <= task < self.num_tasks:
+            raise ValueError(
+                f"`task` must be in [0, {self.num_tasks - 1}]. Received: task={task!r}"
+            )
+        return int(task)
+
+    def keep(self, task: int, condition: Tensor, weights: Sequence[Tensor]) -> None:
         """Stores a task.
 
         Args:
@@ -74,9 +85,9 @@ class KeptWeights(keras.layers.Layer):
             rows[task] = ops.convert_to_numpy(ops.cast(value, place.dtype))
             place.assign(rows)
 
-    def call(self, weights: Sequence[Any]) -> Any:
+    def call(self, weights: Sequence[Tensor]) -> Tensor:
         """Returns the drift."""
-        total: Any = 0.0
+        total: Tensor = 0.0
         for now, then in zip(weights, self.weights_of_tasks, strict=True):
             gap = ops.square(ops.cast(now, then.dtype) - then.value)
             total = total + ops.sum(ops.reshape(gap, (self.num_tasks, -1)), axis=-1)

@@ -1,0 +1,91 @@
+"""A scope in which variables have other values, wherever a model reads them."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+import keras
+from keras import ops
+
+from keras_hyper.application.given import Given
+from keras_hyper.typing import Tensor
+
+
+class WeightScope(keras.StatelessScope):
+    """Serves given weights to all who read a variable, and collects what is assigned.
+
+    A block may read the variable of another layer: tied embeddings are one example. It gets
+    the given weight if that is one for the batch. Per-sample weights raise. Other variables
+    have the values that they have outside of the scope.
+
+    Args:
+        given: What layers are given. `served` has path and value by the `id` of the variable.
+        values: Values of other variables.
+    """
+
+    def __init__(
+        self, given: Iterable[Given], values: Iterable[tuple[keras.Variable, Tensor]] = ()
+    ) -> None:
+        super().__init__(list(values), collect_losses=True)
+        given = list(given)
+        self._state = {id(one.variables[name]) for one in given for name in one.state}
+        self.served = {
+            id(one.variables[name]): (one.paths[name], kernel)
+            for one in given
+            for name, kernel in one.kernels.items()
+            if name not in one.added
+        }
+        self._assigned: dict[int, keras.Variable] = {}
+
+    def get_current_value(self, variable: keras.Variable) -> Tensor:
+        """Returns the value of a variable, or raises if it differs between samples."""
+        value = super().get_current_value(variable)
+        if value is None and id(variable) in self.served:
+            path, kernel = self.served[id(variable)]
+            if kernel.batched:
+                raise ValueError(
+                    f"The target reads its weight '{path}' outside of the layer that holds it, "
+                    "and that weight is generated for each sample. Leave it out with `include`, "
+                    "or pass a condition of shape (dim,)."
+                )
+            return ops.cast(kernel.materialize(), variable.dtype)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
+
+    def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
+        """Collects an assignment, or raises if it is one to a generated weight."""
+        key = id(update[0])
+        if key in self.served and key not in self._state:
+            raise ValueError(
+                f"The target assigns to its weight '{self.served[key][0]}' when it is called, and "
+                "that weight is generated. Leave it out with `include`."
+            )
+        self._assigned[key] = update[0]
+        super().add_update(update)
+
+    def updates(self) -> list[tuple[keras.Variable, Tensor]]:
+        """Returns the variables that were assigned to, and their new values."""
+        return [(v, super(WeightScope, self).get_current_value(v)) for v in self._assigned.values()]
+
+
+@contextlib.contextmanager
+def serving(
+    layer: keras.Layer,
+    given: Iterable[Given] = (),
+    values: Iterable[tuple[keras.Variable, Tensor]] = (),
+    assign: Callable[[keras.Variable, Tensor], None] | None = None,
+) -> Iterator[None]:
+    """Runs a block in a `WeightScope`, and hands on what was assigned, and the losses.
+
+    Args:
+        layer: The layer that gets the losses.
+        given: What layers are given.
+        values: Values of other variables.
+        assign: Called with variables and their new values, in place of an assignment.
+    """
+    with WeightScope(given, values) as scope:
+        yield
+    for variable, value in scope.updates():
+        (assign or keras.Variable.assign)(variable, value)
+    # The `add_loss` of a functional model raises.
+    keras.Layer.add_loss(layer, scope.losses)

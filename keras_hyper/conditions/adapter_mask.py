@@ -1,0 +1,76 @@
+"""A part of a condition that marks the samples without an adapter."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyper.conditions.task_embedding import of_stand_ins
+from keras_hyper.saving import serializable
+from keras_hyper.typing import Shape, Tensor
+
+
+@serializable
+class AdapterMask(keras.layers.Layer):
+    """Marks which samples of a batch have an adapter: a part of `condition` of `Hypernetwork`.
+
+    A sample that is marked with False gets the outputs of the target with its own
+    weights. The mask is one of the values of the condition, in calls, in `fit` and in
+    exported models. It needs a composition that keeps the target's own weights: `"add"`,
+    `"multiply"` or `"scale"`.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        adapted: Boolean tensor of shape `()`, for the whole batch, or `(batch,)`.
+
+    Output shape:
+        That of the mask: 1 for samples with an adapter, 0 for the others.
+
+    Raises:
+        TypeError: If the mask is not boolean.
+        ValueError: If it has other axes.
+
+    Examples:
+        >>> import keras
+        >>> from keras_hyper import AdapterMask, Hypernetwork, LowRankGenerator
+        >>> base = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+        >>> hyper = Hypernetwork(
+        ...     base, LowRankGenerator(2), condition=[3, AdapterMask()], composition="add"
+        ... )
+        >>> x, users = keras.ops.ones((2, 16)), keras.ops.ones((2, 3))
+        >>> outputs = hyper(x, condition=[users, [True, False]])
+        >>> float(keras.ops.max(keras.ops.abs(outputs[1] - base(x)[1])))
+        0.0
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, adapted: Tensor) -> Tensor:
+        """Returns the mask as numbers."""
+        self.check(adapted)
+        return ops.cast(adapted, self.compute_dtype)
+
+    def check(self, mask: Tensor) -> None:
+        """Raises if a mask has an invalid shape or dtype.
+
+        Args:
+            mask: Tensor.
+        """
+        if len(mask.shape) > 1:
+            raise ValueError(
+                "An AdapterMask takes one boolean, or one for each sample. Received: a mask of "
+                f"shape {tuple(mask.shape)}"
+            )
+        dtype = keras.backend.standardize_dtype(mask.dtype)
+        if dtype != "bool" and not of_stand_ins():
+            raise TypeError(
+                "An AdapterMask takes booleans: True for samples with an adapter. Received: a "
+                f"mask of dtype {dtype}. Use `mask != 0`, say, for numbers."
+            )
+
+    def compute_output_shape(self, adapted_shape: Shape) -> tuple[int | None, ...]:
+        """Returns the shape of the mask."""
+        return tuple(adapted_shape)

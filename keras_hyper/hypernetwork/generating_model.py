@@ -1,0 +1,279 @@
+"""A model that builds generated weights for its target, and runs the target with them."""
+
+import contextlib
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_hyper.application import is_quantized
+from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.hypernetwork.arguments import Generators, Untracked
+from keras_hyper.hypernetwork.configuration import configuration_of
+from keras_hyper.hypernetwork.data import ConditionalModel
+from keras_hyper.hypernetwork.generating import generate, make_weights
+from keras_hyper.hypernetwork.past_tasks import PastTasks
+from keras_hyper.hypernetwork.planning import default_for
+from keras_hyper.hypernetwork.running import TargetRunner
+from keras_hyper.hypernetwork.selection import Include, Parts, divide
+from keras_hyper.hypernetwork.target import TargetVariables
+from keras_hyper.hypernetwork.target_model import batched_tensors
+from keras_hyper.kernels import Kernel
+from keras_hyper.ops import same_batch
+from keras_hyper.saving import hold
+from keras_hyper.saving.places import one_load
+from keras_hyper.saving.sharing import copy_in_graph, hold_in_graph
+from keras_hyper.saving.sublayers import restore_sublayers
+from keras_hyper.typing import Condition, Config, DType, Shape, Shapes, Tensor, Tensors
+from keras_hyper.utils.constants import warn_of_constants
+from keras_hyper.utils.freezing import freeze_what_is_new
+from keras_hyper.utils.graph import NamedWeight, walk
+from keras_hyper.utils.inputs import dtype_of
+from keras_hyper.weights import GeneratedWeight
+from keras_hyper.weights.scopes import given
+
+
+class GeneratingModel(ConditionalModel):
+    """Base of `Hypernetwork`, without its arguments and the methods that users call.
+
+    Attributes:
+        generated_weights: The generated weights by path, none before `build`.
+        ordinary_reasons: Why the other weights of the target are not generated, by path.
+        past_tasks: The weights of tasks that ended, where they are kept.
+        record: What the configuration says of the target of a model from a file.
+        paths: The paths of all weights of the target.
+        was_quantized: Whether the target was quantized before `build`.
+    """
+
+    include: Include
+    composition: str
+    base_trainable: bool
+    state_per_task: bool
+    share_generators: bool
+    output_regularization: float | None
+    generated_weights: dict[str, GeneratedWeight]
+    ordinary_reasons: dict[str, str]
+    past_tasks: PastTasks | None
+    sample_seeds: keras.random.SeedGenerator
+    record: Config | None
+    paths: list[str]
+    was_quantized: bool
+    generators: Untracked
+    runner: TargetRunner
+
+    @property
+    def generator(self) -> Generators:
+        """The generator, or the dict from patterns to generators.
+
+        It is no sublayer, since it is never built where each weight has a copy of it.
+        The generated weights have those that are used.
+        """
+        return self.generators.value
+
+    @property
+    def condition_per_weight(self) -> bool:
+        """Whether the condition has a row for each generated weight."""
+        return self.condition is not None and bool(self.condition.per_weight)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the model is trained. A frozen base stays frozen."""
+        return bool(super().trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        # TensorFlow skips an assignment to a layer that has the value, and so those below it.
+        for layer in walk(self):
+            if layer is not self and layer.trainable is not bool(value):
+                layer.trainable = value
+        for weight in self.generated_weights.values() if not self.base_trainable else ():
+            if isinstance(weight.base, keras.Variable):
+                weight.base.trainable = False
+
+    def build(self, inputs_shape: Shapes, condition_shape: Shapes = None) -> None:
+        """Builds the target, and makes the generated weights."""
+        shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
+        self.built_for = {**self.built_for, **shapes}
+        self.build_target()
+        self.was_quantized = any(is_quantized(layer) for layer in walk(self.target))
+        width = None
+        if self.condition is not None:
+            if condition_shape is None and self.condition.takes_values:
+                raise self.needs_condition("Received: condition=None")
+            self.condition.build(condition_shape)
+            width = self.condition.width()
+        parts = divide(self.target, self.include, self.composition, self.record)
+        self.paths = parts.paths
+        if self.generator is None:
+            # Kept, for files: another version may choose another.
+            self.generators.value = default_for(
+                parts.included, self.composition, width, self.dtype_policy, f"{self.name}_generator"
+            )
+        made, self.ordinary_reasons = make_weights(
+            parts,
+            self.generator,
+            width,
+            include=self.include,
+            composition=self.composition,
+            base_trainable=self.base_trainable,
+            per_weight=self.condition_per_weight,
+            share_generators=self.share_generators,
+            dtype=self.dtype_policy,
+        )
+        if self.condition is not None:
+            self.condition.expect_weights(len(made))
+        hold(self, "generated_weights", made)
+        self.target_variables = self._sort(parts)
+        self.runner = TargetRunner(
+            self.target,
+            self.target_variables,
+            [weight for weight in parts.included if weight.path in made],
+            parts.state,
+            self.generated_weights,
+            self.composition,
+            self.sample_seeds,
+        )
+        if self.output_regularization is not None:
+            self.past_tasks = PastTasks(self.tasks().num_tasks, self.dtype_policy)
+            self.past_tasks.build(width or 0, [weight.weight_shape for weight in made.values()])
+        if self.record is not None:
+            restore_sublayers(self.record, self)
+            self.target_variables.freeze(self.record["frozen_now"])
+            self.runner.added()
+        freeze_what_is_new(self)
+
+    def _sort(self, parts: Parts) -> TargetVariables:
+        """Returns the variables of the target by what becomes of them."""
+        made = self.generated_weights
+        ordinary = [w for w in parts.weights if w.path not in made]
+        generated = [w for w in parts.included if w.path in made]
+        for weight in ordinary if self.record is not None else ():
+            weight.variable.trainable = weight.path not in parts.frozen
+        of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
+        if of_tasks is not None:
+            hold(self, "state_of_tasks", of_tasks)
+        bases = [w.variable if made[w.path].base_outside else made[w.path].base for w in generated]
+        return TargetVariables(self.target, generated, ordinary, parts.state, of_tasks, bases)
+
+    def tasks(self) -> TaskEmbedding:
+        """Returns the `TaskEmbedding` of the condition."""
+        embedding = None if self.condition is None else self.condition.task_embedding
+        if embedding is None:
+            raise ValueError(f"Hypernetwork '{self.name}' has no TaskEmbedding.")
+        return embedding
+
+    def task_in(self, condition: Condition) -> Tensor | None:
+        """Returns the task ids in a condition, None if there is no state for each task."""
+        if self.condition is None or not self.state_per_task:
+            return None
+        return self.condition.task_ids(condition)
+
+    def joined(self, condition: Condition, **kwargs: Any) -> Tensor | None:
+        """Returns the parts of a condition as one tensor, None without a condition."""
+        return None if self.condition is None else self.condition(condition, **kwargs)
+
+    def _per_task(self, weight: NamedWeight) -> keras.Variable:
+        """Returns a variable with a row of the state for each task."""
+        tasks, variable = self.tasks().num_tasks, weight.variable
+
+        def start(shape: Shape, dtype: DType = None) -> Tensor:
+            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
+
+        return self.add_weight(
+            name=f"{weight.path.replace('/', '_')}_of_tasks",
+            shape=(tasks, *variable.shape),
+            dtype=variable.dtype,
+            initializer=start,
+            trainable=False,
+        )
+
+    def __call__(self, inputs: Tensors, condition: Condition = None, **kwargs: Any) -> Tensors:
+        """Calls the target with generated weights; builds what is not built yet."""
+        inputs, condition = self.unpack(inputs, condition)
+        hold_in_graph(self, inputs, condition)
+        warn_of_constants(self, inputs, condition)
+        condition = self.check_condition(inputs, condition)
+        if not self.built:
+            self.built_for = {"input_dtypes": keras.tree.map_structure(dtype_of, inputs)}
+        if condition is not None:
+            kwargs["condition"] = condition
+        return super().__call__(inputs, **kwargs)
+
+    def call(
+        self, inputs: Tensors, condition: Condition = None, training: bool | None = None
+    ) -> Tensors:
+        """Returns the outputs of the target."""
+        # JAX trains with `call` itself.
+        inputs, condition = self.unpack(inputs, condition)
+        condition = self.check_condition(inputs, condition)
+        vector = adapted = None
+        if self.condition is not None and not self._all_given():
+            vector = self.joined(condition, inputs=inputs, training=training)
+            adapted = self.condition.adapted(condition)
+            for x in batched_tensors(inputs)[:1]:
+                vector = same_batch(vector, x, rank=2 if self.condition_per_weight else 1)
+                adapted = None if adapted is None else same_batch(adapted, x, rank=0)
+        kernels = self.kernels(vector, training, adapted=adapted)
+        if self.past_tasks is not None and training and self.output_regularization:
+            past = self.kernels(ops.convert_to_tensor(self.past_tasks.conditions), penalize=False)
+            drift = self.past_tasks([kernel.materialize() for kernel in past.values()])
+            self.add_loss(self.output_regularization * drift)
+        return self.runner.run(inputs, kernels, self.task_in(condition), training, self.sample_axis)
+
+    def _all_given(self) -> bool:
+        return all(given(weight) is not None for weight in self.generated_weights.values())
+
+    def kernels(
+        self,
+        vector: Tensor,
+        training: bool | None = None,
+        penalize: bool = True,
+        adapted: Tensor | None = None,
+    ) -> dict[str, Kernel]:
+        """Returns the generated weights by path.
+
+        Args:
+            vector: What `condition` makes of its values, None without one.
+            training: Whether generators are trained.
+            penalize: Whether regularizers of conditioned weights add their losses.
+            adapted: What `condition.adapted` makes of its values, None without one.
+        """
+        self.runner.added()
+        weights, per_weight = self.generated_weights, self.condition_per_weight
+        return generate(weights, vector, training, penalize, per_weight, adapted)
+
+    def mapped_layers(self) -> list[keras.Layer]:
+        """Returns the layers of the target that per-sample weights are mapped over.
+
+        No function is registered for their classes: they are called once for each sample.
+        """
+        if self.condition is None or not self.built:
+            return []
+        return self.runner.injection.mapped(self.generated_weights)
+
+    def compute_output_spec(
+        self, inputs: Tensors, condition: Condition = None, training: bool | None = None
+    ) -> Tensors:
+        """Returns the outputs of the target, symbolically."""
+        inputs, condition = self.unpack(inputs, condition)
+        self.check_condition(inputs, condition)
+        return self.outputs_of(inputs)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the weights and the state of the target that are not generated."""
+        self.runner.added()
+        super().save_own_variables(store)
+
+    def get_config(self) -> Config:
+        """Returns the arguments to construct this model again."""
+        return {**keras.layers.Layer.get_config(self), **configuration_of(self)}
+
+    @classmethod
+    def from_config(cls, config: Config, custom_objects: Config | None = None) -> Self:
+        """Returns a model from the arguments that `get_config` returned."""
+        with contextlib.ExitStack() as scopes:
+            scopes.enter_context(one_load(join=True))
+            if custom_objects:  # An empty scope would hide one that is open.
+                scopes.enter_context(keras.saving.custom_object_scope(custom_objects))
+            return copy_in_graph(config, cls)

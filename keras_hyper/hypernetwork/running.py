@@ -1,0 +1,110 @@
+"""Running a target with generated weights."""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+
+import keras
+
+from keras_hyper.application import WeightInjection, quantized_shapes
+from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
+from keras_hyper.kernels import Full, Kernel, grouped
+from keras_hyper.ops.sample_axis import fold, unfold
+from keras_hyper.typing import Tensor, Tensors
+from keras_hyper.utils.graph import NamedWeight, own_weights
+from keras_hyper.weights import GeneratedWeight
+
+
+class TargetRunner:
+    """Runs a target with generated weights in its layers.
+
+    Args:
+        model: The target, built.
+        variables: Its variables.
+        generated: Those of its weights that are generated.
+        state: What it changes itself.
+        weights: The generated weights, by path.
+        composition: How they are composed.
+        seeds: Draws seeds for layers that are called once for each sample.
+    """
+
+    def __init__(
+        self,
+        model: keras.Layer,
+        variables: TargetVariables,
+        generated: Sequence[NamedWeight],
+        state: Sequence[NamedWeight],
+        weights: Mapping[str, GeneratedWeight],
+        composition: str,
+        seeds: keras.random.SeedGenerator,
+    ) -> None:
+        self._model = model
+        self._variables = variables
+        self._owners = {weight.path: weight.layers[-1] for weight in generated}
+        self._weights = weights
+        self._composition = composition
+        self.injection = WeightInjection(model, generated, state, seeds)
+        parameters = inspect.signature(model.call).parameters.values()
+        self._takes_training = any(
+            p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters
+        )
+        self._modes: tuple[str | None, ...] = ()
+        self._added: set[str] = set()
+
+    def added(self) -> set[str]:
+        """Returns the paths of weights that are added to those of quantized layers.
+
+        Their bases are dropped, which the layers hold in fewer bits.
+        """
+        modes = quantization_modes(self._owners.values())
+        if modes != self._modes:
+            self._added = {path for path in self._weights if self._is_added(path)}
+            self._modes = modes
+        return self._added
+
+    def _is_added(self, path: str) -> bool:
+        owner, name, weight = self._owners[path], path.rpartition("/")[2], self._weights[path]
+        if self._composition == "replace" or name not in quantized_shapes(owner):
+            return False
+        if self._composition != "add":
+            raise ValueError(
+                f"Layer '{owner.name}' is quantized, and composition='{self._composition}' "
+                "needs its kernel. Use composition='add', or do not quantize the layer."
+            )
+        if not weight.base_outside:
+            weight.base_outside = True
+            del weight.base
+            weight.base = None
+            self._variables.generated[path] = own_weights(owner)[name]
+        return True
+
+    def run(
+        self,
+        inputs: Tensors,
+        kernels: Mapping[str, Kernel],
+        task: Tensor,
+        training: bool | None,
+        sample_axis: bool,
+    ) -> Tensors:
+        """Returns the outputs of the target.
+
+        Args:
+            inputs: What the target takes.
+            kernels: The generated weights, by path.
+            task: None, or the id of the task whose state is used, one or a row of them.
+            training: Whether the target is trained.
+            sample_axis: Whether inputs and outputs have one.
+        """
+        state: dict[str, Kernel] = {}
+        if task is not None:
+            batched = len(task.shape) == 1
+            state = {k: Full(v, batched) for k, v in self._variables.state_of(task).items()}
+        count = None
+        if sample_axis:
+            inputs, count = fold(inputs)
+            kernels, state = grouped(kernels, count), grouped(state, count)
+        arguments = {"training": training} if self._takes_training else {}
+        write = functools.partial(self._variables.write, task)
+        with self.injection.weights(kernels, state, write, self.added()):
+            outputs = self._model(inputs, **arguments)
+        return outputs if count is None else unfold(outputs, count)

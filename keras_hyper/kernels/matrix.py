@@ -1,0 +1,52 @@
+"""Weights as matrices: some of their axes by the others."""
+
+import math
+from collections.abc import Sequence
+
+from keras import ops
+
+from keras_hyper.typing import Tensor
+
+
+def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> tuple[int, int]:
+    """Returns the shape of the matrix of some axes of a weight by the others."""
+    return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
+
+
+def as_matrix(
+    weight: Tensor, rows: Sequence[int], columns: Sequence[int], batched: bool = False
+) -> Tensor:
+    """Returns a weight, or a batch of weights, as matrices.
+
+    Args:
+        weight: Tensor of shape `shape`, or `(batch, *shape)`.
+        rows: The axes of `shape` that become the rows.
+        columns: The other axes.
+        batched: Whether there is a batch axis.
+    """
+    lead = int(batched)
+    order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
+    height, width = as_shape(weight.shape[lead:], rows, columns)
+    if order != sorted(order):
+        weight = ops.transpose(weight, order)
+    return ops.reshape(weight, (*ops.shape(weight)[:lead], height, width))
+
+
+def from_matrix(
+    matrix: Tensor, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+) -> Tensor:
+    """Returns the weights for which `as_matrix` returns `matrix`.
+
+    Args:
+        matrix: Tensor of shape `(..., height, width)`.
+        shape: Shape of one weight.
+        rows: The axes of `shape` that are the rows.
+        columns: The other axes.
+    """
+    lead = ops.shape(matrix)[:-2]
+    axes = [*rows, *columns]
+    weight = ops.reshape(matrix, (*lead, *(shape[axis] for axis in axes)))
+    if axes == sorted(axes):
+        return weight
+    back = [axes.index(axis) + len(lead) for axis in range(len(axes))]
+    return ops.transpose(weight, [*range(len(lead)), *back])
