@@ -189,17 +189,12 @@ def conv_groups(inputs: Tensor, kernel_shape: Sequence[int], data_format: str) -
 
 def channels_to(outputs: Tensor, data_format: str) -> Tensor:
     """Returns a tensor with the channels last in the given format."""
-    if data_format == "channels_last":
-        return outputs
-    rank = len(outputs.shape)
-    return ops.transpose(outputs, (0, rank - 1, *range(1, rank - 1)))
+    return outputs if data_format == "channels_last" else ops.moveaxis(outputs, -1, 1)
 
 
 def channels_last(inputs: Tensor, data_format: str) -> Tensor:
     """Returns a tensor in the given format with the channels last."""
-    if data_format == "channels_last":
-        return inputs
-    return ops.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
+    return inputs if data_format == "channels_last" else ops.moveaxis(inputs, 1, -1)
 
 
 def _pad_same(
