@@ -108,8 +108,10 @@ class WeightInjection:
             else:
                 variable.assign(value)
 
-        own = [(v, v.value) for v in self._model.variables if id(v) not in paths]
         outer = current()
+        # Where another model runs with given weights, its scope has these values.
+        rest = () if outer.layers else self._model.variables
+        own = [(v, v.value) for v in rest if id(v) not in paths]
         context = Context({**outer.layers, **layers}, [*outer.methods, *self._methods], self._seeds)
         served = serving(self._model, layers.values(), own, assign)
         with installed(self._methods), giving(context), served:

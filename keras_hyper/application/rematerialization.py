@@ -39,11 +39,13 @@ def _call(
         stored.append(context.seeds.state)
     flat = keras.tree.flatten((args, kwargs))
     changed: list[keras.Variable] = []
+    before: dict[int, Tensor] = {}
 
     def pure(
         weights: Sequence[Tensor], values: Sequence[Tensor], tensors: Sequence[Tensor]
     ) -> Tensors:
         rest, filled = iter(weights), iter(tensors)
+        pairs = zip(stored, values, strict=True)
         own = {
             key: one.replace({name: k.with_tensors(rest) for name, k in one.kernels.items()})
             for key, one in given.items()
@@ -54,18 +56,23 @@ def _call(
         with (
             installed(context.methods),
             giving(context.replace(own)),
-            WeightScope(own.values(), zip(stored, values, strict=True)) as scope,
+            WeightScope(own.values(), [(v, before.get(id(v), x)) for v, x in pairs]) as scope,
         ):
             outputs = call(*own_args, **own_kwargs)
         changed[:] = [variable for variable, _ in scope.updates()]
         new = [value for _, value in scope.updates()]
         return outputs, new, [ops.convert_to_tensor(loss) for loss in scope.losses]
 
+    values = [ops.convert_to_tensor(variable.value) for variable in stored]
     outputs, new, losses = keras.remat(pure)(
         [tensor for kernel in kernels for tensor in kernel.tensors()],
-        [ops.convert_to_tensor(variable.value) for variable in stored],
+        values,
         [x for x in flat if ops.is_tensor(x)],
     )
+    if keras.backend.backend() == "torch":
+        # An assignment there writes into the tensor that the backward pass reads.
+        now = {id(v): value for v, value in zip(stored, values, strict=True)}
+        before.update({id(v): ops.copy(now[id(v)]) for v in changed if id(v) in now})
     for variable, value in zip(changed, new, strict=True):
         variable.assign(value)
     keras.Layer.add_loss(layer, losses)

@@ -11,20 +11,10 @@ import keras
 # What Keras calls a variable that was given no name.
 _MADE_UP = re.compile(r"variable(_\d+)?")
 
-# Where TensorFlow keeps what it tracks, which is in the other attributes as well. Only these:
-# a user's attribute may start with `_self_`, too.
-_TENSORFLOW = frozenset(
-    {
-        "_self_extra_variables",
-        "_self_name_based_restores",
-        "_self_saveable_object_factories",
-        "_self_setattr_tracking",
-        "_self_unconditional_checkpoint_dependencies",
-        "_self_unconditional_deferred_dependencies",
-        "_self_unconditional_dependency_names",
-        "_self_update_uid",
-    }
-)
+# How the attributes start that TensorFlow adds for what it tracks. Only these: a user's attribute
+# may start with `_self_`, too.
+_OF_TENSORFLOW = "extra_variables name_based_ saveable_ setattr_ unconditional_ update_uid"
+_TENSORFLOW = tuple(f"_self_{start}" for start in _OF_TENSORFLOW.split())
 # Where Keras keeps the layers of a layer or model besides the attributes of its class.
 LISTS_OF_KERAS = ("_layers", "_operations", "_operations_by_depth")
 
@@ -53,7 +43,7 @@ def children(layer: keras.Layer) -> dict[Place, keras.Layer]:
     # PyTorch keeps sublayers apart from the other attributes.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
     for name, value in attributes.items():
-        if name not in ("_layers", "_modules") and name not in _TENSORFLOW:
+        if name not in ("_layers", "_modules") and not name.startswith(_TENSORFLOW):
             visit((name,), value)
     # Keras's list of all sublayers says nothing about their places, so it comes last.
     tracked = layer.layers if isinstance(layer, keras.Sequential) else vars(layer)["_layers"]
@@ -206,19 +196,14 @@ def has_made_up_name(layer: keras.Layer) -> bool:
 
 
 def _match_made_up(layer: keras.Layer) -> re.Match[str] | None:
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    first = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
     # `Bidirectional` puts a word before the name of a layer.
-    prefixed = rf"((?:forward_|backward_)?{_made_up(type(layer))})(_\d+)?"
-    return re.fullmatch(prefixed, layer.name)
+    return re.fullmatch(rf"((?:forward_|backward_)?{first})(_\d+)?", layer.name)
 
 
 def _is_of_keras(layer: keras.Layer) -> bool:
     return type(layer).__module__.startswith("keras.")
-
-
-def _made_up(cls: type) -> str:
-    """Returns the name that Keras gives to the first layer of a class."""
-    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def _free(name: str, taken: Container[str]) -> str:

@@ -42,6 +42,7 @@ CASES = {
     "ellipsis": Case(einsum("...x,xy->...y", 4, "y"), (6, 5)),
     "transposed": Case(einsum("abc,cd->adb", (4, None), "d"), (6, 5)),
     "experts": Case(einsum("abc,bcd->abd", (3, 4), "bd"), (3, 5)),
+    "summed axis": Case(einsum("abc,cd->ad", 4), (3, 5)),
     "a factor for each": Case(einsum("abc,bc->abc", (3, 5)), (3, 5)),
     "Embedding": Case(lambda: layers.Embedding(7, 4), (6,), ids=7),
     "ReversibleEmbedding": Case(lambda: layers.ReversibleEmbedding(7, 4), (6,), ids=7),
@@ -50,6 +51,9 @@ CASES = {
     "capped logits": Case(lambda: Reversed(7, 4, logit_soft_cap=2.0), (6, 4)),
     "logits of a dtype": Case(lambda: Reversed(7, 4, reverse_dtype="float64"), (6, 4)),
     "Conv1D": Case(lambda: layers.Conv1D(4, 3, padding="causal"), (8, 5)),
+    "Conv1D of distant inputs": Case(
+        lambda: layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (8, 5)
+    ),
     "Conv2D": Case(lambda: layers.Conv2D(4, 3, strides=2, activation="relu"), (8, 8, 3)),
     "Conv2D of groups": Case(lambda: layers.Conv2D(4, 3, groups=2), (6, 6, 4)),
     "Conv3D": Case(lambda: layers.Conv3D(4, 2), (4, 4, 4, 2)),
@@ -59,6 +63,9 @@ CASES = {
     "DepthwiseConv2D": Case(lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (6, 6, 3)),
     "SeparableConv1D": Case(lambda: layers.SeparableConv1D(4, 3), (8, 5)),
     "SeparableConv2D": Case(lambda: layers.SeparableConv2D(4, 3, strides=2), (8, 8, 3)),
+    "SeparableConv1D of distant inputs": Case(
+        lambda: layers.SeparableConv1D(4, 3, padding="causal", dilation_rate=2), (8, 5)
+    ),
     "LayerNormalization": Case(layers.LayerNormalization, (6, 5)),
     "LayerNormalization of two axes": Case(lambda: layers.LayerNormalization(axis=[1, 2]), (6, 5)),
     "RMSNormalization": Case(layers.RMSNormalization, (6, 5)),
@@ -207,3 +214,23 @@ def test_a_subclass_with_a_call_of_its_own_is_not_in_the_table(case):
     assert application_of(layer) is not None
     layer.__class__ = other
     assert application_of(layer) is None
+
+
+def test_a_subclass_with_a_convolution_of_its_own_is_not_in_the_table():
+    class Doubled(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return 2 * super().convolution_op(inputs, kernel)
+
+    assert application_of(Doubled(4, 3)) is None
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_ids_of_any_dtype_are_looked_up(dtype, batched, rng):
+    layer, ids = layers.Embedding(7, 4), rng.integers(0, 7, size=(BATCH, 6))
+    layer(ids.astype("int32"))
+    kernels = {"embeddings": low_rank(rng, (7, 4), batched)}
+    with injected(layer, kernels):
+        expected = to_numpy(layer(ids.astype("int32")))
+    with injected(layer, kernels):
+        np.testing.assert_array_equal(to_numpy(layer(ids.astype(dtype))), expected)

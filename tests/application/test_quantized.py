@@ -246,8 +246,9 @@ def test_a_generated_bias_of_a_quantized_layer(batched, rng):
 
 # Keras transposes scales of one axis.
 @pytest.mark.filterwarnings("ignore:.*use of `x.T`")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_quantized_logits_are_capped_after_the_sum(tied, rng):
+def test_quantized_logits_are_capped_after_the_sum(tied, mode, rng):
     layer = layers.ReversibleEmbedding(9, 6, tie_weights=tied, logit_soft_cap=1.5, name="layer")
 
     class Logits(keras.Model):
@@ -264,7 +265,7 @@ def test_quantized_logits_are_capped_after_the_sum(tied, rng):
     x, c = rng.normal(size=(4, 3, 6)).astype("float32"), rng.normal(size=(4, 3)).astype("float32")
     model = Logits()
     model(x)
-    layer.quantize("int8")
+    layer.quantize(mode)
     hyper = Hypernetwork(
         model, LowRankGenerator(2, 4), condition=3, include="*embeddings", composition="add"
     )
@@ -279,6 +280,14 @@ def test_quantized_logits_are_capped_after_the_sum(tied, rng):
     layer.logit_soft_cap = 1.5
     expected = np.tanh((plain + x @ change) / 1.5) * 1.5
     np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=1e-5, atol=1e-6)
+    if not tied:
+        # The table is not used for logits.
+        hyper = Hypernetwork(
+            model, LowRankGenerator(2, 4), condition=3, include="*/embeddings", composition="add"
+        )
+        hyper(x, condition=c)
+        hyper.generated_weights["layer/embeddings"].gate.assign(0.5)
+        np.testing.assert_array_equal(to_numpy(hyper(x, condition=c)), to_numpy(model(x)))
 
 
 def test_a_quantized_target_is_baked_before(rng):

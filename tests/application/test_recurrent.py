@@ -7,6 +7,7 @@ from keras import layers
 
 from helpers import to_numpy
 from keras_hyper import Hypernetwork, LowRankGenerator
+from keras_hyper.utils.graph import seed_states
 
 
 def spied(cls):
@@ -107,3 +108,26 @@ def test_wrapped_recurrent_layers_use_the_given_weights(name, batched, rng):
             variable.assign(weights[path][i] if batched else weights[path])
         plain = to_numpy(hyper.target(x[i : i + 1]))
         np.testing.assert_allclose(outputs[i : i + 1], plain, rtol=1e-4, atol=1e-5)
+
+
+CELLS = {
+    "LSTM": lambda **options: layers.LSTM(3, **options),
+    "GRU": lambda **options: layers.GRU(3, **options),
+    "GRU, reset before": lambda **options: layers.GRU(3, reset_after=False, **options),
+    "SimpleRNN": lambda **options: layers.SimpleRNN(3, **options),
+    "without activation": lambda **options: layers.SimpleRNN(3, activation=None, **options),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_dropout_is_that_of_the_stock_cell(name, rng):
+    hyper = hypernetwork(CELLS[name](dropout=0.4, recurrent_dropout=0.3, seed=3))
+    x = rng.normal(size=(2, 5, 4)).astype("float32")
+    c = rng.normal(size=(3,)).astype("float32")
+    (state,) = seed_states(hyper.target)
+    start, outputs = to_numpy(state.value).copy(), []
+    for condition in (c, np.stack([c, c])):
+        state.assign(start)
+        outputs.append(to_numpy(hyper(x, condition=condition, training=True)))
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+    assert np.abs(outputs[0] - to_numpy(hyper(x, condition=c))).max() > 1e-3

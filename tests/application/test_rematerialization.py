@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from helpers import gradients, long_where_compiled, shake, to_numpy
+from helpers import (
+    gradients,
+    long_where_compiled,
+    outputs_and_gradients,
+    shake,
+    to_numpy,
+)
 from keras_hyper import Hypernetwork, LowRankGenerator
 
 SCOPES = {
@@ -103,3 +109,57 @@ def test_moving_averages_are_updated_once_in_a_rematerialized_block(rng):
         moved.append(to_numpy(model.target.get_layer("block").norm.moving_mean))
     assert np.abs(moved[0]).max() > 0
     np.testing.assert_allclose(moved[1], moved[0], rtol=1e-5)
+
+
+class Dropping(layers.Layer):
+    """A layer that the table does not have, with a random mask and a loss."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def build(self, shape):
+        self.gain = self.add_weight(name="gain", shape=shape[-1:])
+
+    def call(self, inputs):
+        self.add_loss(ops.sum(inputs * self.gain))
+        return keras.random.dropout(inputs * self.gain, 0.5, seed=self.seeds)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_what_runs_again_drops_the_same_units(batched, rng):
+    with keras.RematScope(mode="full"):
+        target = keras.Sequential([keras.Input((60,)), Dropping(name="dropping")])
+    hyper = Hypernetwork(target, LowRankGenerator(1, 4), condition=3)
+    x = rng.uniform(1, 2, size=(2, 60)).astype("float32")
+    c = rng.normal(size=(2, 3) if batched else (3,)).astype("float32")
+
+    def loss(x):
+        outputs = hyper(x, condition=c)
+        return ops.sum(outputs), outputs
+
+    masks = []
+    for _ in range(2):
+        outputs, found = outputs_and_gradients(loss, hyper, x)
+        # A product of the inputs with the mask and the gain.
+        np.testing.assert_allclose(found[-1], outputs / x, rtol=1e-4, atol=1e-6)
+        masks.append(outputs == 0)
+    if keras.backend.backend() != "jax":
+        # There, the gradient is a pure function.
+        assert 0.2 < np.mean(masks[0] == masks[1]) < 0.8
+    if batched:
+        assert 0.2 < np.mean(masks[0][0] == masks[0][1]) < 0.8
+
+
+def test_losses_of_what_runs_again_are_added(rng):
+    with keras.RematScope(mode="full"):
+        target = keras.Sequential([keras.Input((4,)), Dropping(name="dropping")])
+    hyper = Hypernetwork(target, LowRankGenerator(1, 4), condition=3)
+    x, c = rng.normal(size=(2, 4)).astype("float32"), rng.normal(size=(2, 3)).astype("float32")
+    hyper(x, condition=c)
+    (loss,) = to_numpy(hyper.losses)
+    gain = to_numpy(hyper.generate(c))["dropping/gain"]
+    np.testing.assert_allclose(loss, (x * gain).sum() / 2, rtol=1e-4, atol=1e-6)

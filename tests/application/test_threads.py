@@ -146,3 +146,17 @@ def test_a_target_may_contain_a_hypernetwork(composition, include, rng):
         np.testing.assert_allclose(outputs[i : i + 1], to_numpy(own), rtol=2e-5, atol=2e-6)
     assert not np.allclose(outputs, to_numpy(around(x)))
     assert not left_behind(outer)
+
+
+def test_a_layer_inside_and_outside_of_a_hypernetwork_has_the_outer_weights_in_both(rng):
+    shared = layers.Dense(4, use_bias=False, name="shared")
+    inside = [keras.Input((4,)), shared, layers.Dense(2, use_bias=False, name="last")]
+    inner = hypernetwork(keras.Sequential(inside), include="last/*")
+    x, c = rng.normal(size=(3, 4)).astype("float32"), rng.normal(size=(3, 3)).astype("float32")
+    inputs, condition = keras.Input((4,)), keras.Input((3,))
+    model = keras.Model([inputs, condition], inner(shared(inputs), condition=condition))
+    outer = Hypernetwork(model, LinearGenerator(4), condition=3, include="shared/kernel")
+    outer([x, c], condition=c)
+    kernel, last = (to_numpy(hyper.generate(c)) for hyper in (outer, inner))
+    both = np.einsum("bi,bij,bjk,bkl->bl", x, *2 * [kernel["shared/kernel"]], last["last/kernel"])
+    np.testing.assert_allclose(to_numpy(outer([x, c], condition=c)), both, rtol=1e-4, atol=1e-5)
