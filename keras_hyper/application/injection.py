@@ -12,10 +12,12 @@ from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
+from keras_hyper.application.rows import folded_layers, for_rows, record_rows
 from keras_hyper.application.serving import ServingScope
 from keras_hyper.application.stock import Given, all_given, call_with, given_of, giving
 from keras_hyper.application.table import application_of
 from keras_hyper.kernels import Kernel
+from keras_hyper.typing import Tensor, Tensors
 from keras_hyper.utils.graph import NamedWeight, named_weights, own_weights, walk
 
 
@@ -59,6 +61,18 @@ class WeightInjection:
             names = {id(v): name for name, v in self._parts[key]["variables"].items()}
             self._places[weight.path] = (key, names[id(weight.variable)])
         self._methods = self._methods_of(model)
+        self._model = model
+        self._folded: set[int] = set()
+
+    def find_folded(self, inputs: Tensors) -> bool:
+        """Tests which layers have several rows for each sample, and returns whether any have.
+
+        Args:
+            inputs: What the model takes, in an eager call.
+        """
+        with installed(self._methods):
+            self._folded = folded_layers(self._model, inputs)
+        return bool(self._folded)
 
     def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
         """Returns the layers with some weights that are called once for each sample.
@@ -96,6 +110,7 @@ class WeightInjection:
         added: Collection[str] = (),
         owner: keras.layers.Layer | None = None,
         variables: Sequence[keras.Variable] = (),
+        samples: Tensor = None,
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -106,6 +121,7 @@ class WeightInjection:
             added: Paths of weights that are added to those of quantized layers.
             owner: The layer that gets the losses of the model, if variables are served.
             variables: All variables of `owner`, to serve generated weights to all readers.
+            samples: The number of samples, each of which has a weight.
         """
         generated: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
         values: dict[int, dict[str, Kernel]] = {key: {} for key in self._owners}
@@ -126,6 +142,8 @@ class WeightInjection:
                 generated=generated[key],
                 state=values[key],
                 write=write_for(key),
+                samples=samples,
+                folded=self._folded,
             )
             for key in self._owners
             if generated[key] or values[key]
@@ -171,6 +189,7 @@ def _reader(weight: NamedWeight) -> tuple[keras.layers.Layer, dict[str, keras.Va
 
 def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> Any:
     """Applies a layer with what it is given in this context."""
+    record_rows(layer, [*args, *kwargs.values()])
     given = given_of(layer)
     if given is None:
         return getattr(type(layer), method)(layer, *args, **kwargs)
@@ -185,10 +204,10 @@ def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> 
             "not quantize it, or use `keras_hyper.register_application`."
         )
     if function is not None and quantized:
-        _check_rows(layer, given, [*args, *kwargs.values()])
+        given = for_rows(layer, given, [*args, *kwargs.values()])
         return call_quantized(layer, given, function, args, kwargs)
     if function is not None:
-        _check_rows(layer, given, [*args, *kwargs.values()])
+        given = for_rows(layer, given, [*args, *kwargs.values()])
         kernels = {n: k.cast(layer.compute_dtype) for n, k in given.kernels().items()}
         return function(layer, kernels, *args, **kwargs)
     if given.batched:
@@ -198,23 +217,3 @@ def _call(layer: keras.layers.Layer, method: str, *args: Any, **kwargs: Any) -> 
 
 def _values(given: Given) -> dict[str, Any]:
     return {name: kernel.materialize() for name, kernel in given.generated.items()}
-
-
-def _check_rows(layer: keras.layers.Layer, given: Given, args: Sequence[Any]) -> None:
-    """Raises if a layer's inputs have other rows than there are weights."""
-    if not given.batched or not args or not hasattr(args[0], "shape"):
-        return
-    rows = {
-        kernel.rows
-        for kernel in (*given.generated.values(), *given.state.values())
-        if kernel.batched
-    }
-    found = args[0].shape[0]
-    for count in rows - {None, found}:
-        if found is not None:
-            raise ValueError(
-                f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of {count} "
-                f"samples, and is called with {found} rows, of shape {tuple(args[0].shape)}. "
-                "A layer with weights for each sample needs inputs whose first axis is the batch. "
-                "Leave its weights out with `include`, or pass a condition of shape (dim,)."
-            )

@@ -26,6 +26,8 @@ class Given:
         installed: Returns the context within which the model's layers take what they are given.
         seeds: Draws seeds for a layer that is called once for each sample.
         added: Names of those of `generated` that a quantized layer adds to its own.
+        samples: The number of samples.
+        folded: The `id` of each layer whose inputs may have several rows for each sample.
     """
 
     variables: Mapping[str, keras.Variable]
@@ -37,6 +39,8 @@ class Given:
     installed: Callable[[], contextlib.AbstractContextManager[None]]
     seeds: keras.random.SeedGenerator
     added: Set[str] = frozenset()
+    samples: Any = None
+    folded: Set[int] = frozenset()
 
     @property
     def plain(self) -> bool:

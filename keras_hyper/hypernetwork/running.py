@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import ops
 
-from keras_hyper.application import WeightInjection, quantized_shapes
+from keras_hyper.application import RowsError, WeightInjection, quantized_shapes
 from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
-from keras_hyper.hypernetwork.target_model import TargetModel
+from keras_hyper.hypernetwork.target_model import TargetModel, batched_tensors
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Tensor, Tensors
@@ -107,9 +107,22 @@ class TargetRunner:
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self._variables.write, task)
-        every = owner.every_variable()
-        with self.injection.weights(kernels, state, write, self.added(), owner, every):
-            outputs = self._model(inputs, **arguments)
+        samples = next((ops.shape(x)[0] for x in batched_tensors(inputs)), None)
+
+        def run() -> Tensors:
+            scope = (owner, owner.every_variable(), samples)
+            with self.injection.weights(kernels, state, write, self.added(), *scope):
+                return self._model(inputs, **arguments)
+
+        folded = False
+        try:
+            outputs = run()
+        except RowsError:
+            # Windows or tokens may be folded into the batch.
+            folded = self.injection.find_folded(inputs)
+            if not folded:
+                raise
+        outputs = run() if folded else outputs
         return outputs if count is None else unfold(outputs, count)
 
 
