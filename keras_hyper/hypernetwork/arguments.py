@@ -3,19 +3,15 @@
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 
 from keras_hyper.conditions import JoinedCondition
-from keras_hyper.generators import Generator
-from keras_hyper.hypernetwork.selection import Include
+from keras_hyper.hypernetwork.selection import Generators, Include
 from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import as_generator
-
-# One generator for all weights, or one for each pattern of paths.
-Generators: TypeAlias = Generator | Mapping[str, Generator] | None
 
 
 class Untracked:

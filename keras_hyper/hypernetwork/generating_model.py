@@ -8,14 +8,14 @@ from keras import ops
 
 from keras_hyper.application import is_quantized
 from keras_hyper.conditions import TaskEmbedding
-from keras_hyper.hypernetwork.arguments import Generators, Untracked
+from keras_hyper.hypernetwork.arguments import Untracked
 from keras_hyper.hypernetwork.configuration import configuration_of
 from keras_hyper.hypernetwork.data import ConditionalModel
-from keras_hyper.hypernetwork.generating import generate, make_weights
+from keras_hyper.hypernetwork.generating import Making, generate
 from keras_hyper.hypernetwork.past_tasks import PastTasks
 from keras_hyper.hypernetwork.planning import default_for
 from keras_hyper.hypernetwork.running import TargetRunner
-from keras_hyper.hypernetwork.selection import Include, Parts, divide
+from keras_hyper.hypernetwork.selection import Generators, Include, Parts, divide
 from keras_hyper.hypernetwork.target import TargetVariables
 from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Kernel
@@ -109,17 +109,17 @@ class GeneratingModel(ConditionalModel):
             self.generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy
             )
-        made, self.ordinary_reasons = make_weights(
-            parts,
+        how = Making(
             self.generator,
             width,
-            include=self.include,
-            composition=self.composition,
-            base_trainable=self.base_trainable,
-            per_weight=self.condition_per_weight,
-            share_generators=self.share_generators,
-            dtype=self.dtype_policy,
+            self.include,
+            self.composition,
+            self.base_trainable,
+            self.condition_per_weight,
+            self.share_generators,
+            self.dtype_policy,
         )
+        made, self.ordinary_reasons = how.make(parts)
         if self.condition is not None:
             self.condition.expect_weights(len(made))
         hold(self, "generated_weights", made)

@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_hyper.hypernetwork.adapter import load_adapter, save_adapter
 from keras_hyper.hypernetwork.arguments import (
-    Generators,
     Untracked,
     as_condition,
     as_generators,
@@ -21,7 +20,7 @@ from keras_hyper.hypernetwork.arguments import (
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.generating_model import GeneratingModel
 from keras_hyper.hypernetwork.running import check_weights
-from keras_hyper.hypernetwork.selection import Include, as_include
+from keras_hyper.hypernetwork.selection import Generators, Include, as_include
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.typing import Condition, Config, Tensor, Tensors
