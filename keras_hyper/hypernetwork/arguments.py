@@ -15,24 +15,14 @@ from keras_hyper.weights import as_generator
 
 
 class Untracked:
-    """Holds generators that are no sublayers.
-
-    Args:
-        value: The generators.
-    """
+    """Holds generators that are no sublayers."""
 
     def __init__(self, value: Generators) -> None:
         self.value = value
 
 
 def as_condition(condition: Any, owner: keras.Layer, per_weight: bool) -> JoinedCondition | None:
-    """Returns the argument `condition` of a `Hypernetwork` as one layer.
-
-    Args:
-        condition: The argument: None, a part, a list of parts, or a configuration.
-        owner: The `Hypernetwork`.
-        per_weight: Whether the condition has a row for each generated weight.
-    """
+    """Returns the argument `condition` of a `Hypernetwork`, or its config, as one layer."""
     if condition is None:
         return None
     if isinstance(condition, JoinedCondition) or is_config(condition):
@@ -59,12 +49,7 @@ def as_target(target: Any) -> keras.Layer:
 
 
 def as_generators(generator: Any, owner: keras.Layer) -> Generators:
-    """Returns a generator, or a dict from patterns to generators, from itself or its config.
-
-    Args:
-        generator: The argument of a `Hypernetwork`.
-        owner: The `Hypernetwork`.
-    """
+    """Returns a generator, or a dict from patterns to generators, from itself or its config."""
     if generator is None:
         return None
     if isinstance(generator, Mapping) and not is_config(generator):

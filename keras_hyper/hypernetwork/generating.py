@@ -26,18 +26,7 @@ from keras_hyper.weights.scopes import given, report
 
 @dataclasses.dataclass(frozen=True)
 class Making:
-    """How the weights of a target are generated: arguments of `Hypernetwork`.
-
-    Attributes:
-        generator: A generator, or a dict from patterns to generators.
-        width: Width of the condition, None for none.
-        include: Which weights are generated.
-        composition: How they are composed with the target's own.
-        base_trainable: Whether the target's own weights are trained.
-        per_weight: Whether the condition has a row for each weight, its embedding.
-        share_generators: Whether weights of one shape share a generator.
-        dtype: Policy of the generated weights.
-    """
+    """How weights are generated: arguments of `Hypernetwork`, and the width of the condition."""
 
     generator: Generators
     width: int | None
@@ -51,12 +40,8 @@ class Making:
     def make(self, parts: Parts) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
         """Returns a built `GeneratedWeight` for each weight that can be one, and why not, by path.
 
-        Args:
-            parts: The weights of the model.
-
-        Raises:
-            ValueError: If a weight that is named, or all of them, cannot be generated, or
-                if a pattern of `generator` matches nothing.
+        Raises `ValueError` if a weight that is named, or all of them, cannot be generated, or if
+        a pattern of `generator` matches nothing.
         """
         reasons, made = dict(parts.reasons), dict[str, GeneratedWeight]()
         used, copies = set[str](), _Copies(self.share_generators)
@@ -137,11 +122,7 @@ class Making:
 
 
 class _Copies:
-    """The copies of generators that serve one shape: one for each weight, or for each shape.
-
-    Args:
-        shared: Whether weights of one shape that start alike share a copy.
-    """
+    """The copies of generators that serve one shape: one for each weight, or for each shape."""
 
     def __init__(self, shared: bool) -> None:
         self._shared = shared
@@ -155,15 +136,7 @@ class _Copies:
         start: Initializer,
         axes: Sequence[int] | None,
     ) -> Generator:
-        """Returns the copy of a generator for a weight.
-
-        Args:
-            generator: The generator.
-            name: Name of the weight.
-            shape: Shape of what is generated.
-            start: Its initializer.
-            axes: The input axes of the weight, by which a generator of factors makes it.
-        """
+        """Returns the copy of a generator for a weight of a shape, initializer and input axes."""
         key = None
         if self._shared:
             native = start_key(generator.start(shape, start)[1])
@@ -192,13 +165,12 @@ def generate(
 
     Args:
         weights: The weights by path.
-        vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+        vector: The condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`; with
+            `per_weight`, `(weights, dim)` or `(batch, weights, dim)`.
         training: Boolean.
         penalize: Whether regularizers of conditioned weights add their losses.
-        per_weight: Whether the condition has a row for each weight: `(weights, dim)`, or
-            `(batch, weights, dim)`.
-        adapted: 1 for samples with an adapter and 0 for others, of shape `()` or `(batch,)`.
-            None if all have one.
+        per_weight: Whether the condition has a row for each weight.
+        adapted: None, or what `JoinedCondition.adapted` returns.
     """
     vectors = dict.fromkeys(weights, vector)
     if per_weight and vector is not None:  # Weights that are given need none.

@@ -127,8 +127,7 @@ class GeneratingModel(ConditionalModel):
         self.runner = TargetRunner(
             self.target,
             self.target_variables,
-            [weight for weight in parts.included if weight.path in made],
-            parts.state,
+            parts,
             self.generated_weights,
             self.composition,
             self.sample_seeds,
@@ -230,14 +229,7 @@ class GeneratingModel(ConditionalModel):
         penalize: bool = True,
         adapted: Tensor | None = None,
     ) -> dict[str, Kernel]:
-        """Returns the generated weights by path.
-
-        Args:
-            vector: What `condition` makes of its values, None without one.
-            training: Whether generators are trained.
-            penalize: Whether regularizers of conditioned weights add their losses.
-            adapted: What `condition.adapted` makes of its values, None without one.
-        """
+        """Returns the generated weights by path: see `generate`."""
         self.runner.added()
         weights, per_weight = self.generated_weights, self.condition_per_weight
         return generate(weights, vector, training, penalize, per_weight, adapted)

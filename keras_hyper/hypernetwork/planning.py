@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,8 @@ from keras_hyper.generators import (
     TiledKernelGenerator,
 )
 from keras_hyper.generators.tiled import kernel_rank
-from keras_hyper.hypernetwork.selection import as_include, divide, start_of
+from keras_hyper.hypernetwork.selection import Include, as_include, divide, start_of
+from keras_hyper.typing import DType
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import as_composition
@@ -72,7 +73,7 @@ class _Choice:
     arguments: dict[str, Any]
 
     def make(self, **kwargs: Any) -> Generator:
-        classes = {
+        classes: dict[str, Callable[..., Generator]] = {
             "chunked": ChunkedGenerator,
             "tiled": TiledKernelGenerator,
             "low_rank": LowRankGenerator,
@@ -81,9 +82,9 @@ class _Choice:
 
 
 def plan(
-    target: Any,
+    target: keras.Model,
     budget: int,
-    include: Any = "*",
+    include: Include = "*",
     condition_dim: int | None = None,
     kind: str = "chunked",
     composition: str = "replace",
@@ -156,7 +157,7 @@ def plan(
 
 
 def default_for(
-    weights: Sequence[NamedWeight], composition: str, condition_dim: int | None, dtype: Any
+    weights: Sequence[NamedWeight], composition: str, condition_dim: int | None, dtype: DType
 ) -> Generator | None:
     """Returns what `generator=None` stands for: see `Hypernetwork`.
 

@@ -55,11 +55,7 @@ class Parts:
 
 
 def as_include(include: Any) -> Include:
-    """Returns `include` as one item or as a list of items, or raises if an item has no meaning.
-
-    Args:
-        include: A pattern, a layer type, a function, or any iterable of these.
-    """
+    """Returns `include` as one item or as a list of items, or raises if an item has no meaning."""
     if isinstance(include, str | type) or callable(include) or not isinstance(include, Iterable):
         return _item(include)
     items = [_item(item) for item in include]
@@ -83,19 +79,14 @@ def _item(item: Any) -> Item:
 def divide(
     model: keras.Layer, include: Include, composition: str, record: Config | None = None
 ) -> Parts:
-    """Divides the weights of a model.
+    """Divides the weights of a model, or raises if `include` or `record` do not fit them.
 
     Args:
         model: The model, built.
         include: See `Hypernetwork`.
         composition: See `Hypernetwork`. What is frozen is not replaced.
-        record: What `Hypernetwork.get_config` wrote about the target, if it was
-            divided before: the `"paths"` of all weights, those that are `"generated"`
-            and those that were `"frozen"`.
-
-    Raises:
-        ValueError: If a pattern or a layer type matches nothing, or if `record` is of
-            another model.
+        record: None, or what the configuration of a `Hypernetwork` says about the target: the
+            `"paths"` of all weights, those that are `"generated"`, and those that were `"frozen"`.
     """
     if not model.weights:
         raise ValueError(f"The target '{model.name}' has no weights that could be generated.")
