@@ -1,4 +1,4 @@
-"""The small part of a hypernetwork in a file of its own."""
+"""A file with the small part of a hypernetwork: all but the frozen base."""
 
 import os
 from typing import TYPE_CHECKING
