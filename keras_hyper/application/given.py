@@ -9,6 +9,7 @@ import keras
 
 from keras_hyper.application.installing import Method
 from keras_hyper.kernels import Full, Kernel
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
 
 
@@ -65,11 +66,15 @@ class Context:
         layers: What a layer is given, by the `id` of the layer.
         methods: What must be set on layers that are called in the context.
         seeds: Draws seeds for a layer that is called once for each sample.
+        samples: The number of samples.
+        folded: The `id` of each layer whose inputs may have several rows for each sample.
     """
 
     layers: Mapping[int, Given] = dataclasses.field(default_factory=dict)
     methods: Sequence[Method] = ()
     seeds: keras.random.SeedGenerator | None = None
+    samples: Tensor = None
+    folded: Collection[int] = ()
 
     def below(self, layer: keras.Layer) -> dict[int, Given]:
         """Returns what a layer and those below it are given."""

@@ -12,6 +12,7 @@ from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
 from keras_hyper.application.rematerialization import rematerialized
+from keras_hyper.application.rows import folded_layers, for_rows, record_rows
 from keras_hyper.application.scope import serving
 from keras_hyper.application.table import application_of
 from keras_hyper.kernels import Kernel
@@ -54,6 +55,17 @@ class WeightInjection:
             names = {id(v): name for name, v in self._variables[id(owner)].items()}
             self._places[weight.path] = (id(owner), names[id(weight.variable)])
         self._methods = self._methods_of(model)
+        self._folded: set[int] = set()
+
+    def find_folded(self, inputs: Tensors) -> bool:
+        """Tests which layers have several rows for each sample, and returns whether any have.
+
+        Args:
+            inputs: What the model takes, in an eager call.
+        """
+        with installed(self._methods):
+            self._folded = folded_layers(self._model, inputs)
+        return bool(self._folded)
 
     def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
         """Returns the layers with some weights that are called once for each sample.
@@ -85,6 +97,7 @@ class WeightInjection:
         state: Mapping[str, Kernel],
         write: Callable[[str, Tensor], None],
         added: Collection[str] = (),
+        samples: Tensor = None,
     ) -> Iterator[None]:
         """Within it, the model runs with these weights.
 
@@ -93,6 +106,7 @@ class WeightInjection:
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
             added: Paths of weights that are added to those of quantized layers.
+            samples: The number of samples, each of which has a weight.
         """
         layers = self._given({**kernels, **state}, state, added)
         paths = {
@@ -112,7 +126,13 @@ class WeightInjection:
         # Where another model runs with given weights, its scope has these values.
         rest = () if outer.layers else self._model.variables
         own = [(v, v.value) for v in rest if id(v) not in paths]
-        context = Context({**outer.layers, **layers}, [*outer.methods, *self._methods], self._seeds)
+        context = Context(
+            {**outer.layers, **layers},
+            [*outer.methods, *self._methods],
+            self._seeds,
+            samples,
+            {*outer.folded, *self._folded},
+        )
         served = serving(self._model, layers.values(), own, assign)
         with installed(self._methods), giving(context), served:
             yield
@@ -162,13 +182,14 @@ def _is_ours(layer: keras.Layer) -> bool:
 
 def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) -> Tensors:
     """Applies a layer with what it is given in this context."""
+    record_rows(layer, [*args, *kwargs.values()])
     given, quantized = given_of(layer), method == "quantized_call"
     if given is None or (given.whole and not quantized):
         # Its variables have the given values in the scope around.
         return getattr(type(layer), method)(layer, *args, **kwargs)
     function = application_of(layer, with_lora=quantized)
     if function is not None:
-        _check_rows(layer, given, [*args, *kwargs.values()])
+        given = for_rows(layer, given, [*args, *kwargs.values()])
         if quantized:
             return call_quantized(layer, given, function, args, kwargs)
         return function(layer, given.weights(layer.compute_dtype), *args, **kwargs)
@@ -182,18 +203,3 @@ def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) ->
         return call_per_sample(layer, args, kwargs)
     with serving(layer, [given.materialized()]):
         return type(layer).call(layer, *args, **kwargs)
-
-
-def _check_rows(layer: keras.Layer, given: Given, args: Sequence[Tensors]) -> None:
-    """Raises if a layer's inputs have other rows than there are weights."""
-    if not given.batched or not args or not hasattr(args[0], "shape"):
-        return
-    found = args[0].shape[0]
-    rows = {kernel.rows for kernel in given.kernels.values() if kernel.batched}
-    for count in rows - {None, found} if found is not None else ():
-        raise ValueError(
-            f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of {count} "
-            f"samples, and is called with {found} rows, of shape {tuple(args[0].shape)}. "
-            "A layer with weights for each sample needs inputs whose first axis is the batch. "
-            "Leave its weights out with `include`, or pass a condition of shape (dim,)."
-        )

@@ -27,8 +27,9 @@ class Folded(keras.layers.Layer):
         super().__init__(trainable=False, **kwargs)
         with recording() as made:
             # In a larger model, a hypernetwork may be there at several conditions.
-            if isinstance(model, HypernetworkAt) and not any(
-                isinstance(part, NoiseCondition) for part in model.hypernetwork.condition.parts
+            condition = model.hypernetwork.condition if isinstance(model, HypernetworkAt) else None
+            if condition is not None and not any(
+                isinstance(part, NoiseCondition) for part in condition.parts
             ):
                 model.hypernetwork.generate(model.values())
             for found in find_weights(model):

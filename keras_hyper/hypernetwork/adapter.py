@@ -1,6 +1,7 @@
-"""The small part of a hypernetwork in a file of its own."""
+"""A file with the small part of a hypernetwork: all but the frozen base."""
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -9,27 +10,20 @@ from keras_hyper.ops import as_array
 from keras_hyper.utils.files import check_ending, replacing
 from keras_hyper.utils.graph import finish_loading, variable_name
 
+if TYPE_CHECKING:
+    from keras_hyper.hypernetwork.generating_model import GeneratingModel
 
-def save_adapter(model: keras.Model, path: Any) -> None:
-    """Writes the weights of a hypernetwork that are not frozen weights of its target.
 
-    Args:
-        model: A built `Hypernetwork`.
-        path: Where to, with the ending `.npz`.
-    """
+def save_adapter(model: "GeneratingModel", path: str | os.PathLike[str]) -> None:
+    """Writes the weights of a built hypernetwork that are not frozen weights of its target."""
     path = check_ending(path, ".npz")
-    arrays: dict[str, Any] = {name: as_array(v) for name, v in _small_part(model).items()}
+    arrays = {name: as_array(v) for name, v in _small_part(model).items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_adapter(model: keras.Model, path: Any) -> None:
-    """Reads what `save_adapter` wrote.
-
-    Args:
-        model: A built `Hypernetwork`.
-        path: Where from.
-    """
+def load_adapter(model: "GeneratingModel", path: str | os.PathLike[str]) -> None:
+    """Reads what `save_adapter` wrote into a built hypernetwork."""
     places, path = _small_part(model), check_ending(path, ".npz")
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -60,7 +54,7 @@ def load_adapter(model: keras.Model, path: Any) -> None:
     finish_loading(model.target)
 
 
-def _small_part(model: Any) -> dict[str, Any]:
+def _small_part(model: "GeneratingModel") -> dict[str, keras.Variable]:
     """Returns the variables of the small part, by names that no counter has numbered."""
     variables = model.target_variables
     of_target = {id(v) for v in model.target.weights}
@@ -72,9 +66,9 @@ def _small_part(model: Any) -> dict[str, Any]:
     parts = {path: weight.weights for path, weight in generated.items()}
     parts["condition"] = [] if model.condition is None else model.condition.weights
     parts["target"] = variables.stored()
-    small: dict[str, Any] = {}
-    for name, variables in parts.items():
-        for i, variable in enumerate(variables):
+    small: dict[str, keras.Variable] = {}
+    for name, held in parts.items():
+        for i, variable in enumerate(held):
             if id(variable) not in left_out:
                 small[f"{name}/{i}/{variable_name(variable)}"] = variable
                 left_out.add(id(variable))  # A shared generator is written once.

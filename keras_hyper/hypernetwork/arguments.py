@@ -3,40 +3,26 @@
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 
 from keras_hyper.conditions import JoinedCondition
-from keras_hyper.generators import Generator
-from keras_hyper.hypernetwork.selection import Include
+from keras_hyper.hypernetwork.selection import Generators, Include
 from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import as_generator
 
-# One generator for all weights, or one for each pattern of paths.
-Generators: TypeAlias = Generator | Mapping[str, Generator] | None
-
 
 class Untracked:
-    """Holds generators that are no sublayers.
-
-    Args:
-        value: The generators.
-    """
+    """Holds generators that are no sublayers."""
 
     def __init__(self, value: Generators) -> None:
         self.value = value
 
 
 def as_condition(condition: Any, owner: keras.Layer, per_weight: bool) -> JoinedCondition | None:
-    """Returns the argument `condition` of a `Hypernetwork` as one layer.
-
-    Args:
-        condition: The argument: None, a part, a list of parts, or a configuration.
-        owner: The `Hypernetwork`.
-        per_weight: Whether the condition has a row for each generated weight.
-    """
+    """Returns the argument `condition` of a `Hypernetwork`, or its config, as one layer."""
     if condition is None:
         return None
     if isinstance(condition, JoinedCondition) or is_config(condition):
@@ -63,12 +49,7 @@ def as_target(target: Any) -> keras.Layer:
 
 
 def as_generators(generator: Any, owner: keras.Layer) -> Generators:
-    """Returns a generator, or a dict from patterns to generators, from itself or its config.
-
-    Args:
-        generator: The argument of a `Hypernetwork`.
-        owner: The `Hypernetwork`.
-    """
+    """Returns a generator, or a dict from patterns to generators, from itself or its config."""
     if generator is None:
         return None
     if isinstance(generator, Mapping) and not is_config(generator):

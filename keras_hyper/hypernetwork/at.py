@@ -1,13 +1,17 @@
 """A hypernetwork at one condition."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from keras_hyper.saving import deserialize_shared, is_config, serializable, serialize_shared
 from keras_hyper.saving.places import hold_shared
-from keras_hyper.utils.inputs import stand_ins
+from keras_hyper.typing import Condition, Config, Shapes, Tensors
+from keras_hyper.utils.inputs import dtype_of, stand_ins
+
+if TYPE_CHECKING:
+    from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 
 
 @serializable
@@ -43,11 +47,14 @@ class HypernetworkAt(keras.Model):
         (7, 2)
     """
 
-    def __init__(self, hypernetwork: Any, condition: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, hypernetwork: "Hypernetwork | Config", condition: Condition, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
+        given: Any = hypernetwork
         if is_config(hypernetwork):
-            hypernetwork = deserialize_shared(hypernetwork, self, "hypernetwork")
-        self.hypernetwork = hypernetwork
+            given = deserialize_shared(hypernetwork, self, "hypernetwork")
+        self.hypernetwork: Hypernetwork = given
         self.supports_masking = True
         joined = self.hypernetwork.condition
         if joined is None or not joined.takes_values:
@@ -70,43 +77,39 @@ class HypernetworkAt(keras.Model):
         self.condition = keras.tree.map_structure(
             lambda v: ops.convert_to_numpy(v).tolist(), values
         )
-        self._dtypes = keras.tree.map_structure(
-            lambda v: keras.backend.standardize_dtype(v.dtype), values
-        )
+        self._dtypes = keras.tree.map_structure(dtype_of, values)
         if self.hypernetwork.built:
-            self.build(self.hypernetwork.get_build_config()["inputs_shape"])
+            self.build(self.hypernetwork.built_for["inputs_shape"])
 
-    def build(self, inputs_shape: Any) -> None:
+    def build(self, inputs_shape: Shapes) -> None:
         """Creates nothing: the hypernetwork is built by its own first call."""
 
-    def values(self) -> Any:
+    def values(self) -> Condition:
         """Returns the condition as tensors."""
         if isinstance(self._dtypes, str):
             return ops.convert_to_tensor(self.condition, dtype=self._dtypes)
-        pairs = zip(self.condition, self._dtypes, strict=True)
-        return [ops.convert_to_tensor(value, dtype=dtype) for value, dtype in pairs]
+        return list(map(ops.convert_to_tensor, self.condition, self._dtypes))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Tensors, **kwargs: Any) -> Tensors:
         """Calls the model."""
         # Not before: `hyper.at` changes no configuration of a model that has `hyper` in it.
         hold_shared(self.hypernetwork, self, "hypernetwork")
         return super().__call__(*args, **kwargs)
 
-    def call(self, inputs: Any, training: Any = None) -> Any:
+    def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         """Returns the outputs of the target."""
         return self.hypernetwork(inputs, condition=self.values(), training=training)
 
-    def compute_output_spec(self, inputs: Any, training: Any = None) -> Any:
+    def compute_output_spec(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         """Returns the outputs of the target, symbolically."""
         return self.hypernetwork.outputs_of(inputs)
 
-    def compute_output_shape(self, inputs_shape: Any) -> Any:
+    def compute_output_shape(self, inputs_shape: Shapes) -> Shapes:
         """Returns the shapes of the outputs of the target."""
         return self.hypernetwork.compute_output_shape(inputs_shape)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Tensors, previous_mask: Tensors) -> None:
         """Returns None: the target's own layers put masks on the outputs."""
-        return
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Exports the model, as `keras.Model.export` does."""
@@ -114,7 +117,10 @@ class HypernetworkAt(keras.Model):
         if built is not None:
             # Keras exports nothing that was never called. Values leave no node in a graph.
             inputs = stand_ins(built["inputs_shape"], built["input_dtypes"])
-            self(keras.tree.map_structure(_zeros, inputs), training=False)
+            zeros = keras.tree.map_structure(
+                lambda x: ops.zeros([n or 1 for n in x.shape], dtype=x.dtype), inputs
+            )
+            self(zeros, training=False)
         return super().export(*args, **kwargs)
 
     def bake(self) -> keras.Model:
@@ -123,14 +129,10 @@ class HypernetworkAt(keras.Model):
 
     to_stock = bake  # As a layer of a model that is baked.
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the arguments to construct this model again."""
         return {
-            **keras.layers.Layer.get_config(self),
+            **keras.Layer.get_config(self),
             "hypernetwork": serialize_shared(self.hypernetwork, self, "hypernetwork"),
             "condition": self.condition,
         }
-
-
-def _zeros(spec: keras.KerasTensor) -> Any:
-    return ops.zeros([n or 1 for n in spec.shape], dtype=spec.dtype)

@@ -8,14 +8,14 @@ from keras import ops
 
 from keras_hyper.application import is_quantized
 from keras_hyper.conditions import TaskEmbedding
-from keras_hyper.hypernetwork.arguments import Generators, Untracked
+from keras_hyper.hypernetwork.arguments import Untracked
 from keras_hyper.hypernetwork.configuration import configuration_of
 from keras_hyper.hypernetwork.data import ConditionalModel
-from keras_hyper.hypernetwork.generating import generate, make_weights
+from keras_hyper.hypernetwork.generating import Making, generate
 from keras_hyper.hypernetwork.past_tasks import PastTasks
 from keras_hyper.hypernetwork.planning import default_for
 from keras_hyper.hypernetwork.running import TargetRunner
-from keras_hyper.hypernetwork.selection import Include, Parts, divide
+from keras_hyper.hypernetwork.selection import Generators, Include, Parts, divide
 from keras_hyper.hypernetwork.target import TargetVariables
 from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Kernel
@@ -110,17 +110,17 @@ class GeneratingModel(ConditionalModel):
             self.generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy, f"{self.name}_generator"
             )
-        made, self.ordinary_reasons = make_weights(
-            parts,
+        how = Making(
             self.generator,
             width,
-            include=self.include,
-            composition=self.composition,
-            base_trainable=self.base_trainable,
-            per_weight=self.condition_per_weight,
-            share_generators=self.share_generators,
-            dtype=self.dtype_policy,
+            self.include,
+            self.composition,
+            self.base_trainable,
+            self.condition_per_weight,
+            self.share_generators,
+            self.dtype_policy,
         )
+        made, self.ordinary_reasons = how.make(parts)
         if self.condition is not None:
             self.condition.expect_weights(len(made))
         hold(self, "generated_weights", made)
@@ -128,8 +128,7 @@ class GeneratingModel(ConditionalModel):
         self.runner = TargetRunner(
             self.target,
             self.target_variables,
-            [weight for weight in parts.included if weight.path in made],
-            parts.state,
+            parts,
             self.generated_weights,
             self.composition,
             self.sample_seeds,
@@ -231,14 +230,7 @@ class GeneratingModel(ConditionalModel):
         penalize: bool = True,
         adapted: Tensor | None = None,
     ) -> dict[str, Kernel]:
-        """Returns the generated weights by path.
-
-        Args:
-            vector: What `condition` makes of its values, None without one.
-            training: Whether generators are trained.
-            penalize: Whether regularizers of conditioned weights add their losses.
-            adapted: What `condition.adapted` makes of its values, None without one.
-        """
+        """Returns the generated weights by path: see `generate`."""
         self.runner.added()
         weights, per_weight = self.generated_weights, self.condition_per_weight
         return generate(weights, vector, training, penalize, per_weight, adapted)

@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_hyper.hypernetwork.adapter import load_adapter, save_adapter
 from keras_hyper.hypernetwork.arguments import (
-    Generators,
     Untracked,
     as_condition,
     as_generators,
@@ -20,7 +19,7 @@ from keras_hyper.hypernetwork.arguments import (
 )
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.generating_model import GeneratingModel
-from keras_hyper.hypernetwork.selection import Include, as_include
+from keras_hyper.hypernetwork.selection import Generators, Include, as_include
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.typing import Condition, Config, Tensor, Tensors
@@ -33,13 +32,13 @@ class Hypernetwork(GeneratingModel):
     r"""Generates the weights of any Keras model.
 
     `y = f(x; W(c))`: the target `f` is called with weights that a generator
-    makes from the condition `c`, the same for the whole batch or others for each
-    sample, in the manner of Ha, Dai & Le ("HyperNetworks", ICLR 2017) and of
-    von Oswald et al. ("Continual learning with hypernetworks", ICLR 2020).
+    makes from the condition `c`, for the whole batch or for each sample, as in Ha,
+    Dai & Le ("HyperNetworks", ICLR 2017) and von Oswald et al. ("Continual
+    learning with hypernetworks", ICLR 2020).
 
-    The target may be Sequential, functional or subclassed, a single layer, with
-    layers of any kind in it. It is not copied: weights of it that are not
-    generated are trained as they are, and so are its moving averages updated.
+    The target may be a single layer, or a Sequential, functional or subclassed model
+    with layers of any kind. It is not copied: its other weights are trained, and its
+    moving averages updated, in place.
 
     Args:
         target: A Keras model or layer.
@@ -54,20 +53,19 @@ class Hypernetwork(GeneratingModel):
         condition: What the weights depend on. None: a learned embedding. An
             integer: a tensor of that width, passed with every call. A layer that
             makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
-            these is concatenated.
+            these is concatenated. An `AdapterMask` in it marks samples without an adapter.
         include: Which weights are generated: a pattern of paths (`"*kernel"`,
             `"block_1"` for all below it), a layer type, a function of path and
-            variable that is asked once, or an iterable of these. `generated_weights` of
-            a built hypernetwork has the paths. Weights that the generator cannot
-            make stay ordinary ones; `keras_hyper.summary` lists them with the
-            reason. One that is named, without wildcards, is refused then.
+            variable, or an iterable of these. `generated_weights` of a built
+            hypernetwork has the paths. Weights that the generator cannot make stay
+            ordinary ones; `keras_hyper.summary` lists them with the reason. One that is
+            named, without wildcards, raises.
         composition: `"replace"`: the generated numbers are the weight. A weight
             that starts as a constant (a bias, a scale) starts there, plus the
             generated numbers times a learned gate that starts at zero. `"add"`,
             `"multiply"`, `"scale"`: the generated numbers change the target's own
             weight (see `GeneratedWeight`), from which training starts exactly.
-            Factors of what starts at zero would do nothing: such weights stay
-            ordinary.
+            Factors cannot change what starts at zero: such weights stay ordinary.
         base_trainable: Whether the target's own weights are trained below
             the generated ones, and their regularizers act on them alone. They are
             frozen, in the target too, if not.
@@ -81,8 +79,8 @@ class Hypernetwork(GeneratingModel):
             return rows, or one vector for all weights.
         share_generators: Whether weights of one shape share a copy of a generator that serves
             one shape, such as `LowRankGenerator`. Each generator of a dict has its own copies.
-        output_regularization: Float, the strength of the regulariser that keeps
-            the weights of tasks that ended (`end_task`), None for none.
+        output_regularization: None, or the strength of the regularizer that keeps
+            the weights of tasks that ended (`end_task`).
         sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`,
             with one condition for each row of the first axis. The weights of a condition
             are generated once for all of its samples. In `fit`, `batch_size` counts
@@ -122,7 +120,7 @@ class Hypernetwork(GeneratingModel):
         >>> x = keras.ops.ones((5, 16))
         >>> tuple(hyper(x, condition=3).shape)
         (5, 4)
-        >>> tuple(hyper(x, condition=[0, 1, 2, 0, 1]).shape)  # others for each sample
+        >>> tuple(hyper(x, condition=[0, 1, 2, 0, 1]).shape)  # per-sample weights
         (5, 4)
         >>> type(hyper.bake(condition=3)).__name__
         'Sequential'

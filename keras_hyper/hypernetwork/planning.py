@@ -1,9 +1,9 @@
 """Choosing a generator for a whole model by the number of parameters it may store."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 
@@ -15,12 +15,12 @@ from keras_hyper.generators import (
     TiledKernelGenerator,
 )
 from keras_hyper.generators.tiled import kernel_rank
-from keras_hyper.hypernetwork.selection import as_include, divide, initialization_of
+from keras_hyper.hypernetwork.selection import Include, as_include, divide, initialization_of
+from keras_hyper.typing import DType
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import as_composition
 
-_KINDS = ("chunked", "tiled", "low_rank")
 # A perceptron does not make chunks of the rank of its hidden layer from one number each.
 _ENOUGH = 8
 # The widest hidden layer of a generator that was not asked for. Each number that is
@@ -65,25 +65,17 @@ class Plan:
 class _Choice:
     """A generator that could be made, what it stores, and how much it can express."""
 
-    kind: str
+    make: Callable[..., Generator]
     stored: int
     rank: float
     embedding_dim: int
-    arguments: dict[str, Any]
-
-    def make(self, **kwargs: Any) -> Generator:
-        classes = {
-            "chunked": ChunkedGenerator,
-            "tiled": TiledKernelGenerator,
-            "low_rank": LowRankGenerator,
-        }
-        return classes[self.kind](embedding_dim=self.embedding_dim, **self.arguments, **kwargs)
+    hidden: int = 0
 
 
 def plan(
-    target: Any,
+    target: keras.Model,
     budget: int,
-    include: Any = "*",
+    include: Include = "*",
     condition_dim: int | None = None,
     kind: str = "chunked",
     composition: str = "replace",
@@ -129,7 +121,7 @@ def plan(
     budget = positive_int("budget", budget)
     if condition_dim is not None:
         condition_dim = positive_int("condition_dim", condition_dim)
-    kind = one_of("kind", kind, _KINDS)
+    kind = one_of("kind", kind, list(_KINDS))
     as_composition(composition)
     if not isinstance(target, keras.Model) or not target.built:
         raise ValueError(
@@ -159,30 +151,15 @@ def default_for(
     weights: Sequence[NamedWeight],
     composition: str,
     condition_dim: int | None,
-    dtype: Any,
+    dtype: DType,
     name: str,
 ) -> Generator | None:
-    """Returns what `generator=None` stands for: see `Hypernetwork`.
-
-    Args:
-        weights: The weights to generate.
-        composition: How they are composed.
-        condition_dim: Integer, width of the condition, None for none.
-        dtype: Policy of the generator.
-        name: Its name.
-    """
+    """Returns what `generator=None` stands for: see `Hypernetwork`."""
     if not weights:
         return None
-    choices = [
-        choice
-        for choice in _choices("chunked", weights, composition, condition_dim)
-        if choice.arguments["hidden_units"][0] <= _HIDDEN
-    ]
-    able = [
-        choice
-        for choice in choices
-        if choice.arguments["hidden_units"][0] >= _LEAST and choice.embedding_dim >= _ENOUGH
-    ]
+    every = _choices("chunked", weights, composition, condition_dim)
+    choices = [choice for choice in every if choice.hidden <= _HIDDEN]
+    able = [c for c in choices if c.hidden >= _LEAST and c.embedding_dim >= _ENOUGH]
     best = _best(able, _size(weights) // 2)
     if best is None and condition_dim is None:
         # Nothing that is worth its numbers: the weights are stored as they are.
@@ -195,7 +172,7 @@ def _best(choices: Sequence[_Choice], budget: int) -> _Choice | None:
     fitting = [choice for choice in choices if choice.stored <= budget]
 
     def cost(choice: _Choice) -> tuple[float, ...]:
-        enough = min(choice.embedding_dim, _ENOUGH) if choice.kind == "chunked" else 0
+        enough = min(choice.embedding_dim, _ENOUGH) if choice.hidden else 0
         return -enough, -choice.rank, -choice.embedding_dim, choice.stored
 
     return min(fitting, key=cost, default=None)
@@ -212,9 +189,8 @@ def _choices(
     shapes = [_generated_shape(weight, composition) for weight in weights]
     gates = sum(composition != "replace" or initialization_of(w)[1] is not None for w in weights)
     widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
-    makers = {"chunked": _chunked, "tiled": _tiled, "low_rank": _low_rank}
     for width in widths:
-        for choice in makers[kind](shapes, width, condition_dim or 0):
+        for choice in _KINDS[kind](shapes, width, condition_dim or 0):
             yield dataclasses.replace(choice, stored=choice.stored + gates)
 
 
@@ -236,13 +212,9 @@ def _chunked(
         # are more than the chunks of one.
         for hidden in _steps(chunk if condition_dim else min(chunk, chunks)):
             generator = (width + 1) * hidden + (hidden + 1) * chunk
-            yield _Choice(
-                "chunked",
-                generator + own,
-                min(hidden + 1, chunk, chunks),
-                width,
-                {"chunk_size": chunk, "hidden_units": (hidden,)},
-            )
+            make = functools.partial(ChunkedGenerator, chunk, (hidden,), embedding_dim=width)
+            rank = min(hidden + 1, chunk, chunks)
+            yield _Choice(make, generator + own, rank, width, hidden)
 
 
 def _tiled(shapes: Sequence[tuple[int, ...]], width: int, condition_dim: int) -> Iterator[_Choice]:
@@ -264,7 +236,8 @@ def _tiled(shapes: Sequence[tuple[int, ...]], width: int, condition_dim: int) ->
                 for s in shapes
             )
             stored = generator + tiles * width * (1 + condition_dim)
-            yield _Choice("tiled", stored, share, width, {"tile": tile})
+            make = functools.partial(TiledKernelGenerator, tile, width)
+            yield _Choice(make, stored, share, width)
 
 
 def _low_rank(
@@ -274,7 +247,11 @@ def _low_rank(
     for rank in _steps(max(min(pair) for pair in sides)):
         heads = sum((width + 1) * rank * (m + n) for m, n in sides)
         own = len(sides) * width * (1 + condition_dim)
-        yield _Choice("low_rank", heads + own, rank, width, {"rank": rank})
+        make = functools.partial(LowRankGenerator, rank, width)
+        yield _Choice(make, heads + own, rank, width)
+
+
+_KINDS = {"chunked": _chunked, "tiled": _tiled, "low_rank": _low_rank}
 
 
 def _powers(most: int) -> list[int]:

@@ -2,16 +2,19 @@
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import keras
+from keras import ops
 
-from keras_hyper.application import WeightInjection, quantized_shapes
+from keras_hyper.application import RowsError, WeightInjection, quantized_shapes
+from keras_hyper.hypernetwork.selection import Parts
 from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
+from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Tensor, Tensors
-from keras_hyper.utils.graph import NamedWeight, own_weights
+from keras_hyper.utils.graph import own_weights
 from keras_hyper.weights import GeneratedWeight
 
 
@@ -21,9 +24,8 @@ class TargetRunner:
     Args:
         model: The target, built.
         variables: Its variables.
-        generated: Those of its weights that are generated.
-        state: What it changes itself.
-        weights: The generated weights, by path.
+        parts: Its weights.
+        weights: Those that are generated, by path.
         composition: How they are composed.
         seeds: Draws seeds for layers that are called once for each sample.
     """
@@ -32,18 +34,18 @@ class TargetRunner:
         self,
         model: keras.Layer,
         variables: TargetVariables,
-        generated: Sequence[NamedWeight],
-        state: Sequence[NamedWeight],
+        parts: Parts,
         weights: Mapping[str, GeneratedWeight],
         composition: str,
         seeds: keras.random.SeedGenerator,
     ) -> None:
         self._model = model
         self._variables = variables
+        generated = [weight for weight in parts.included if weight.path in weights]
         self._owners = {weight.path: weight.layers[-1] for weight in generated}
         self._weights = weights
         self._composition = composition
-        self.injection = WeightInjection(model, generated, state, seeds)
+        self.injection = WeightInjection(model, generated, parts.state, seeds)
         parameters = inspect.signature(model.call).parameters.values()
         self._takes_training = any(
             p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters
@@ -86,14 +88,9 @@ class TargetRunner:
         training: bool | None,
         sample_axis: bool,
     ) -> Tensors:
-        """Returns the outputs of the target.
+        """Returns the outputs of the target, with the state of a task if there is one.
 
-        Args:
-            inputs: What the target takes.
-            kernels: The generated weights, by path.
-            task: None, or the id of the task whose state is used, one or a row of them.
-            training: Whether the target is trained.
-            sample_axis: Whether inputs and outputs have one.
+        `sample_axis` is whether inputs and outputs have one.
         """
         state: dict[str, Kernel] = {}
         if task is not None:
@@ -105,6 +102,19 @@ class TargetRunner:
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
         write = functools.partial(self._variables.write, task)
-        with self.injection.weights(kernels, state, write, self.added()):
-            outputs = self._model(inputs, **arguments)
+        samples = next((ops.shape(x)[0] for x in batched_tensors(inputs)), None)
+
+        def run() -> Tensors:
+            with self.injection.weights(kernels, state, write, self.added(), samples):
+                return self._model(inputs, **arguments)
+
+        folded = False
+        try:
+            outputs = run()
+        except RowsError:
+            # Windows or tokens may be folded into the batch.
+            folded = self.injection.find_folded(inputs)
+            if not folded:
+                raise
+        outputs = run() if folded else outputs
         return outputs if count is None else unfold(outputs, count)

@@ -12,18 +12,24 @@ from keras import ops
 from keras_hyper.application import of_quantization, own_initializer, quantized_shapes
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
+from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
 from keras_hyper.utils.graph import NamedWeight, named_weights, walk
 
 # What says which weights are generated: a pattern of paths, a class of layers, or a function.
 Item: TypeAlias = str | type[keras.Layer] | Callable[[str, keras.Variable], bool]
 Include: TypeAlias = Item | Iterable[Item]
+# One generator for all weights, or one for each pattern of paths.
+Generators: TypeAlias = Generator | Mapping[str, Generator] | None
+# What a weight starts at if it is not drawn: a number, a function of shape and dtype for one of
+# two constants, or the variable itself if its start is not known.
+Start: TypeAlias = float | Callable[..., Tensor] | keras.Variable | None
 
 # How layers call the initializer of a weight where it is not `<weight>_initializer`.
 _INITIALIZERS = {
-    "kernel": ("depthwise_initializer",),
-    "recurrent_kernel": ("recurrent_initializer",),
-    "depthwise_kernel": ("depthwise_initializer",),
-    "pointwise_kernel": ("pointwise_initializer",),
+    "kernel": "depthwise_initializer",
+    "recurrent_kernel": "recurrent_initializer",
+    "depthwise_kernel": "depthwise_initializer",
+    "pointwise_kernel": "pointwise_initializer",
 }
 
 
@@ -48,12 +54,8 @@ class Parts:
     paths: list[str]
 
 
-def as_include(include: Any) -> Any:
-    """Returns `include` as one item or as a list of items, or raises if an item has no meaning.
-
-    Args:
-        include: A pattern, a layer type, a function, or any iterable of these.
-    """
+def as_include(include: Any) -> Include:
+    """Returns `include` as one item or as a list of items, or raises if an item has no meaning."""
     if isinstance(include, str | type) or callable(include) or not isinstance(include, Iterable):
         return _item(include)
     items = [_item(item) for item in include]
@@ -61,11 +63,12 @@ def as_include(include: Any) -> Any:
     return sorted(items, key=str) if isinstance(include, set | frozenset) else items
 
 
-def _item(item: Any) -> Any:
-    layer = isinstance(item, type) and issubclass(item, keras.layers.Layer)
-    function = callable(item) and not isinstance(item, type | keras.layers.Layer)
+def _item(item: Any) -> Item:
+    layer = isinstance(item, type) and issubclass(item, keras.Layer)
+    function = callable(item) and not isinstance(item, type | keras.Layer)
     if isinstance(item, str) or layer or function:
-        return item
+        found: Item = item
+        return found
     raise TypeError(
         "`include` must be a pattern of paths such as '*kernel', a layer type, a function of path "
         f"and variable, or a list of these. Received: include={item!r} (of type "
@@ -74,26 +77,22 @@ def _item(item: Any) -> Any:
 
 
 def divide(
-    model: keras.Model, include: Any, composition: str, record: Mapping[str, Any] | None = None
+    model: keras.Layer, include: Include, composition: str, record: Config | None = None
 ) -> Parts:
-    """Divides the weights of a model.
+    """Divides the weights of a model, or raises if `include` or `record` do not fit them.
 
     Args:
         model: The model, built.
         include: See `Hypernetwork`.
         composition: See `Hypernetwork`. What is frozen is not replaced.
-        record: What `Hypernetwork.get_config` wrote about the target, if it was
-            divided before: the `"paths"` of all weights, those that are `"generated"`
-            and those that were `"frozen"`.
-
-    Raises:
-        ValueError: If a pattern or a layer type matches nothing, or if `record` is of
-            another model.
+        record: None, or what the configuration of a `Hypernetwork` says about the target: the
+            `"paths"` of all weights, those that are `"generated"`, and those that were `"frozen"`.
     """
     if not model.weights:
         raise ValueError(f"The target '{model.name}' has no weights that could be generated.")
     thawed = _thawed(model)
-    named = [_logical(w) for w in named_weights(model) if not _is_of_quantization(w)]
+    named = [_logical(weight) for weight in named_weights(model)]
+    named = [w for w in named if not any(v is w.variable for v in of_quantization(w.layers[-1]))]
     # Quantized kernels are never trained, and yet are weights.
     thawed |= {id(w.variable) for w in named if w.logical_shape is not None}
     if not isinstance(model, keras.Model):
@@ -108,43 +107,52 @@ def divide(
     weights = [w for w in named if id(w.variable) in thawed]
     state = [w for w in named if id(w.variable) not in thawed]
     wanted = _wanted(weights, include) if record is None else set(record["generated"])
-    included: list[NamedWeight] = []
-    reasons: dict[str, str] = {}
+    reasons = {}
     for weight in weights:
-        if weight.path not in wanted:
-            reasons[weight.path] = "not included"
-        elif weight.logical_shape is not None and composition in ("multiply", "scale"):
-            reasons[weight.path] = "quantized, which no factor changes"
-        elif weight.logical_shape is None and not keras.backend.is_float_dtype(
-            weight.variable.dtype
-        ):
-            reasons[weight.path] = f"of dtype {weight.variable.dtype}"
-        elif record is not None:
-            included.append(weight)
-        elif weight.variable.constraint is not None:
-            reasons[weight.path] = "has a constraint, which needs a stored weight"
-        elif composition == "replace" and weight.path in frozen:
-            if is_named(weight.path, include):
-                raise ValueError(
-                    f"`include` names '{weight.path}', which is frozen, and composition='replace' "
-                    "would throw its values away. Thaw its layer, or use another composition."
-                )
-            reasons[weight.path] = "frozen, and would be replaced"
-        elif composition in ("multiply", "scale") and _starts_at_zero(weight):
-            if is_named(weight.path, include):
-                raise ValueError(
-                    f"`include` names '{weight.path}', which starts at zero, and "
-                    f"composition={composition!r} is a factor, which cannot change it. Leave it "
-                    "out, and it is trained itself; or use composition='add'."
-                )
-            reasons[weight.path] = "starts at zero, which no factor changes"
-        else:
-            included.append(weight)
+        reason = _reason(weight, wanted, composition, record, frozen)
+        if reason is None:
+            continue
+        short, advice = reason
+        if advice and is_named(weight.path, include):
+            raise ValueError(f"`include` names '{weight.path}', which {advice}")
+        reasons[weight.path] = short
+    included = [w for w in weights if w.path not in reasons]
     return Parts(weights, included, reasons, state, frozen, [w.path for w in named])
 
 
-def _is_of_quantization(weight: NamedWeight) -> bool:
-    return any(v is weight.variable for v in of_quantization(weight.layers[-1]))
+def _reason(
+    weight: NamedWeight,
+    wanted: set[str],
+    composition: str,
+    record: Config | None,
+    frozen: set[str],
+) -> tuple[str, str] | None:
+    """Returns why a weight is not generated, and what to say if it is named; None if it is."""
+    factor, quantized = composition in ("multiply", "scale"), weight.logical_shape is not None
+    if weight.path not in wanted:
+        return "not included", ""
+    if quantized and factor:
+        return "quantized, which no factor changes", ""
+    if not quantized and not keras.backend.is_float_dtype(weight.variable.dtype):
+        return f"of dtype {weight.variable.dtype}", ""
+    if record is not None:
+        return None
+    if weight.variable.constraint is not None:
+        return "has a constraint, which needs a stored weight", ""
+    if composition == "replace" and weight.path in frozen:
+        return (
+            "frozen, and would be replaced",
+            "is frozen, and composition='replace' would throw its values away. Thaw its layer, or "
+            "use another composition.",
+        )
+    start = initialization_of(weight)[1] if factor else None
+    if isinstance(start, float) and start == 0.0:
+        return (
+            "starts at zero, which no factor changes",
+            f"starts at zero, and composition={composition!r} is a factor, which cannot change it. "
+            "Leave it out, and it is trained itself; or use composition='add'.",
+        )
+    return None
 
 
 def _logical(weight: NamedWeight) -> NamedWeight:
@@ -169,24 +177,18 @@ def _with_paths(named: Sequence[NamedWeight], paths: Sequence[str]) -> list[Name
     return [dataclasses.replace(w, path=path) for w, path in zip(named, paths, strict=True)]
 
 
-def is_named(path: str, include: Any) -> bool:
+def is_named(path: str, include: Include) -> bool:
     """Whether `include` has the path itself, not only a pattern that it matches."""
     return any(isinstance(item, str) and item == path for item in _list(include))
 
 
-def generator_of(weight: NamedWeight, generator: Any) -> tuple[Generator | None, str]:
-    """Returns the generator of a weight, and the pattern that it belongs to.
-
-    Args:
-        weight: The weight.
-        generator: A generator, or a dict from patterns to generators.
-    """
+def generator_of(weight: NamedWeight, generator: Generators) -> tuple[Generator | None, str]:
+    """Returns the generator of a weight, and the pattern that it belongs to."""
     if not isinstance(generator, Mapping):
         return generator, "*"
-    for pattern, made_by in generator.items():
-        if matches(weight.path, pattern):
-            return made_by, pattern
-    return None, ""
+    found = (pattern for pattern in generator if matches(weight.path, pattern))
+    pattern = next(found, "")
+    return generator.get(pattern), pattern
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -194,53 +196,45 @@ def matches(path: str, pattern: str) -> bool:
     return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
 
 
-def initialization_of(weight: NamedWeight) -> tuple[Any, Any]:
-    """Returns the initializer of a weight, and what it starts at if not at random.
-
-    The second is a number for a weight that starts as a constant, a function of
-    shape and dtype for one of two constants, the variable itself for one whose start
-    is not known, and None for one that is drawn.
-    """
+def initialization_of(weight: NamedWeight) -> tuple[Initializer, Start]:
+    """Returns the initializer of a weight, and what it starts at, None if that is drawn."""
     layer, variable = weight.layers[-1], weight.variable
     name = variable.name
-    names = (f"{name}_initializer", *_INITIALIZERS.get(name, ()))
-    found = [getattr(layer, n) for n in names if getattr(layer, n, None) is not None]
-    initializer = keras.initializers.get(found[0]) if found else None
+    found = (
+        getattr(layer, f"{name}_initializer", None),
+        getattr(layer, _INITIALIZERS.get(name, ""), None),
+    )
+    initializer = keras.initializers.get(next((i for i in found if i is not None), None))
     initializer = own_initializer(layer, name, initializer)
     if initializer is None and len(weight.shape) > 1:
         # What `add_weight` takes where it is given none.
         return keras.initializers.GlorotUniform(), None
     if initializer is not None and weight_std(initializer, weight.shape):
         return initializer, None
-    start: Any = _constant(initializer)
-    if start is not None and name == "bias" and getattr(layer, "unit_forget_bias", False):
-        start = functools.partial(_forget_bias, start)
-    return initializer or "zeros", variable if start is None else start
+    constant = _constant(initializer)
+    if constant is None:
+        return initializer or "zeros", variable
+    if name == "bias" and getattr(layer, "unit_forget_bias", False):
+        return initializer, functools.partial(_forget_bias, constant)
+    return initializer, constant
 
 
-def _forget_bias(constant: float, shape: Sequence[int], dtype: Any = None) -> Any:
+def _forget_bias(constant: float, shape: Shape, dtype: DType = None) -> Tensor:
     """Returns the bias of an LSTM, whose forget gate starts open."""
-    rows = ops.full((4, shape[0] // 4), constant, dtype=dtype)
+    rows = ops.full((4, (shape[0] or 0) // 4), constant, dtype=dtype)
     open_gate = ops.reshape(ops.arange(4) == 1, (4, 1))
     return ops.reshape(ops.where(open_gate, ops.ones_like(rows), rows), shape)
 
 
-def _starts_at_zero(weight: NamedWeight) -> bool:
-    start = initialization_of(weight)[1]
-    return isinstance(start, float) and start == 0.0
-
-
-def _constant(initializer: Any) -> float | None:
+def _constant(initializer: keras.Initializer | None) -> float | None:
+    if isinstance(initializer, keras.initializers.Constant):
+        number = isinstance(initializer.value, int | float)
+        return float(initializer.value) if number else None
     known = {keras.initializers.Zeros: 0.0, keras.initializers.Ones: 1.0}
-    value = known.get(type(initializer))
-    if isinstance(initializer, keras.initializers.Constant) and isinstance(
-        initializer.value, int | float
-    ):
-        value = float(initializer.value)
-    return value
+    return known.get(type(initializer))
 
 
-def _wanted(weights: Sequence[NamedWeight], include: Any) -> set[str]:
+def _wanted(weights: Sequence[NamedWeight], include: Include) -> set[str]:
     wanted: set[str] = set()
     for item in _list(include):
         found = {weight.path for weight in weights if _includes(item, weight)}
@@ -253,12 +247,12 @@ def _wanted(weights: Sequence[NamedWeight], include: Any) -> set[str]:
     return wanted
 
 
-def _list(include: Any) -> list[Any]:
+def _list(include: Include) -> list[Item]:
     include = as_include(include)
-    return include if isinstance(include, list) else [include]
+    return include if isinstance(include, list) else [_item(include)]
 
 
-def _includes(item: Any, weight: NamedWeight) -> bool:
+def _includes(item: Item, weight: NamedWeight) -> bool:
     if isinstance(item, str):
         return matches(weight.path, item)
     if isinstance(item, type):
@@ -266,19 +260,15 @@ def _includes(item: Any, weight: NamedWeight) -> bool:
     return bool(item(weight.path, weight.variable))
 
 
-def _thawed(model: keras.Model) -> set[int]:
+def _thawed(model: keras.Layer) -> set[int]:
     """Returns the ids of the weights that are trained where nothing is frozen."""
-    layers = [(layer, layer.trainable) for layer in walk(model)]
-    variables = [(v, v.trainable) for v in model.weights]
+    # Parents come first: what they freeze, a child may thaw again.
+    flags = [(x, x.trainable) for x in (*walk(model), *model.weights)]
     # An assignment that changes nothing may reach no sublayer, so change it.
     model.trainable = False
     model.trainable = True
     trained = {id(v) for v in model.trainable_weights}
-    # Parents come first: what they freeze, a child may thaw again.
-    for layer, flag in layers:
-        if layer.trainable != flag:
-            layer.trainable = flag
-    for v, flag in variables:
-        if v.trainable != flag:
-            v.trainable = flag
+    for x, flag in flags:
+        if x.trainable != flag:
+            x.trainable = flag
     return trained

@@ -78,21 +78,11 @@ class TargetVariables:
         return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
 
     def state_of(self, task: Tensor) -> dict[str, Tensor]:
-        """Returns the state of a task, or of one task for each sample, by path.
-
-        Args:
-            task: Integer tensor of shape `()` or `(batch,)`.
-        """
+        """Returns the state of a task, or of one task for each sample, by path."""
         return {path: ops.take(v.value, task, axis=0) for path, v in self.state.items()}
 
     def write(self, task: Tensor, path: str, value: Tensor) -> None:
-        """Replaces a part of the state of a task.
-
-        Args:
-            task: Integer tensor of shape `()`.
-            path: Path of the variable in the target.
-            value: Tensor of the shape of that variable.
-        """
+        """Replaces the variable with a path in the state of a task, a tensor of shape `()`."""
         rows = self.state[path]
         here = ops.equal(ops.arange(rows.shape[0]), ops.cast(task, "int32"))
         here = ops.reshape(here, (rows.shape[0], *(1,) * len(value.shape)))
@@ -108,11 +98,7 @@ class TargetVariables:
         }
 
     def freeze(self, paths: Collection[str]) -> None:
-        """Makes all weights trainable but some.
-
-        Args:
-            paths: The paths of those that are not.
-        """
+        """Makes all weights trainable but those with some paths."""
         for path, variable in {**self.generated, **self.ordinary}.items():
             variable.trainable = path not in paths
 

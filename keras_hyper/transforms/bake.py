@@ -4,7 +4,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 
@@ -12,6 +12,7 @@ from keras_hyper.generators import Generator
 from keras_hyper.layers import HyperLayer
 from keras_hyper.ops import to_numpy
 from keras_hyper.transforms.rebuild import again, rebuild
+from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import check_model
 from keras_hyper.utils.graph import (
     LISTS_OF_KERAS,
@@ -22,6 +23,10 @@ from keras_hyper.utils.graph import (
     pairs,
     walk,
 )
+
+L = TypeVar("L", bound=keras.Layer)
+# From a layer or operation to what replaces it, None for a generator.
+Make: TypeAlias = Callable[[Any], Any]
 
 
 def bake(model: keras.Model) -> keras.Model:
@@ -72,7 +77,7 @@ def bake(model: keras.Model) -> keras.Model:
     return _plain(model)
 
 
-def bake_with(model: Any, values: Mapping[int, Any]) -> Any:
+def bake_with(model: keras.Layer, values: Mapping[int, Tensor]) -> keras.Layer:
     """Returns a plain copy of a model or layer with other values of some variables.
 
     Args:
@@ -89,11 +94,11 @@ def bake_with(model: Any, values: Mapping[int, Any]) -> Any:
     return _plain(copy) if _is_hyper(copy) else copy
 
 
-def _plain(model: Any) -> Any:
+def _plain(model: L) -> L:
     """Returns a copy of a model or layer without hyper layers."""
-    made: dict[int, Any] = {}
+    made: dict[int, keras.Layer | None] = {}
 
-    def make(layer: Any) -> Any:
+    def make(layer: keras.Layer) -> Any:
         if id(layer) not in made:
             made[id(layer)] = _twin(layer, make)
         return made[id(layer)]
@@ -112,7 +117,7 @@ def _plain(model: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _naming(model: Any) -> Iterator[None]:
+def _naming(model: keras.Layer) -> Iterator[None]:
     """Names the model or layer that cannot be constructed, in errors that name none."""
     try:
         yield
@@ -125,12 +130,12 @@ def _naming(model: Any) -> Iterator[None]:
         ) from error
 
 
-def _is_hyper(layer: keras.layers.Layer) -> bool:
+def _is_hyper(layer: keras.Layer) -> bool:
     """Whether a layer is replaced, or holds one that is."""
     return any(isinstance(x, Generator) or hasattr(x, "to_stock") for x in walk(layer))
 
 
-def _twin(layer: Any, make: Callable[[Any], Any]) -> Any:
+def _twin(layer: Any, make: Make) -> Any:
     """Returns what replaces a layer or operation, None for a generator.
 
     Args:
@@ -145,7 +150,7 @@ def _twin(layer: Any, make: Callable[[Any], Any]) -> Any:
         stock = layer.to_stock()
         stock.name = layer.name
         return stock
-    held = children(layer) if isinstance(layer, keras.layers.Layer) else {}
+    held = children(layer) if isinstance(layer, keras.Layer) else {}
     twins = {place: make(child) for place, child in held.items() if _is_hyper(child)}
     if twins and _is_graph(layer):
         return _graph_twin(layer, make)
@@ -156,14 +161,14 @@ def _twin(layer: Any, make: Callable[[Any], Any]) -> Any:
     return copy
 
 
-def _is_graph(layer: Any) -> bool:
+def _is_graph(layer: keras.Layer) -> bool:
     """Whether a layer is called as the functional or Sequential model that it is."""
     cls: Any = type(layer)
     stock = next(c for c in cls.__mro__ if c.__module__.startswith("keras."))
     return stock.__name__ in ("Functional", "Sequential") and cls.call is stock.call
 
 
-def _graph_twin(model: keras.Model, make: Callable[[Any], Any]) -> keras.Model:
+def _graph_twin(model: keras.Model, make: Make) -> keras.Model:
     """Returns what replaces a functional or Sequential model."""
     every = keras.Model.layers.fget(model)  # With the input of a Sequential model.
     if isinstance(model, keras.Sequential):
@@ -175,7 +180,7 @@ def _graph_twin(model: keras.Model, make: Callable[[Any], Any]) -> keras.Model:
     return keras.models.clone_model(view, inputs, make)
 
 
-def _replace(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> bool:
+def _replace(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) -> bool:
     """Puts other layers into places of a layer, and returns whether it has all of the places."""
     held = children(layer)
     found = {p: held[p] for p in twins if p in held and p[0] not in LISTS_OF_KERAS}
@@ -190,7 +195,7 @@ def _replace(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> bool:
     return twins.keys() <= held.keys()
 
 
-def _replace_when_built(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -> None:
+def _replace_when_built(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) -> None:
     """Lets the `build` of a layer replace layers that it creates."""
 
     # Without Keras's wrapper, after which a layer takes no other layers.
@@ -204,7 +209,7 @@ def _replace_when_built(layer: keras.layers.Layer, twins: Mapping[Place, Any]) -
     layer.build = build
 
 
-def _replaced(value: Any, new: Mapping[int, Any]) -> Any:
+def _replaced(value: Any, new: Mapping[int, keras.Layer]) -> Any:
     """Returns a structure with other layers, by the `id` of those that they replace."""
     if id(value) in new:
         return new[id(value)]
@@ -217,9 +222,9 @@ def _replaced(value: Any, new: Mapping[int, Any]) -> Any:
     return kind(*items) if hasattr(value, "_fields") else kind(items)
 
 
-def _copy_weights(model: Any, plain: Any) -> None:
+def _copy_weights(model: keras.Layer, plain: keras.Layer) -> None:
     """Copies the weights along the two models, which have the same places."""
-    first: dict[int, keras.layers.Layer] = {}
+    first: dict[int, keras.Layer] = {}
     seen: set[int] = set()
     for source, target in pairs(model, plain, seen):
         if source.weights and first.setdefault(id(source), target) is not target:
@@ -245,9 +250,9 @@ def _copy_weights(model: Any, plain: Any) -> None:
             )
 
 
-def _copy_own_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+def _copy_own_state(source: keras.Layer, target: keras.Layer) -> None:
     """Copies the variables and assets that are a layer's own, not its children's."""
-    store: dict[str, Any] = {}
+    store: dict[str, Tensor] = {}
     source.save_own_variables(store)
     target.load_own_variables({key: to_numpy(value) for key, value in store.items()})
     # Vocabularies and the like, which some preprocessing layers keep.

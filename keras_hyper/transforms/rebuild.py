@@ -2,20 +2,23 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import keras
 
 from keras_hyper.saving.places import one_load
 from keras_hyper.utils.graph import pairs, walk
 
+L = TypeVar("L", bound=keras.Layer)
 
-def again(layer: Any) -> Any:
+
+def again(layer: L) -> L:
     """Returns a new layer or model made from the configuration of one."""
-    return type(layer).from_config(layer.get_config())
+    made: L = type(layer).from_config(layer.get_config())
+    return made
 
 
-def rebuild(model: Any, make: Callable[[Any], Any] = again) -> Any:
+def rebuild(model: L, make: Callable[[L], L] = again) -> L:
     """Returns a new model or layer like `model`, and builds it.
 
     Args:

@@ -37,7 +37,7 @@ def hypernetwork(parts, condition=3):
 
 
 class Folding(layers.Layer):
-    """Multiplies as many rows as there are numbers."""
+    """Multiplies as many rows as there are numbers, those of all samples in turn."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -47,7 +47,7 @@ class Folding(layers.Layer):
         self.dense.build((None, 1))
 
     def call(self, inputs):
-        products = self.dense(keras.ops.reshape(inputs, (-1, 1)))
+        products = self.dense(keras.ops.reshape(keras.ops.transpose(inputs), (-1, 1)))
         return keras.ops.reshape(products, (-1, 4, 2))[:, 0]
 
 
