@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ class Generator(PolicyLayer):
     A generator knows how weights are *made* and owns only what does not depend on the layer that
     asks, so that any number of layers can share one. What belongs to one weight (its embedding, its
     standard deviation) lives in `keras_hyper.GeneratedWeight`, which calls the generator.
+
+    In its methods, `weight_shape` is the shape of a weight and `initializer` the Keras initializer
+    that an ordinary weight would have.
 
     A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if its output is not
     the weight laid out flat. For embeddings whose components have a mean square of 1 it emits
@@ -126,28 +130,16 @@ class Generator(PolicyLayer):
     def embedding_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> keras.Initializer:
-        """Returns an initializer for the embedding of one weight.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
-        """
+        """Returns an initializer for the embedding of one weight."""
         return UnitRMS()
 
     def projection_initializer(self, condition_dim: int) -> keras.Initializer:
-        """Returns an initializer for the projection of a condition onto an embedding.
-
-        Args:
-            condition_dim: Integer, width of the condition.
-        """
+        """Returns an initializer for the projection of a condition onto an embedding."""
         # Variance 1 for a condition of variance 1: as large as the embedding.
         return keras.initializers.RandomNormal(stddev=condition_dim**-0.5)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(pieces, width)` of the embedding of a weight.
-
-        Args:
-            weight_shape: Shape of the weight.
 
         Raises:
             ValueError: If the generator cannot make a weight of that shape.
@@ -183,9 +175,6 @@ class Generator(PolicyLayer):
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
         """Returns why the generator does not fit a weight, by kind, with figures.
 
-        Args:
-            weight_shape: Shape of the weight.
-
         Returns:
             Dict of sentences, empty if nothing stands against it.
         """
@@ -193,6 +182,18 @@ class Generator(PolicyLayer):
         if embedding <= size:
             return {}
         return {"embeddings": f"its embedding has {embedding:,} numbers, the weight {size:,}"}
+
+    def warn_of_limits(self, weight_shape: Sequence[int], path: str) -> None:
+        """Warns if the generator does not fit a weight, once for each kind of reason."""
+        for kind, sentence in self.limits(weight_shape).items():
+            if kind not in self.warned_of:
+                self.warned_of.append(kind)
+                warnings.warn(
+                    f"{self} does not fit '{path}' of shape {weight_shape}: {sentence}. "
+                    "`keras_hyper.summary` tells this of every weight; it is a defect only if you "
+                    "did not mean it.",
+                    stacklevel=2,
+                )
 
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
@@ -211,9 +212,6 @@ class Generator(PolicyLayer):
         Where the numbers between embeddings and pieces are many, and more than those of the pieces,
         groups of pieces are made one after the other, and in training made again for their
         gradients.
-
-        Args:
-            embedding: Tensor of shape `(..., pieces, width)`.
         """
         count = embedding.shape[-2]
         samples = embedding.shape[0] if len(embedding.shape) == 3 else 1
@@ -232,10 +230,6 @@ class Generator(PolicyLayer):
         """Gets the generator ready to make a weight, and says how to scale it.
 
         Every parent calls it once. The first call builds the generator.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
 
         Returns:
             The factor by which the generated weight is to be multiplied.
@@ -270,10 +264,6 @@ class Generator(PolicyLayer):
     ) -> tuple[float, keras.Initializer | None]:
         """Returns how the weight gets the start of an ordinary one: a factor, and a draw.
 
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
-
         Returns:
             The standard deviation to multiply numbers of variance 1 with, and None; or 1.0 and the
             initializer, if the generator's own bias is to start as its draw.
@@ -285,10 +275,6 @@ class Generator(PolicyLayer):
 
     def matching_std(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
         """Returns the standard deviation that an initializer gives a weight.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
 
         Raises:
             ValueError: If the standard deviation is not known, or zero.

@@ -40,10 +40,9 @@ class HyperLayer(HasStockTwin):
 
     Args:
         *args: Positional arguments of the stock layer.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
         composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"`,
@@ -177,7 +176,8 @@ class HyperLayer(HasStockTwin):
         )
         self.kernel_weight.build(condition_shape)
         if self.generator is not None:
-            self.kernel_weight.warn_of_limits()
+            made = self.kernel_weight
+            self.generator.warn_of_limits(made.generated_shape, made.path)
         if bias_shape is not None:
             self._build_bias(bias_shape, condition_shape)
         restore_sublayers(self._record or {}, self)

@@ -1,6 +1,5 @@
 """All that belongs to one generated weight."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -323,18 +322,6 @@ class GeneratedWeight(PolicyLayer):
     def limits(self) -> dict[str, str]:
         """Returns why the generator does not fit this weight, by kind, with figures."""
         return self.generator.limits(self.generated_shape)
-
-    def warn_of_limits(self) -> None:
-        """Warns if the generator does not fit this weight, once for each kind of reason."""
-        for kind, sentence in self.limits().items():
-            if kind not in self.generator.warned_of:
-                self.generator.warned_of.append(kind)
-                warnings.warn(
-                    f"{self.generator} does not fit '{self.path}' of shape {self.generated_shape}: "
-                    f"{sentence}. `keras_hyper.summary` tells this of every weight; it is a defect "
-                    "only if you did not mean it.",
-                    stacklevel=2,
-                )
 
     def _penalty(self) -> Tensor:
         """Returns the penalty of a static weight."""
