@@ -74,7 +74,7 @@ class ChunkedGenerator(MLPGenerator):
         1432
     """
 
-    arguments = (
+    argument_names = (
         *("chunk_size", "hidden_units", "embedding_dim", "normalize_condition"),
         *("normalization", "seed"),
     )

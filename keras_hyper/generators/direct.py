@@ -48,7 +48,7 @@ class DirectGenerator(Generator):
         18
     """
 
-    arguments = ("initialization", "normalize_condition", "normalization")
+    argument_names = ("initialization", "normalize_condition", "normalization")
     shape_free = True
     initializations = ("variance", "native")
 

@@ -44,17 +44,17 @@ class Generator(PolicyLayer):
         normalize_condition: Whether an embedding that is made from a condition is scaled to a root
             mean square of 1. It keeps the variance of the weights exact whatever the condition's
             scale. An embedding that is learned is never scaled.
-        normalization: How the generated weights are normalised, each before it is given its
+        normalization: How the generated weights are normalized, each before it is given its
             standard deviation and a learned gain. None: not at all. `"layer"`: to mean 0 and
             variance 1 over the weight, `"rms"`: to a root mean square of 1 over the weight;
             `"weight"`: each unit (each column of a dense kernel, each filter) to a root mean square
-            of 1, with a gain for each (weight normalisation). `"batch"`: each number to mean 0 and
+            of 1, with a gain for each (weight normalization). `"batch"`: each number to mean 0 and
             variance 1 over the weight sets of a batch of conditions, and by moving averages in
             inference, like `keras.layers.BatchNormalization`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
-        arguments: The names of the arguments that are attributes, for `get_config`.
+        argument_names: The names of the arguments that are attributes, for `get_config`.
         shape_free: True if one generator serves weights of different shapes.
         initializations: The allowed values of `initialization`.
         projects_pieces: True if a condition is projected onto each piece of an embedding, False if
@@ -96,7 +96,7 @@ class Generator(PolicyLayer):
         9
     """
 
-    arguments: tuple[str, ...] = (
+    argument_names: tuple[str, ...] = (
         *("embedding_dim", "initialization", "normalize_condition", "normalization"),
     )
     shape_free: bool = False
@@ -290,9 +290,8 @@ class Generator(PolicyLayer):
             )
         return std
 
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """The shape of the weights, of a generator that serves one shape."""
+    def one_shape(self) -> tuple[int, ...]:
+        """Returns the shape of all weights of a generator that serves one shape."""
         if self._weight_shape is None:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
@@ -328,7 +327,7 @@ class Generator(PolicyLayer):
     def get_config(self) -> Config:
         """Returns the arguments to construct this generator again."""
         config: Config = super().get_config()
-        return {**config, **{name: getattr(self, name) for name in self.arguments}}
+        return {**config, **{name: getattr(self, name) for name in self.argument_names}}
 
 
 def initializer_key(native: keras.Initializer | None) -> object:

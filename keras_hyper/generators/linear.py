@@ -85,7 +85,7 @@ class LinearGenerator(Generator):
 
     def head_units(self) -> int:
         """Returns how many numbers the head makes."""
-        return math.prod(self.weight_shape)
+        return math.prod(self.one_shape())
 
     def head_initializers(self, width: int) -> dict[str, Initializer | Callable[..., Tensor]]:
         """Returns the initializers of the head, for features of a width."""
@@ -93,8 +93,8 @@ class LinearGenerator(Generator):
         if native is None:
             return {"kernel_initializer": normal}
         return {
-            "kernel_initializer": _small(normal, native, self.weight_shape),
-            "bias_initializer": flat_draw(native, self.weight_shape),
+            "kernel_initializer": _small(normal, native, self.one_shape()),
+            "bias_initializer": flat_draw(native, self.one_shape()),
         }
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:

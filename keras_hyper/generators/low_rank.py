@@ -53,7 +53,7 @@ class LowRankGenerator(LinearGenerator):
         8000
     """
 
-    arguments = ("rank", "embedding_dim", "normalize_condition", "normalization")
+    argument_names = ("rank", "embedding_dim", "normalize_condition", "normalization")
     initializations = ("variance",)
     factors = True
 
@@ -96,4 +96,4 @@ class LowRankGenerator(LinearGenerator):
 
     def head_units(self) -> int:
         """Returns how many numbers both factors have."""
-        return self.rank * (math.prod(self.weight_shape[:-1]) + self.weight_shape[-1])
+        return self.rank * (math.prod(self.one_shape()[:-1]) + self.one_shape()[-1])

@@ -56,7 +56,7 @@ class MLPGenerator(LinearGenerator):
         (2, 3)
     """
 
-    arguments = (*LinearGenerator.arguments, "hidden_units", "seed")
+    argument_names = (*LinearGenerator.argument_names, "hidden_units", "seed")
 
     def __init__(
         self,

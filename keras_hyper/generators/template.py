@@ -32,7 +32,7 @@ class TemplateGenerator(Generator):
     - *Soft parameter sharing*: layers of equal shape share one generator, each with its own
       coefficients (Savarese & Maire, "Learning implicitly recurrent CNNs through parameter
       sharing", ICLR 2019). `layer_similarity` tells how alike they became.
-    - *Conditionally parameterised convolutions*: a generator for each layer, with
+    - *Conditionally parameterized convolutions*: a generator for each layer, with
       `coefficients="sigmoid"`, `normalize_condition=False` and the pooled inputs for a condition
       (Yang et al., "CondConv", NeurIPS 2019).
 
@@ -77,7 +77,7 @@ class TemplateGenerator(Generator):
         (3, 3)
     """
 
-    arguments = (
+    argument_names = (
         *("num_templates", "coefficients", "temperature"),
         *("normalize_condition", "normalization"),
     )
@@ -124,7 +124,7 @@ class TemplateGenerator(Generator):
         """Creates the templates. Called by `prepare`, which knows the weight's shape."""
         self.templates = self.add_weight(
             name="templates",
-            shape=(self.num_templates, *self.weight_shape),
+            shape=(self.num_templates, *self.one_shape()),
             initializer=self._draw_templates,
         )
 

@@ -57,7 +57,7 @@ class TiledKernelGenerator(Generator):
 
     Raises:
         ValueError: If a layer asks for a kernel whose rank or spatial size is not the tile's, or if
-            the paper's initialisation is to be normalised.
+            the paper's initialization is to be normalized.
 
     Examples:
         The generator of the paper's MNIST network, 4,240 numbers for a kernel of 12,544:
@@ -72,7 +72,7 @@ class TiledKernelGenerator(Generator):
         4240
     """
 
-    arguments = (*Generator.arguments, "tile", "hidden_dim")
+    argument_names = (*Generator.argument_names, "tile", "hidden_dim")
     shape_free = True
     initializations = ("variance", "paper")
 
@@ -95,7 +95,7 @@ class TiledKernelGenerator(Generator):
         if self.initialization == "paper" and self.normalization is not None:
             raise ValueError(
                 "initialization='paper' starts with kernels of another size than the layer's "
-                "initializer, which a normalisation would undo. Received: "
+                "initializer, which a normalization would undo. Received: "
                 f"normalization={self.normalization!r}. Use initialization='variance'."
             )
         if hidden_dim is not None:
@@ -167,7 +167,7 @@ class TiledKernelGenerator(Generator):
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns the scale of a kernel: 1 for the paper's own initialisation."""
+        """Returns the scale of a kernel: 1 for the paper's own initialization."""
         if self.initialization == "paper":
             return 1.0, None
         return super().match_initializer(weight_shape, initializer)

@@ -33,7 +33,7 @@ class GeneratedWeight(PolicyLayer):
 
     `W = sigma G(e)` with a generator `G` that other weights may share, and all that belongs to this
     weight alone: its embedding, the projection of a condition onto it, the standard deviation
-    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalisation.
+    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalization.
 
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a learned `e_0`, a
     learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all numbers of the
@@ -53,7 +53,7 @@ class GeneratedWeight(PolicyLayer):
             `W_0`. `"scale"`: as `"multiply"`, with one generated number for each unit.
         base_trainable: Whether `W_0` is trained.
         unit_axes: The axes of the weight that number its units, for `"scale"` and for weight
-            normalisation.
+            normalization.
         input_axes: The axes of the weight that its product sums over, where they are not all but
             the last. A generator of factors then makes those of the matrix of these axes by the
             others.
@@ -65,7 +65,7 @@ class GeneratedWeight(PolicyLayer):
     Call arguments:
         condition: None for a static weight, otherwise a tensor of shape `(batch, dim)` (a weight
             for each sample) or `(dim,)` (one weight for the batch).
-        training: Boolean, for a generator that normalises over the batch.
+        training: Boolean, for a generator that normalizes over the batch.
 
     Output shape:
         `weight_shape`, or `(batch, *weight_shape)` for a weight for each sample. Layers use
