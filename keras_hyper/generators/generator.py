@@ -26,31 +26,28 @@ _NUMBERS_AT_ONCE = 2**22
 class Generator(PolicyLayer):
     """Base of the hypernetworks: maps embeddings to weights.
 
-    A generator knows how weights are *made* and owns only what does not depend on the layer that
-    asks, so that any number of layers can share one. What belongs to one weight (its embedding, its
-    standard deviation) lives in `keras_hyper.GeneratedWeight`, which calls the generator.
-
-    In its methods, `weight_shape` is the shape of a weight and `initializer` the Keras initializer
-    that an ordinary weight would have.
+    A generator has only what does not depend on the layer that uses it, so that any number of
+    layers can share one. What belongs to one weight (its embedding, its standard deviation) is in
+    `keras_hyper.GeneratedWeight`, which calls the generator.
 
     A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if its output is not
-    the weight laid out flat. For embeddings whose components have a mean square of 1 it emits
-    numbers of variance 1.
+    the weight laid out flat. For embeddings whose components have a mean square of 1, its outputs
+    have variance 1. In its methods, `weight_shape` is the shape of a weight and `initializer` the
+    Keras initializer that an ordinary weight would have.
 
     Args:
         embedding_dim: Integer, width of the embeddings.
         initialization: `"variance"`: the weight starts with the variance of the
             `kernel_initializer` of the layer that uses it. Subclasses add others.
-        normalize_condition: Whether an embedding that is made from a condition is scaled to a root
-            mean square of 1. It keeps the variance of the weights exact whatever the condition's
-            scale. An embedding that is learned is never scaled.
-        normalization: How the generated weights are normalized, each before it is given its
-            standard deviation and a learned gain. None: not at all. `"layer"`: to mean 0 and
-            variance 1 over the weight, `"rms"`: to a root mean square of 1 over the weight;
-            `"weight"`: each unit (each column of a dense kernel, each filter) to a root mean square
-            of 1, with a gain for each (weight normalization). `"batch"`: each number to mean 0 and
-            variance 1 over the weight sets of a batch of conditions, and by moving averages in
-            inference, like `keras.layers.BatchNormalization`.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1, which keeps the variance of the weights exact whatever the condition's
+            scale. A learned embedding is never scaled.
+        normalization: How a generated weight is normalized before it gets its standard deviation
+            and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root mean square
+            of 1. `"weight"`: each unit (column of a dense kernel, filter) to a root mean square of
+            1, with a gain for each. `"batch"`: each element to mean 0 and variance 1 over a batch
+            of conditions, and by moving averages in inference, like
+            `keras.layers.BatchNormalization`. None: not normalized.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
@@ -60,18 +57,18 @@ class Generator(PolicyLayer):
         projects_pieces: True if a condition is projected onto each piece of an embedding, False if
             all pieces get the same shift.
         factors: True if it makes the factors of a matrix of inputs by units.
-        work: How many numbers lie between the embedding of one piece and the piece, where they are
-            more than the piece has and `call` is no random function; else 0. Weights of many pieces
-            are then made in groups.
+        work: How many values are computed between the embedding of one piece and the piece, if
+            they are more than the piece has and `call` is not random; else 0. Weights of many
+            pieces are then made in groups.
 
     Call arguments:
         embedding: Tensor of shape `(..., pieces, embedding_dim)`.
 
     Output shape:
-        `(..., pieces, numbers of a piece)`.
+        `(..., pieces, size of a piece)`.
 
     Raises:
-        ValueError: If an argument is none of what it can be.
+        ValueError: If an argument is none of its allowed values.
 
     Examples:
         A wave for each unit, whose embedding has its amplitude and its phase:
