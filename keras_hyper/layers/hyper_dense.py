@@ -36,7 +36,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
         **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
             `keras.layers.Layer`.

@@ -16,8 +16,8 @@ from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
 class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
     r"""A depthwise 2D convolution whose filters are generated.
 
-    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with `depth_multiplier`
-    filters of its own.
+    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with its own
+    `depth_multiplier` filters.
 
     `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
     `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
@@ -45,7 +45,7 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
         **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
             `keras.layers.Layer`.

@@ -34,7 +34,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         generator: A `Generator`, which several layers may share. None for the layer's own, which
             usually stores at most half as many parameters as the table has (`default_generator`).
         embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        composition: `"replace"`: the generated numbers are the table. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the table. `"add"`, `"multiply"` and
             `"scale"` change a stored table that training starts from, see `GeneratedWeight`.
         **kwargs: `base_trainable=False`, to freeze the stored table, and arguments of
             `keras.layers.Layer`.

@@ -1,6 +1,6 @@
 """What all layers with generated weights share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -45,7 +45,7 @@ class HyperLayer(HasStockTwin):
         embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"`,
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"`,
             `"scale"`: they change a stored one, see `GeneratedWeight`.
         base_trainable: Whether that stored kernel is trained.
         **kwargs: Keyword arguments of the stock layer.
@@ -243,8 +243,11 @@ class HyperLayer(HasStockTwin):
         """Returns what the stock layer returns with the generated weights."""
         self.check_call(inputs, condition)
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
-        kernels = self.kernels(condition, dtype)
-        return apply_layer(self.stock, self, kernels, ops.cast(inputs, dtype))
+        return self.apply_kernels(self.kernels(condition, dtype), ops.cast(inputs, dtype))
+
+    def apply_kernels(self, kernels: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
+        """Returns what the stock layer returns with these weights."""
+        return apply_layer(self.stock, self, kernels, inputs)
 
     def generate(self, condition: Tensor | None = None) -> dict[str, Tensor]:
         """Returns the weights that the layer would use, by name.

@@ -36,7 +36,7 @@ class GeneratedWeight(PolicyLayer):
     `sigma`, and, where asked for, a base weight to compose with and the gain of a normalization.
 
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a learned `e_0`, a
-    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all numbers of the
+    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all components of the
     embedding, which a generator can switch off. Which of the two is fixed when it is built.
 
     Args:
@@ -47,10 +47,10 @@ class GeneratedWeight(PolicyLayer):
         regularizer: Keras regularizer of the generated weight. Static, it counts once, as that of a
             variable does. Conditioned, its mean over the samples is added at every call, which
             Keras allows outside of loops only: not inside the cell of a recurrent layer.
-        composition: `"replace"`: the generated numbers `D` are the weight. `"add"`: `W_0 + g D`,
+        composition: `"replace"`: the generated values `D` are the weight. `"add"`: `W_0 + g D`,
             `"multiply"`: `W_0 (1 + g D)`, with a stored `W_0` that starts as a draw of the
             initializer, and a learned gate `g` that starts at zero, so that training starts at
-            `W_0`. `"scale"`: as `"multiply"`, with one generated number for each unit.
+            `W_0`. `"scale"`: as `"multiply"`, with one generated factor for each unit.
         base_trainable: Whether `W_0` is trained.
         unit_axes: The axes of the weight that number its units, for `"scale"` and for weight
             normalization.
