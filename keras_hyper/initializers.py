@@ -1,4 +1,4 @@
-"""Initialisation: which standard deviation a generated weight should start with.
+"""Initialization: which standard deviation a generated weight should start with.
 
 A generator emits numbers of unit variance; a generated weight multiplies them by the standard
 deviation that the layer's own `kernel_initializer` would have given an ordinary kernel. With
@@ -48,7 +48,7 @@ class UnitRMS(keras.initializers.Initializer):
         self._normal = keras.initializers.RandomNormal(mean=0.0, stddev=1.0, seed=seed)
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
-        """Returns a tensor of `shape`, normalised over its last axis."""
+        """Returns a tensor of `shape`, normalized over its last axis."""
         dtype = keras.backend.standardize_dtype(dtype)
         # Half precision would round the length.
         draw = self._normal(shape, dtype=at_least_float32(dtype))
@@ -133,7 +133,7 @@ class OrthogonalPerGate(keras.initializers.Initializer):
                 f"`seed` must be None or an integer. Received: seed={seed!r} "
                 f"(of type {type(seed).__name__})"
             )
-        # One instance would draw the same numbers for every gate, and neighbouring
+        # One instance would draw the same numbers for every gate, and neighboring
         # seeds those of another instance.
         draw = random.Random(seed).randrange
         seeds = [None if seed is None else draw(2**31) for _ in range(self.gates)]

@@ -18,30 +18,28 @@ from keras_hyper.utils.checks import positive_int
 
 @serializable
 class ChunkedGenerator(MLPGenerator):
-    r"""Makes a weight of any size in chunks, one call of one small perceptron each.
+    r"""Makes a weight of any size in chunks, each by a call of one small perceptron.
 
-    `w_j = H n(h(e_j)) + beta` for each chunk `j`, with a learned embedding `e_j` for each chunk and
-    the perceptron of `MLPGenerator`; the weight is all chunks laid out in a row, the last one cut.
-    It serves every shape, so that a whole network can share one (von Oswald et al., "Continual
-    learning with hypernetworks", ICLR 2020). In the row the weights of one unit (a column of a
-    dense kernel, a filter) lie together: a chunk is best about as long as one, or a whole part of
-    one.
+    `w_j = H n(h(e_j)) + beta` for each chunk `j`, with a learned embedding `e_j` and the perceptron
+    of `MLPGenerator`. The weight is all chunks in a row, the last one cut. One generator serves
+    every shape, so that a whole network can share it (von Oswald et al., "Continual learning with
+    hypernetworks", ICLR 2020). The row has the weights of one unit (a column of a dense kernel, a
+    filter) after those of another: a good chunk is as long as a unit, or as an even part of one.
 
-    A condition shifts the embeddings of all chunks of a weight alike, `e_j + P c`, as it does
-    beside the chunk's embedding at the input of the perceptron. `P` costs as many numbers for a
-    weight of a thousand chunks as for one.
+    A condition shifts the embeddings of all chunks of a weight alike, `e_j + P c`, so that `P` is
+    as large for a thousand chunks as for one.
 
-    It holds `(hidden_units[-1] + 1) * chunk_size` numbers, besides the hidden layers, however many
-    weights share it. Every chunk starts with exactly the standard deviation that it should have, as
-    long as `chunk_size` is not below the width of the last hidden layer (below it, on average) and
-    that has a unit that is not zero: very narrow layers of `"relu"` units can be off altogether.
+    It has `(hidden_units[-1] + 1) * chunk_size` parameters, besides the hidden layers, however many
+    weights share it. Every chunk starts with exactly its standard deviation if `chunk_size` is at
+    least the width of the last hidden layer, and on average below it. Very narrow `"relu"` layers
+    can have no active unit.
 
     Args:
-        chunk_size: Integer, how many numbers one call makes.
+        chunk_size: Integer, size of a chunk.
         hidden_units: Tuple of integers, the widths of the hidden layers.
         activation: Activation of the hidden layers.
-        dropout: Float, rate of the dropout after each hidden layer. With it the chunks of a weight
-            are made all at once, however many.
+        dropout: Float, rate of the dropout after each hidden layer. With dropout, all chunks of a
+            weight are made at once.
         embedding_dim: Integer, width of a chunk's embedding.
         normalize_condition: Whether embeddings made from a condition are scaled to a root mean
             square of 1.
@@ -52,7 +50,7 @@ class ChunkedGenerator(MLPGenerator):
         embedding: Tensor of shape `(..., chunks, embedding_dim)`.
 
     Output shape:
-        `(..., chunks, chunk_size)`, numbers of variance 1.
+        `(..., chunks, chunk_size)`, values of variance 1.
 
     Raises:
         ValueError: If `hidden_units` is empty, or if the layer's initializer has no known standard
@@ -74,7 +72,7 @@ class ChunkedGenerator(MLPGenerator):
         1432
     """
 
-    arguments = (
+    argument_names = (
         *("chunk_size", "hidden_units", "embedding_dim", "normalize_condition"),
         *("normalization", "seed"),
     )

@@ -14,19 +14,18 @@ from keras_hyper.typing import Tensor
 
 @serializable
 class DirectGenerator(Generator):
-    """Takes the embedding itself for the weight: `W = reshape(e)`.
+    """Uses the embedding itself as the weight: `W = reshape(e)`.
 
-    It holds no parameters and serves every shape. A static weight is then an ordinary one, and a
+    It has no parameters and serves every shape. A static weight is then an ordinary one, and a
     conditioned weight is linear in its condition. A layer with `generator=None` uses it where no
     other generator would store less, and for a generated bias.
 
     Args:
         initialization: `"variance"`: the weight starts with the variance of the layer's
             `kernel_initializer`, whatever the condition. `"native"`: it starts as a draw of that
-            initializer, whichever it is, and the projection of a condition starts at zero:
-            `W = W_0 + P c`.
+            initializer, and the projection of a condition starts at zero: `W = W_0 + P c`.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1. With `"native"` it never is.
+            square of 1. Ignored with `"native"`, which never scales.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -48,7 +47,7 @@ class DirectGenerator(Generator):
         18
     """
 
-    arguments = ("initialization", "normalize_condition", "normalization")
+    argument_names = ("initialization", "normalize_condition", "normalization")
     shape_free = True
     initializations = ("variance", "native")
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,49 +26,49 @@ _NUMBERS_AT_ONCE = 2**22
 class Generator(PolicyLayer):
     """Base of the hypernetworks: maps embeddings to weights.
 
-    A generator knows how weights are *made* and owns only what does not depend on the layer that
-    asks, so that any number of layers can share one. What belongs to one weight (its embedding, its
-    standard deviation) lives in `keras_hyper.GeneratedWeight`, which calls the generator.
+    A generator has only what does not depend on the layer that uses it, so that any number of
+    layers can share one. What belongs to one weight (its embedding, its standard deviation) is in
+    `keras_hyper.GeneratedWeight`, which calls the generator.
 
     A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if its output is not
-    the weight laid out flat. For embeddings whose components have a mean square of 1 it emits
-    numbers of variance 1.
+    the weight laid out flat. For embeddings whose components have a mean square of 1, its outputs
+    have variance 1. In its methods, `weight_shape` is the shape of a weight and `initializer` the
+    Keras initializer that an ordinary weight would have.
 
     Args:
         embedding_dim: Integer, width of the embeddings.
         initialization: `"variance"`: the weight starts with the variance of the
             `kernel_initializer` of the layer that uses it. Subclasses add others.
-        normalize_condition: Whether an embedding that is made from a condition is scaled to a root
-            mean square of 1. It keeps the variance of the weights exact whatever the condition's
-            scale. An embedding that is learned is never scaled.
-        normalization: How the generated weights are normalised, each before it is given its
-            standard deviation and a learned gain. None: not at all. `"layer"`: to mean 0 and
-            variance 1 over the weight, `"rms"`: to a root mean square of 1 over the weight;
-            `"weight"`: each unit (each column of a dense kernel, each filter) to a root mean square
-            of 1, with a gain for each (weight normalisation). `"batch"`: each number to mean 0 and
-            variance 1 over the weight sets of a batch of conditions, and by moving averages in
-            inference, like `keras.layers.BatchNormalization`.
+        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
+            square of 1, which keeps the variance of the weights exact whatever the condition's
+            scale. A learned embedding is never scaled.
+        normalization: How a generated weight is normalized before it gets its standard deviation
+            and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root mean square
+            of 1. `"weight"`: each unit (column of a dense kernel, filter) to a root mean square of
+            1, with a gain for each. `"batch"`: each element to mean 0 and variance 1 over a batch
+            of conditions, and by moving averages in inference, like
+            `keras.layers.BatchNormalization`. None: not normalized.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
-        arguments: The names of the arguments that are attributes, for `get_config`.
+        argument_names: The names of the arguments that are attributes, for `get_config`.
         shape_free: True if one generator serves weights of different shapes.
         initializations: The allowed values of `initialization`.
         projects_pieces: True if a condition is projected onto each piece of an embedding, False if
             all pieces get the same shift.
         factors: True if it makes the factors of a matrix of inputs by units.
-        work: How many numbers lie between the embedding of one piece and the piece, where they are
-            more than the piece has and `call` is no random function; else 0. Weights of many pieces
-            are then made in groups.
+        work: How many values are computed between the embedding of one piece and the piece, if
+            they are more than the piece has and `call` is not random; else 0. Weights of many
+            pieces are then made in groups.
 
     Call arguments:
         embedding: Tensor of shape `(..., pieces, embedding_dim)`.
 
     Output shape:
-        `(..., pieces, numbers of a piece)`.
+        `(..., pieces, size of a piece)`.
 
     Raises:
-        ValueError: If an argument is none of what it can be.
+        ValueError: If an argument is none of its allowed values.
 
     Examples:
         A wave for each unit, whose embedding has its amplitude and its phase:
@@ -92,7 +93,7 @@ class Generator(PolicyLayer):
         9
     """
 
-    arguments: tuple[str, ...] = (
+    argument_names: tuple[str, ...] = (
         *("embedding_dim", "initialization", "normalize_condition", "normalization"),
     )
     shape_free: bool = False
@@ -126,28 +127,16 @@ class Generator(PolicyLayer):
     def embedding_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> keras.Initializer:
-        """Returns an initializer for the embedding of one weight.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
-        """
+        """Returns an initializer for the embedding of one weight."""
         return UnitRMS()
 
     def projection_initializer(self, condition_dim: int) -> keras.Initializer:
-        """Returns an initializer for the projection of a condition onto an embedding.
-
-        Args:
-            condition_dim: Integer, width of the condition.
-        """
+        """Returns an initializer for the projection of a condition onto an embedding."""
         # Variance 1 for a condition of variance 1: as large as the embedding.
         return keras.initializers.RandomNormal(stddev=condition_dim**-0.5)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
         """Returns `(pieces, width)` of the embedding of a weight.
-
-        Args:
-            weight_shape: Shape of the weight.
 
         Raises:
             ValueError: If the generator cannot make a weight of that shape.
@@ -183,9 +172,6 @@ class Generator(PolicyLayer):
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
         """Returns why the generator does not fit a weight, by kind, with figures.
 
-        Args:
-            weight_shape: Shape of the weight.
-
         Returns:
             Dict of sentences, empty if nothing stands against it.
         """
@@ -193,6 +179,18 @@ class Generator(PolicyLayer):
         if embedding <= size:
             return {}
         return {"embeddings": f"its embedding has {embedding:,} numbers, the weight {size:,}"}
+
+    def warn_of_limits(self, weight_shape: Sequence[int], path: str) -> None:
+        """Warns if the generator does not fit a weight, once for each kind of reason."""
+        for kind, sentence in self.limits(weight_shape).items():
+            if kind not in self.warned_of:
+                self.warned_of.append(kind)
+                warnings.warn(
+                    f"{self} does not fit '{path}' of shape {weight_shape}: {sentence}. "
+                    "`keras_hyper.summary` tells this of every weight; it is a defect only if you "
+                    "did not mean it.",
+                    stacklevel=2,
+                )
 
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
@@ -211,9 +209,6 @@ class Generator(PolicyLayer):
         Where the numbers between embeddings and pieces are many, and more than those of the pieces,
         groups of pieces are made one after the other, and in training made again for their
         gradients.
-
-        Args:
-            embedding: Tensor of shape `(..., pieces, width)`.
         """
         count = embedding.shape[-2]
         samples = embedding.shape[0] if len(embedding.shape) == 3 else 1
@@ -232,10 +227,6 @@ class Generator(PolicyLayer):
         """Gets the generator ready to make a weight, and says how to scale it.
 
         Every parent calls it once. The first call builds the generator.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
 
         Returns:
             The factor by which the generated weight is to be multiplied.
@@ -270,10 +261,6 @@ class Generator(PolicyLayer):
     ) -> tuple[float, keras.Initializer | None]:
         """Returns how the weight gets the start of an ordinary one: a factor, and a draw.
 
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
-
         Returns:
             The standard deviation to multiply numbers of variance 1 with, and None; or 1.0 and the
             initializer, if the generator's own bias is to start as its draw.
@@ -285,10 +272,6 @@ class Generator(PolicyLayer):
 
     def matching_std(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
         """Returns the standard deviation that an initializer gives a weight.
-
-        Args:
-            weight_shape: Shape of the weight.
-            initializer: Keras initializer that an ordinary weight would have.
 
         Raises:
             ValueError: If the standard deviation is not known, or zero.
@@ -304,9 +287,8 @@ class Generator(PolicyLayer):
             )
         return std
 
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """The shape of the weights, of a generator that serves one shape."""
+    def one_shape(self) -> tuple[int, ...]:
+        """Returns the shape of all weights of a generator that serves one shape."""
         if self._weight_shape is None:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
@@ -342,7 +324,7 @@ class Generator(PolicyLayer):
     def get_config(self) -> Config:
         """Returns the arguments to construct this generator again."""
         config: Config = super().get_config()
-        return {**config, **{name: getattr(self, name) for name in self.arguments}}
+        return {**config, **{name: getattr(self, name) for name in self.argument_names}}
 
 
 def initializer_key(native: keras.Initializer | None) -> object:

@@ -22,19 +22,19 @@ _NATIVE_SHARE = 0.01
 class LinearGenerator(Generator):
     r"""Makes a weight as a linear function of its embedding.
 
-    `W = reshape(H e + beta)` with one head `H`: the most expressive generator and the largest,
-    `(embedding_dim + 1) * size` numbers for a weight of `size` numbers. It serves one weight shape.
-    Equation (5) of Ha, Dai & Le ("HyperNetworks", ICLR 2017) generates its matrices so.
+    `W = reshape(H e + beta)` with one head `H`: the most expressive generator and the largest, with
+    `(embedding_dim + 1) * size` parameters for a weight of `size` elements. It serves one weight
+    shape. See equation (5) of Ha, Dai & Le ("HyperNetworks", ICLR 2017).
 
-    Per sample, the weights stay a mixture of shared ones, and a dense product with inputs of rank 2
-    never writes out a weight for each sample.
+    Per-sample weights stay a mixture of shared ones: a dense product with inputs of rank 2 never
+    writes them out.
 
     Args:
         embedding_dim: Integer, width of the embedding.
         initialization: `"variance"`: `H` is drawn so that the weight has the variance of the
             layer's `kernel_initializer`, `beta` is zero. `"native"`: `beta` is a draw of the
-            `kernel_initializer` and `H e` a hundredth of its size. An initializer that is no
-            `keras.initializers.VarianceScaling` is always taken natively.
+            `kernel_initializer` and `H e` a hundredth of its size, as always for initializers other
+            than `keras.initializers.VarianceScaling`.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
             square of 1.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
@@ -43,7 +43,7 @@ class LinearGenerator(Generator):
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
 
     Output shape:
-        `(..., 1, size)`, numbers of variance 1 (`"variance"`).
+        `(..., 1, size)`, values of variance 1 (`"variance"`).
 
     Raises:
         ValueError: If one generator is shared by weights of different shapes.
@@ -85,7 +85,7 @@ class LinearGenerator(Generator):
 
     def head_units(self) -> int:
         """Returns how many numbers the head makes."""
-        return math.prod(self.weight_shape)
+        return math.prod(self.one_shape())
 
     def head_initializers(self, width: int) -> dict[str, Initializer | Callable[..., Tensor]]:
         """Returns the initializers of the head, for features of a width."""
@@ -93,8 +93,8 @@ class LinearGenerator(Generator):
         if native is None:
             return {"kernel_initializer": normal}
         return {
-            "kernel_initializer": _small(normal, native, self.weight_shape),
-            "bias_initializer": flat_draw(native, self.weight_shape),
+            "kernel_initializer": _small(normal, native, self.one_shape()),
+            "bias_initializer": flat_draw(native, self.one_shape()),
         }
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:

@@ -17,28 +17,26 @@ from keras_hyper.utils.checks import positive_int
 class LowRankGenerator(LinearGenerator):
     r"""Makes a kernel as a product of two thin matrices.
 
-    `W = reshape(U V) / sqrt(rank)`, where the numbers of `U`, of shape `(prod(shape[:-1]), rank)`,
-    and of `V`, of shape `(rank, shape[-1])`, are linear in the embedding. It serves one weight
-    shape and holds `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` numbers.
+    `W = reshape(U V) / sqrt(rank)`, where `U`, of shape `(prod(shape[:-1]), rank)`, and `V`, of
+    shape `(rank, shape[-1])`, are linear in the embedding. It serves one weight shape and has
+    `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` parameters.
 
-    Per sample, a product with inputs of rank 2 is two thin ones, and the kernel of a sample is
-    never written out. Nor is it with more positions, or in a convolution (not one with groups,
-    depthwise or transposed), where both factors together have fewer numbers than the kernel.
+    A product of per-sample kernels with inputs of rank 2 is two thin ones, and no kernel is written
+    out. The same holds for more positions, and in convolutions (without groups, not depthwise or
+    transposed), where both factors together are smaller than the kernel.
 
     Args:
         rank: Integer, the rank of the kernel as a matrix of inputs by units.
         embedding_dim: Integer, width of the embedding.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1. Both factors depend on it, so that without the scaling the weights start
-            larger than they should.
+            square of 1. Both factors depend on it: without the scaling the weights start too large.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
 
     Output shape:
-        `(..., 1, rank * (prod(shape[:-1]) + shape[-1]))`: the numbers of `U`,
-        then those of `V`, of variance 1.
+        `(..., 1, rank * (prod(shape[:-1]) + shape[-1]))`: `U`, then `V`, of variance 1.
 
     Raises:
         ValueError: If one generator is shared by weights of different shapes, or if the layer's
@@ -53,7 +51,7 @@ class LowRankGenerator(LinearGenerator):
         8000
     """
 
-    arguments = ("rank", "embedding_dim", "normalize_condition", "normalization")
+    argument_names = ("rank", "embedding_dim", "normalize_condition", "normalization")
     initializations = ("variance",)
     factors = True
 
@@ -96,4 +94,4 @@ class LowRankGenerator(LinearGenerator):
 
     def head_units(self) -> int:
         """Returns how many numbers both factors have."""
-        return self.rank * (math.prod(self.weight_shape[:-1]) + self.weight_shape[-1])
+        return self.rank * (math.prod(self.one_shape()[:-1]) + self.one_shape()[-1])

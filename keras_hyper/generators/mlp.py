@@ -18,12 +18,11 @@ class MLPGenerator(LinearGenerator):
     r"""Makes a weight from its embedding with a multi-layer perceptron.
 
     `h_0 = e`, `h_l = f(U_l h_(l-1) + c_l)`, `W = reshape(H n(h_L) + beta)` with
-    `n(h) = h / rms(h)`: hidden layers, then a linear head on features that are scaled to a root
-    mean square of 1. The scaling makes the variance of the weights exact for every activation, at
-    the start and during training.
+    `n(h) = h / rms(h)`: hidden layers, then a linear head on features of root mean square 1. The
+    scaling makes the variance of the weights exact for every activation, also during training.
 
-    It serves one weight shape and holds `(hidden_units[-1] + 1) * size` numbers for a weight of
-    `size` numbers, besides the hidden layers.
+    It serves one weight shape and has `(hidden_units[-1] + 1) * size` parameters for a weight of
+    `size` elements, besides the hidden layers.
 
     Args:
         hidden_units: Tuple of integers, the widths of the hidden layers.
@@ -40,7 +39,7 @@ class MLPGenerator(LinearGenerator):
         embedding: Tensor of shape `(..., 1, embedding_dim)`.
 
     Output shape:
-        `(..., 1, size)`, numbers of variance 1 (`"variance"`).
+        `(..., 1, size)`, values of variance 1 (`"variance"`).
 
     Raises:
         ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one generator is shared
@@ -56,7 +55,7 @@ class MLPGenerator(LinearGenerator):
         (2, 3)
     """
 
-    arguments = (*LinearGenerator.arguments, "hidden_units", "seed")
+    argument_names = (*LinearGenerator.argument_names, "hidden_units", "seed")
 
     def __init__(
         self,

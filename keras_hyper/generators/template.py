@@ -27,26 +27,26 @@ class TemplateGenerator(Generator):
     r"""Makes a kernel as a mixture of learned templates: `W = sum_k a_k T_k`.
 
     The coefficients are the embedding itself (`"linear"`), its softmax or its sigmoid. It serves
-    one weight shape and holds `num_templates` kernels of it.
+    one weight shape and has `num_templates` kernels of it.
 
     - *Soft parameter sharing*: layers of equal shape share one generator, each with its own
       coefficients (Savarese & Maire, "Learning implicitly recurrent CNNs through parameter
-      sharing", ICLR 2019). `layer_similarity` tells how alike they became.
-    - *Conditionally parameterised convolutions*: a generator for each layer, with
-      `coefficients="sigmoid"`, `normalize_condition=False` and the pooled inputs for a condition
+      sharing", ICLR 2019). `layer_similarity` measures how alike they became.
+    - *Conditionally parameterized convolutions*: a generator for each layer, with
+      `coefficients="sigmoid"`, `normalize_condition=False` and the pooled inputs as the condition
       (Yang et al., "CondConv", NeurIPS 2019).
 
-    Per sample, the kernels stay a mixture of shared ones, and a dense product with inputs of rank 2
-    never writes out a kernel for each sample.
+    Per-sample kernels stay a mixture of shared ones: a dense product with inputs of rank 2 never
+    writes them out.
 
     Args:
         num_templates: Integer, number of templates.
         coefficients: `"linear"`, `"softmax"` or `"sigmoid"`.
-        temperature: Float, divides the embedding before softmax or sigmoid: smaller ones make
+        temperature: Float, divides the embedding before softmax or sigmoid. Smaller values make
             sharper coefficients.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1, which also bounds how sharp the coefficients can be. Without it the
-            projection of the condition starts at zero, and every sample with the same kernel.
+            square of 1, which also bounds how sharp the coefficients can be. Otherwise the
+            projection of the condition starts at zero, and all samples start with one kernel.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -77,7 +77,7 @@ class TemplateGenerator(Generator):
         (3, 3)
     """
 
-    arguments = (
+    argument_names = (
         *("num_templates", "coefficients", "temperature"),
         *("normalize_condition", "normalization"),
     )
@@ -124,7 +124,7 @@ class TemplateGenerator(Generator):
         """Creates the templates. Called by `prepare`, which knows the weight's shape."""
         self.templates = self.add_weight(
             name="templates",
-            shape=(self.num_templates, *self.weight_shape),
+            shape=(self.num_templates, *self.one_shape()),
             initializer=self._draw_templates,
         )
 

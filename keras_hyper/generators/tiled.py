@@ -27,20 +27,18 @@ class TiledKernelGenerator(Generator):
     ```
 
     with `W_i` of shape `(hidden_dim, embedding_dim)` and `W_out` of shape
-    `(*spatial, n_out, hidden_dim)`. A kernel with more channels is a grid of tiles (equation 3),
-    input channels by rows and output channels by columns, each with an embedding of its own. Where
-    the channels are no multiple of the tile's, the grid is made large enough and the kernel is its
-    upper left part.
+    `(*spatial, n_out, hidden_dim)`. A larger kernel is a grid of tiles (equation 3), input channels
+    by rows and output channels by columns, each tile with its own embedding. The grid is cropped if
+    the channels are not a multiple of the tile's.
 
-    It holds `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out * (hidden_dim + 1)`
-    numbers however many layers share it; each kernel adds one embedding for each of its tiles.
+    It has `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out * (hidden_dim + 1)`
+    parameters however many layers share it. Each kernel adds one embedding for each tile.
 
     Args:
         tile: Tuple of integers, the shape of a tile: `(height, width, n_in, n_out)` for the kernels
             of two-dimensional convolutions, `(n_in, n_out)` for those of dense layers.
         embedding_dim: Integer, width of a tile's embedding (the paper's `N_z`).
-        hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to `embedding_dim`, as
-            in the paper.
+        hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to `embedding_dim`.
         initialization: `"variance"`: the kernel starts with the variance of the layer's
             `kernel_initializer`. `"paper"`: as in the author's published notebook: `W_i` and
             `W_out` truncated normal of standard deviation 0.01, biases zero, embeddings truncated
@@ -53,11 +51,11 @@ class TiledKernelGenerator(Generator):
         embedding: Tensor of shape `(..., tiles, embedding_dim)`.
 
     Output shape:
-        `(..., tiles, n_in, prod(spatial) * n_out)`, numbers of variance 1 (`"variance"`).
+        `(..., tiles, n_in, prod(spatial) * n_out)`, values of variance 1 (`"variance"`).
 
     Raises:
         ValueError: If a layer asks for a kernel whose rank or spatial size is not the tile's, or if
-            the paper's initialisation is to be normalised.
+            the paper's initialization is to be normalized.
 
     Examples:
         The generator of the paper's MNIST network, 4,240 numbers for a kernel of 12,544:
@@ -72,7 +70,7 @@ class TiledKernelGenerator(Generator):
         4240
     """
 
-    arguments = (*Generator.arguments, "tile", "hidden_dim")
+    argument_names = (*Generator.argument_names, "tile", "hidden_dim")
     shape_free = True
     initializations = ("variance", "paper")
 
@@ -95,7 +93,7 @@ class TiledKernelGenerator(Generator):
         if self.initialization == "paper" and self.normalization is not None:
             raise ValueError(
                 "initialization='paper' starts with kernels of another size than the layer's "
-                "initializer, which a normalisation would undo. Received: "
+                "initializer, which a normalization would undo. Received: "
                 f"normalization={self.normalization!r}. Use initialization='variance'."
             )
         if hidden_dim is not None:
@@ -167,7 +165,7 @@ class TiledKernelGenerator(Generator):
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns the scale of a kernel: 1 for the paper's own initialisation."""
+        """Returns the scale of a kernel: 1 for the paper's own initialization."""
         if self.initialization == "paper":
             return 1.0, None
         return super().match_initializer(weight_shape, initializer)

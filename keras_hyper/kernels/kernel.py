@@ -159,55 +159,22 @@ class Kernel(abc.ABC):
         return product(inputs, self.materialize(), self.batched)
 
     def dense(self, inputs: Tensor) -> Tensor:
-        """Returns `inputs @ weight`, over the last axis of the inputs.
-
-        Args:
-            inputs: Tensor of shape `(batch, ..., in)`.
-
-        Returns:
-            Tensor of shape `(batch, ..., out)`.
-        """
+        """Returns `inputs @ weight`, over the last axis of the inputs."""
         return self.apply(_dense, inputs)
 
-    def conv(
-        self,
-        inputs: Tensor,
-        *,
-        strides: Sequence[int],
-        padding: str,
-        data_format: str,
-        dilation_rate: Sequence[int],
-    ) -> Tensor:
+    def conv(self, inputs: Tensor, **options: Tensor) -> Tensor:
         """Returns the convolution of the inputs with the weight.
 
         Args:
             inputs: Tensor of shape `(batch, *spatial, channels)`.
-            strides: One integer for each spatial axis.
-            padding: `"valid"` or `"same"`.
-            data_format: `"channels_last"` or `"channels_first"`.
-            dilation_rate: One integer for each spatial axis.
-
-        Returns:
-            Tensor of shape `(batch, *new_spatial, filters)`.
+            **options: `strides`, `padding` (`"valid"` or `"same"`), `data_format` and
+                `dilation_rate`, as `keras.ops.conv` takes them.
         """
-        product = functools.partial(
-            _conv,
-            strides=list(strides),
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=list(dilation_rate),
-        )
-        return self.apply(product, inputs, -1 if data_format == "channels_last" else 1)
+        channel_axis = -1 if options["data_format"] == "channels_last" else 1
+        return self.apply(functools.partial(_conv, **options), inputs, channel_axis)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """Returns rows of a weight of two axes.
-
-        Args:
-            ids: Integer tensor of shape `(batch, ...)`.
-
-        Returns:
-            Tensor of shape `(batch, ..., dim)`.
-        """
+        """Returns rows of a weight of two axes, of shape `(*ids.shape, dim)`."""
         return self.apply(_lookup, ids)
 
     def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Kernel":

@@ -13,7 +13,6 @@ from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Shape, Tensor
-from keras_hyper.utils.precision import product_dtype
 
 
 class HyperBaseConv(HyperLayer):
@@ -91,13 +90,8 @@ class HyperBaseConv(HyperLayer):
             )
         return outputs_shape
 
-    def call(
-        self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
-    ) -> Tensor:
-        """Returns the activations."""
-        self.check_call(inputs, condition)
-        dtype = product_dtype(self.kernel_weight.embedding, inputs)
-        inputs, kernels = ops.cast(inputs, dtype), self.kernels(condition, dtype)
+    def apply_kernels(self, kernels: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
+        """Returns the activations, also with an axis of samples."""
         if len(inputs.shape) == self.rank + 2:
             return self._convolved(inputs, kernels)
         inputs, count = fold(inputs)

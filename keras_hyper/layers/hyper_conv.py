@@ -62,10 +62,9 @@ class HyperConv(HyperBaseConv):
 class HyperConv1D(HyperConv, keras.layers.Conv1D):
     r"""A 1D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
-    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
-    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
-    first call decides which of the two the layer is.
+    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
+    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
+    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
 
     Args:
         filters: Integer, number of output channels.
@@ -79,23 +78,21 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
         use_bias: Whether to add a bias.
         kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
-            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
+            which recurrent cells do not support.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own, which as a rule stores at most half as many numbers as the
-            kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
-            and arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, steps, channels)`, or with the channels
@@ -129,10 +126,9 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
 class HyperConv2D(HyperConv, keras.layers.Conv2D):
     r"""A 2D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
-    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
-    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
-    first call decides which of the two the layer is.
+    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
+    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
+    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
 
     Args:
         filters: Integer, number of output channels.
@@ -146,23 +142,21 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
         use_bias: Whether to add a bias.
         kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
-            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
+            which recurrent cells do not support.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own, which as a rule stores at most half as many numbers as the
-            kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
-            and arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the
@@ -203,10 +197,9 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
 class HyperConv3D(HyperConv, keras.layers.Conv3D):
     r"""A 3D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
-    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
-    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
-    first call decides which of the two the layer is.
+    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
+    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
+    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
 
     Args:
         filters: Integer, number of output channels.
@@ -220,23 +213,21 @@ class HyperConv3D(HyperConv, keras.layers.Conv3D):
         use_bias: Whether to add a bias.
         kernel_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over the batch if there is
-            a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
+        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
+            which recurrent cells do not support.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         kernel_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own, which as a rule stores at most half as many numbers as the
-            kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
-            and arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, depth, height, width, channels)`, or with

@@ -16,13 +16,12 @@ from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
 class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
     r"""A depthwise 2D convolution whose filters are generated.
 
-    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with `depth_multiplier`
-    filters of its own.
+    `y_cm = f(x_c * K(e)_cm + b_cm)`: each input channel `c` is convolved with its own
+    `depth_multiplier` filters.
 
-    Called as `layer(x)`, it is static: the kernel is made from embeddings that the layer learns.
-    Called as `layer(x, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
-    every sample a kernel of its own, one of shape `(dim,)` gives one kernel to the whole batch. The
-    first call decides which of the two the layer is.
+    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
+    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
+    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
 
     Args:
         kernel_size: Integer or tuple of 2 integers.
@@ -35,23 +34,21 @@ class HyperDepthwiseConv2D(HyperBaseConv, keras.layers.DepthwiseConv2D):
         use_bias: Whether to add a bias.
         depthwise_initializer: Initializer whose variance the generated kernel starts with.
         bias_initializer: Initializer of the bias.
-        depthwise_regularizer: Regularizer of the generated kernel; its mean over the batch if there
-            is a kernel for each sample, which cannot be used inside the cell of a recurrent layer.
+        depthwise_regularizer: Regularizer of the generated kernel; its mean over per-sample
+            kernels, which recurrent cells do not support.
         bias_regularizer: Regularizer of the bias.
         activity_regularizer: Regularizer of the output.
         depthwise_constraint: Must be None: a constraint projects a variable.
         bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own, which as a rule stores at most half as many numbers as the
-            kernel has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"` and
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
             `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored kernel alone,
-            and arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the

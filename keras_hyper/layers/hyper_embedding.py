@@ -16,10 +16,9 @@ from keras_hyper.typing import Config, Constraint, Initializer, Regularizer, Sha
 class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     r"""An embedding layer whose table is generated: `y = E(e)[ids]`.
 
-    Called as `layer(ids)`, it is static: the table is made from an embedding that the layer learns.
-    Called as `layer(ids, condition)`, it is conditioned: a condition of shape `(batch, dim)` gives
-    every sample a table of its own, one of shape `(dim,)` gives one table to the whole batch. The
-    first call decides which of the two the layer is.
+    `layer(ids)` is static: the table is made from an embedding that the layer learns. In
+    `layer(ids, condition)` a condition of shape `(batch, dim)` gives each sample its own table, and
+    one of shape `(dim,)` gives one table to the batch. The first call decides which it is.
 
     Per sample, with a low-rank generator or with `composition="scale"`, no table is written out for
     any sample. With a linear or template generator none is where each sample has few ids: embedding
@@ -29,19 +28,16 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         input_dim: Integer, number of rows; ids are `0 ... input_dim - 1`.
         output_dim: Integer, width of the rows.
         embeddings_initializer: Initializer whose variance the generated table starts with.
-        embeddings_regularizer: Regularizer of the generated table; its mean over the batch if there
-            is a table for each sample.
+        embeddings_regularizer: Regularizer of the generated table; its mean over per-sample tables.
         embeddings_constraint: Must be None: a constraint projects a variable.
         mask_zero: Whether id 0 is padding that is to be masked.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own, which as a rule stores at most half as many numbers as the table
-            has (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
-        composition: `"replace"`: the generated numbers are the table. `"add"`, `"multiply"` and
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the table has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
+        composition: `"replace"`: the generated values are the table. `"add"`, `"multiply"` and
             `"scale"` change a stored table that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to train the generated change of a stored table alone, and
-            arguments of `keras.layers.Layer`.
+        **kwargs: `base_trainable=False`, to freeze the stored table, and arguments of
+            `keras.layers.Layer`.
 
     Call arguments:
         inputs: Integer tensor of shape `(batch, ...)`. On TensorFlow and JAX it may be sparse, on

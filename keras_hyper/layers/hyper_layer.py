@@ -1,6 +1,6 @@
 """What all layers with generated weights share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -40,13 +40,12 @@ class HyperLayer(HasStockTwin):
 
     Args:
         *args: Positional arguments of the stock layer.
-        generator: A `Generator`, shared with as many layers as it can serve, or None for a small
-            one of the layer's own (`default_generator`).
-        embedding_dim: Integer, width of the embedding of the layer's own generator. None to choose
-            it.
+        generator: A `Generator`, which several layers may share. None for the layer's own, which
+            usually stores at most half as many parameters as the kernel has (`default_generator`).
+        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
         generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
             the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated numbers are the kernel. `"add"`, `"multiply"`,
+        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"`,
             `"scale"`: they change a stored one, see `GeneratedWeight`.
         base_trainable: Whether that stored kernel is trained.
         **kwargs: Keyword arguments of the stock layer.
@@ -177,7 +176,8 @@ class HyperLayer(HasStockTwin):
         )
         self.kernel_weight.build(condition_shape)
         if self.generator is not None:
-            self.kernel_weight.warn_of_limits()
+            made = self.kernel_weight
+            self.generator.warn_of_limits(made.generated_shape, made.path)
         if bias_shape is not None:
             self._build_bias(bias_shape, condition_shape)
         restore_sublayers(self._record or {}, self)
@@ -243,8 +243,11 @@ class HyperLayer(HasStockTwin):
         """Returns what the stock layer returns with the generated weights."""
         self.check_call(inputs, condition)
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
-        kernels = self.kernels(condition, dtype)
-        return apply_layer(self.stock, self, kernels, ops.cast(inputs, dtype))
+        return self.apply_kernels(self.kernels(condition, dtype), ops.cast(inputs, dtype))
+
+    def apply_kernels(self, kernels: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
+        """Returns what the stock layer returns with these weights."""
+        return apply_layer(self.stock, self, kernels, inputs)
 
     def generate(self, condition: Tensor | None = None, factored: bool = False) -> dict[str, Any]:
         """Returns the weights that the layer would use, by name.

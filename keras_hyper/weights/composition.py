@@ -1,4 +1,4 @@
-"""How a stored base weight and generated numbers make one weight."""
+"""How a stored base weight and generated values make one weight."""
 
 import math
 from collections.abc import Sequence

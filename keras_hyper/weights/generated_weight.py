@@ -1,6 +1,5 @@
 """All that belongs to one generated weight."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,10 +33,10 @@ class GeneratedWeight(PolicyLayer):
 
     `W = sigma G(e)` with a generator `G` that other weights may share, and all that belongs to this
     weight alone: its embedding, the projection of a condition onto it, the standard deviation
-    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalisation.
+    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalization.
 
     Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a learned `e_0`, a
-    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all numbers of the
+    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all components of the
     embedding, which a generator can switch off. Which of the two is fixed when it is built.
 
     Args:
@@ -48,13 +47,13 @@ class GeneratedWeight(PolicyLayer):
         regularizer: Keras regularizer of the generated weight. Static, it counts once, as that of a
             variable does. Conditioned, its mean over the samples is added at every call, which
             Keras allows outside of loops only: not inside the cell of a recurrent layer.
-        composition: `"replace"`: the generated numbers `D` are the weight. `"add"`: `W_0 + g D`,
+        composition: `"replace"`: the generated values `D` are the weight. `"add"`: `W_0 + g D`,
             `"multiply"`: `W_0 (1 + g D)`, with a stored `W_0` that starts as a draw of the
             initializer, and a learned gate `g` that starts at zero, so that training starts at
-            `W_0`. `"scale"`: as `"multiply"`, with one generated number for each unit.
+            `W_0`. `"scale"`: as `"multiply"`, with one generated factor for each unit.
         base_trainable: Whether `W_0` is trained.
         unit_axes: The axes of the weight that number its units, for `"scale"` and for weight
-            normalisation.
+            normalization.
         input_axes: The axes of the weight that its product sums over, where they are not all but
             the last. A generator of factors then makes those of the matrix of these axes by the
             others.
@@ -66,7 +65,7 @@ class GeneratedWeight(PolicyLayer):
     Call arguments:
         condition: None for a static weight, otherwise a tensor of shape `(batch, dim)` (a weight
             for each sample) or `(dim,)` (one weight for the batch).
-        training: Boolean, for a generator that normalises over the batch.
+        training: Boolean, for a generator that normalizes over the batch.
 
     Output shape:
         `weight_shape`, or `(batch, *weight_shape)` for a weight for each sample. Layers use
@@ -340,18 +339,6 @@ class GeneratedWeight(PolicyLayer):
     def limits(self) -> dict[str, str]:
         """Returns why the generator does not fit this weight, by kind, with figures."""
         return self.generator.limits(self.generated_shape)
-
-    def warn_of_limits(self) -> None:
-        """Warns if the generator does not fit this weight, once for each kind of reason."""
-        for kind, sentence in self.limits().items():
-            if kind not in self.generator.warned_of:
-                self.generator.warned_of.append(kind)
-                warnings.warn(
-                    f"{self.generator} does not fit '{self.path}' of shape {self.generated_shape}: "
-                    f"{sentence}. `keras_hyper.summary` tells this of every weight; it is a defect "
-                    "only if you did not mean it.",
-                    stacklevel=2,
-                )
 
     def _penalty(self) -> Tensor:
         """Returns the penalty of a static weight."""

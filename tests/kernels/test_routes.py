@@ -145,6 +145,39 @@ def test_arithmetic(make, composed, rng):
     np.testing.assert_allclose(to_numpy(half), weights, rtol=0.02, atol=0.02)
 
 
+class Outer(Kernel):
+    """`u_b v^T`, a user's kernel: it names its attributes and has the rest."""
+
+    by_sample = ("left",)
+    linear_in = ("left",)
+
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+
+    @property
+    def shape(self):
+        return self.left.shape[1], self.right.shape[0]
+
+    def materialize(self):
+        return self.left[:, :, None] * self.right
+
+
+def test_a_kernel_names_its_attributes(rng):
+    kernel = Outer(draw(rng, 2, 4), draw(rng, 3))
+    weights = to_numpy(kernel.materialize())
+    for changed, expected in (
+        (kernel.scaled(3.0), 3 * weights),
+        (kernel.repeated(2), np.repeat(weights, 2, axis=0)),
+        (kernel.with_tensors(iter([2 * x for x in kernel.tensors()])), 4 * weights),
+        (Sum(draw(rng, 4, 3) * 0, kernel).repeated(2), np.repeat(weights, 2, axis=0)),
+    ):
+        assert changed.batched
+        assert changed.rows == len(expected)
+        np.testing.assert_allclose(to_numpy(changed.materialize()), expected, **FLOAT64)
+    assert keras.backend.standardize_dtype(kernel.cast("float32").materialize().dtype) == "float32"
+    np.testing.assert_array_equal(to_numpy(kernel.materialize()), weights)
+
+
 @pytest.mark.parametrize(("rank", "thin"), [(4, True), (5, False)])
 def test_a_kernel_is_thin_if_its_factors_are_smaller(rank, thin, rng):
     """18 x 6 numbers, in factors of 4.5 columns."""

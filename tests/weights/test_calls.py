@@ -118,6 +118,22 @@ def test_a_layer_in_mixed_precision_multiplies_in_half_precision(policy, rng):
     np.testing.assert_allclose(to_numpy(keras.ops.cast(outputs, "float32")), expected, atol=0.05)
 
 
+@pytest.mark.parametrize("composition", ["replace", "add", "scale"])
+def test_a_kernel_is_computed_in_the_dtype_of_its_weight(composition, rng):
+    """Also in the call of a layer whose variables are read in half precision."""
+    layer = Product(dtype="mixed_float16")
+    layer.made = built(2, composition=composition)
+    for variable in layer.made.variables:
+        variable.assign(rng.normal(size=variable.shape))
+    c = keras.ops.convert_to_tensor(rng.normal(size=(4, 2)).astype("float32"))
+    seen = []
+    layer.build = lambda *shapes: None
+    layer.call = lambda inputs: seen.append(layer.made.kernel(c).materialize()) or inputs
+    layer(np.ones((4, 5), "float16"))
+    assert keras.backend.standardize_dtype(seen[-1].dtype) == "float32"
+    np.testing.assert_array_equal(to_numpy(seen[-1]), to_numpy(layer.made(c)))
+
+
 def test_what_is_not_built_raises():
     weight = GeneratedWeight(LowRankGenerator(), (5, 3), name="w")
     with pytest.raises(ValueError, match="'w' is not built. Call `build"):
