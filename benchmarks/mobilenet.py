@@ -12,12 +12,12 @@ BATCH = 8
 
 
 def default() -> Any:
-    """The generator that is taken where none is given: up to 128 hidden units."""
+    """The generator that is taken where none is given: up to 64 hidden units."""
     return None
 
 
 def narrow() -> Any:
-    """A generator of half as many hidden units, each of which costs time."""
+    """A generator of 64 hidden units, with narrower embeddings than the default."""
     from keras_hyper import ChunkedGenerator
 
     return ChunkedGenerator(1024, (64,), embedding_dim=16)

@@ -25,7 +25,7 @@ from keras_hyper.weights import as_composition
 _ENOUGH = 8
 # The widest hidden layer of a generator that was not asked for. Each number that is
 # generated costs as many multiplications.
-_HIDDEN = 128
+_HIDDEN = 64
 # And the narrowest: of a few units some are zero for every embedding, and stay so.
 _LEAST = 16
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
@@ -259,10 +259,13 @@ def _powers(most: int) -> list[int]:
 
 
 def _steps(most: int) -> list[int]:
-    """Returns lengths up to `most`, each an eighth of a doubling above the last, or 1."""
+    """Returns lengths up to `most`, each an eighth of a doubling above the last, or 1.
+
+    From 128 on they are multiples of 16, for products and slices without copies.
+    """
     steps = {1, most}
     length = 1.0
     while length < most:
-        steps.add(round(length))
+        steps.add(round(length) if length < 128 else min(16 * round(length / 16), most))
         length = max(length + 1, length * 2**0.125)
     return sorted(steps)

@@ -99,6 +99,17 @@ def test_what_is_chosen_for_a_small_target_with_a_condition_can_learn(seed):
     assert np.abs(kernels[0] - kernels[1]).mean() > 0.3 * kernels.std()
 
 
+def test_the_default_of_a_wide_target_has_few_products_and_aligned_chunks():
+    target = keras.Sequential([keras.Input((256,)), layers.Dense(512), layers.Dense(512)])
+    hyper = Hypernetwork(target, include="*kernel")
+    size = 256 * 512 + 512 * 512
+    assert 16 <= hyper.generator.hidden_units[0] <= 64
+    assert hyper.generator.chunk_size % 16 == 0
+    assert hyper.count_params() - 2 * 512 <= size // 2  # Biases are ordinary.
+    kernel, _ = hyper.generate().values()
+    np.testing.assert_allclose(to_numpy(kernel).std(), np.sqrt(2 / (256 + 512)), rtol=0.1)
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_an_impossible_budget_is_refused_with_the_smallest_possible(kind):
     with pytest.raises(ValueError, match="smallest possible budget is") as error:
