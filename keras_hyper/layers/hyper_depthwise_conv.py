@@ -7,9 +7,9 @@ import keras
 
 from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_base_conv import HyperBaseConv
-from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
+from keras_hyper.utils.arguments import passed
 
 
 @serializable

@@ -9,9 +9,9 @@ from keras_hyper.application import axes_of, own_initializer
 from keras_hyper.application.dense import einsum_axes
 from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_layer import HyperLayer
-from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Shape
+from keras_hyper.utils.arguments import passed
 
 
 @serializable

@@ -7,9 +7,9 @@ import keras
 from keras_hyper.application import apply_layer
 from keras_hyper.generators import Generator
 from keras_hyper.layers.hyper_layer import HyperLayer
-from keras_hyper.layers.stock_twin import passed
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Config, Constraint, Initializer, Regularizer, Shape, Tensor
+from keras_hyper.utils.arguments import passed
 
 
 @serializable

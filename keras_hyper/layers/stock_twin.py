@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import keras
@@ -140,16 +140,6 @@ class HasStockTwin(PolicyLayer):
         """Returns the arguments of the stock layer that make sense without a kernel."""
         config = super().get_config()
         return {k: v for k, v in config.items() if k not in _NOT_FOR_GENERATED}
-
-
-def passed(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns all arguments of a constructor, to pass on to that of its parent.
-
-    Args:
-        scope: What `locals()` is at the start of the constructor.
-    """
-    arguments = {**scope, **scope["kwargs"]}
-    return {k: v for k, v in arguments.items() if k not in ("self", "__class__", "kwargs")}
 
 
 def _with_stock_name(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -245,16 +245,6 @@ class RecurrentCell(PolicyLayer):
         return {**super().get_config(), **config}
 
 
-def passed(scope: Mapping[str, Any]) -> Config:
-    """Returns the arguments of a constructor, to be passed on to that of the base.
-
-    Args:
-        scope: `locals()`, at the start of the constructor.
-    """
-    named = {k: v for k, v in scope.items() if k not in ("self", "kwargs", "__class__")}
-    return {**named, **scope["kwargs"]}
-
-
 def plus(x: Tensor, bias: Tensor) -> Tensor:
     """Returns `x + bias`, or `x` if the bias is None."""
     return x if bias is None else x + ops.cast(bias, x.dtype)

@@ -60,7 +60,7 @@ class LSTM(GatedCell):
         **kwargs: Arguments of `GatedCell`.
     """
 
-    gate_names = ("i", "f", "g", "o")
+    gate_names = ("input", "forget", "candidate", "output")
     main_state_names = ("h", "c")
 
     def __init__(

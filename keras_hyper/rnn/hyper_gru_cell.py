@@ -4,10 +4,10 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
+from keras_hyper.utils.arguments import passed
 
 
 @serializable
@@ -76,7 +76,7 @@ class HyperGRUCell(GatedHyperCell):
         (2, 8)
     """
 
-    gate_names = ("z", "r", "g")
+    gate_names = ("update", "reset", "candidate")
     main_state_names = ("h",)
 
     def __init__(

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.gate_norm import GateNormalization
 from keras_hyper.rnn.gated_cell import LSTM
 from keras_hyper.rnn.hyper_cell import GatedHyperCell
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
+from keras_hyper.utils.arguments import passed
 
 
 @serializable

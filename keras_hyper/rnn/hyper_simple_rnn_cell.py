@@ -6,10 +6,10 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Config, Constraint, Initializer, Regularizer, Tensor
+from keras_hyper.utils.arguments import passed
 from keras_hyper.utils.checks import one_of, positive_int
 
 FORMS = ("scaled", "full")
@@ -74,7 +74,7 @@ class HyperSimpleRNNCell(HyperCell):
         (2, 8)
     """
 
-    gate_names = ("h",)
+    gate_names = ("state",)
     main_state_names = ("h",)
 
     def __init__(

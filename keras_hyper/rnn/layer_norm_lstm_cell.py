@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from keras_hyper.rnn.cell import passed
 from keras_hyper.rnn.gated_cell import LSTM
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
+from keras_hyper.utils.arguments import passed
 
 
 @serializable
