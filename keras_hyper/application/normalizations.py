@@ -48,7 +48,7 @@ def batch_normalization(
     Moving statistics that differ between samples are used in inference, each by its sample.
     """
     mean, variance = (weights[f"moving_{name}"] for name in ("mean", "variance"))
-    if not (mean.batched or variance.batched):
+    if not mean.batched:
         return scale_and_offset(layer, weights, inputs, training=training, mask=mask)
     if training and layer.trainable:
         raise ValueError(
@@ -59,7 +59,7 @@ def batch_normalization(
     inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     outputs = inputs - along(mean, inputs, [layer.axis])
     outputs = outputs * ops.rsqrt(along(variance, inputs, [layer.axis]) + layer.epsilon)
-    return _scaled(layer, weights, outputs)
+    return ops.cast(_scaled(layer, weights, outputs), layer.compute_dtype)
 
 
 def prelu(layer: keras.layers.PReLU, weights: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
@@ -76,4 +76,4 @@ def _scaled(layer: keras.Layer, weights: Mapping[str, Kernel], outputs: Tensor) 
             outputs = outputs * along(weights[name], outputs, axes)
     if _OFFSET in weights:
         outputs = outputs + along(weights[_OFFSET], outputs, axes)
-    return ops.cast(outputs, layer.compute_dtype)
+    return outputs

@@ -234,3 +234,19 @@ def test_ids_of_any_dtype_are_looked_up(dtype, batched, rng):
         expected = to_numpy(layer(ids.astype("int32")))
     with injected(layer, kernels):
         np.testing.assert_array_equal(to_numpy(layer(ids.astype(dtype))), expected)
+
+
+@pytest.mark.parametrize("kind", ["full", "low rank"])
+def test_one_tensor_for_the_batch_goes_through_the_call_of_the_layer(kind, monkeypatch, rng):
+    calls, call = [], layers.Dense.call
+
+    def spy(self, *args, **kwargs):
+        calls.append(self)
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(layers.Dense, "call", spy)
+    layer = layers.Dense(4, use_bias=False)
+    layer.build((None, 5))
+    with injected(layer, {"kernel": KERNELS[kind](rng, (5, 4), False)}):
+        layer(np.ones((BATCH, 5), "float32"))
+    assert len(calls) == (kind == "full")

@@ -74,3 +74,21 @@ def test_tasks_with_statistics_train_alone_and_infer_together(name, rng):
     hyper.target.get_layer("norm").trainable = False
     frozen = to_numpy(hyper(x, condition=tasks, training=True))
     np.testing.assert_allclose(frozen, outputs, rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_tasks_are_used_in_float32_and_outputs_are_half(rng):
+    norm = layers.BatchNormalization(dtype="mixed_float16", name="norm")
+    target = keras.Sequential([keras.Input((4,)), norm])
+    hyper = Hypernetwork(
+        target, LinearGenerator(4), condition=TaskEmbedding(3, 4), state_per_task=True
+    )
+    x = rng.normal(size=(3, 4)).astype("float32")
+    for task in range(3):
+        # Means that half precision would round away beside the inputs.
+        hyper(x + 100, condition=task, training=True)
+    outputs = hyper(x, condition=[0, 1, 2])
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float16"
+    for i in range(3):
+        alone = to_numpy(hyper(x[i : i + 1], condition=i))
+        # Two roundings of half precision.
+        np.testing.assert_allclose(to_numpy(outputs)[i : i + 1], alone, rtol=2e-3, atol=2e-3)

@@ -1,5 +1,8 @@
 """Quantized layers compute their own product, and what is generated is added to it."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -106,6 +109,18 @@ def test_the_product_is_added_before_the_activation(mode, name, batched, first, 
     assert list(again.generated_weights) == list(hyper.generated_weights)
     shapes = [sorted(tuple(v.shape) for v in model.weights) for model in (again, hyper)]
     assert shapes[0] == shapes[1]
+
+
+def test_the_base_in_full_precision_is_dropped(rng):
+    model, x = target("Dense"), data("Dense", rng)
+    layer = model.get_layer("layer")
+    hyper, c = hypernetwork(model), np.ones((4, 3), "float32")
+    hyper(x, condition=c)
+    base = weakref.ref(layer.kernel)
+    layer.quantize("int8")
+    hyper(x, condition=c)
+    gc.collect()
+    assert base() is None
 
 
 def test_gradients_reach_the_generator_alone(rng):

@@ -131,3 +131,32 @@ def test_dropout_is_that_of_the_stock_cell(name, rng):
         outputs.append(to_numpy(hyper(x, condition=condition, training=True)))
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
     assert np.abs(outputs[0] - to_numpy(hyper(x, condition=c))).max() > 1e-3
+
+
+class OneStep(layers.Layer):
+    """Calls a cell with one tensor as its state."""
+
+    def __init__(self, cell, **kwargs):
+        super().__init__(**kwargs)
+        self.cell = cell
+
+    def build(self, shape):
+        self.cell.build((shape[0], shape[-1]))
+
+    def call(self, inputs):
+        output, state = self.cell(inputs[:, 1], inputs[:, 0, :3])
+        return output + state
+
+    def compute_output_shape(self, shape):
+        return (shape[0], 3)
+
+
+@pytest.mark.parametrize("cls", [layers.GRUCell, layers.SimpleRNNCell])
+def test_a_cell_returns_its_state_in_the_form_that_it_was_given(cls, rng):
+    hyper = hypernetwork(OneStep(cls(3)))
+    x = rng.normal(size=(2, 5, 4)).astype("float32")
+    c = rng.normal(size=(2, 3)).astype("float32")
+    outputs = to_numpy(hyper(x, condition=c))
+    for i in range(2):
+        alone = to_numpy(hyper(x[i : i + 1], condition=c[i]))
+        np.testing.assert_allclose(outputs[i : i + 1], alone, rtol=1e-5, atol=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers import shake, to_numpy
+from helpers import gradients, shake, to_numpy
 from keras_hyper import Hypernetwork, LinearGenerator, LowRankGenerator
 from keras_hyper.utils.graph import walk
 
@@ -148,15 +148,52 @@ def test_a_target_may_contain_a_hypernetwork(composition, include, rng):
     assert not left_behind(outer)
 
 
-def test_a_layer_inside_and_outside_of_a_hypernetwork_has_the_outer_weights_in_both(rng):
-    shared = layers.Dense(4, use_bias=False, name="shared")
+class Block(layers.Layer):
+    """A layer around an adapted one."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(4, use_bias=False, name="dense")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def sharing(remat):
+    """Returns hypernetworks over a model and over a part of it, which share a layer."""
+    keras.utils.set_random_seed(0)
+    # The block alone, whose adapted layer is called again by it.
+    scope = keras.RematScope("list_of_layers", layer_names=["shared"] if remat else ["none"])
+    with scope:
+        shared = Block(name="shared")
     inside = [keras.Input((4,)), shared, layers.Dense(2, use_bias=False, name="last")]
     inner = hypernetwork(keras.Sequential(inside), include="last/*")
-    x, c = rng.normal(size=(3, 4)).astype("float32"), rng.normal(size=(3, 3)).astype("float32")
     inputs, condition = keras.Input((4,)), keras.Input((3,))
     model = keras.Model([inputs, condition], inner(shared(inputs), condition=condition))
-    outer = Hypernetwork(model, LinearGenerator(4), condition=3, include="shared/kernel")
-    outer([x, c], condition=c)
-    kernel, last = (to_numpy(hyper.generate(c)) for hyper in (outer, inner))
-    both = np.einsum("bi,bij,bjk,bkl->bl", x, *2 * [kernel["shared/kernel"]], last["last/kernel"])
-    np.testing.assert_allclose(to_numpy(outer([x, c], condition=c)), both, rtol=1e-4, atol=1e-5)
+    return Hypernetwork(model, LinearGenerator(4), condition=3, include="shared/*"), inner
+
+
+def test_a_layer_inside_and_outside_of_a_hypernetwork_has_the_outer_weights_in_both(rng):
+    x, c = rng.normal(size=(3, 4)).astype("float32"), rng.normal(size=(3, 3)).astype("float32")
+    found = []
+    for remat in (False, True):
+        outer, inner = sharing(remat)
+        outer([x, c], condition=c)
+        kernel, last = (to_numpy(hyper.generate(c)) for hyper in (outer, inner))
+        twice = [kernel["shared/dense/kernel"]] * 2
+        expected = np.einsum("bi,bij,bjk,bkl->bl", x, *twice, last["last/kernel"])
+        outputs = to_numpy(outer([x, c], condition=c))
+        np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+        def loss(x, c, outer=outer):
+            return keras.ops.sum(keras.ops.square(outer([x, c], condition=c)))
+
+        found.append(gradients(loss, outer, x, c))
+    for plain, again in zip(*found, strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-4, atol=1e-5)
