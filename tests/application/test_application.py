@@ -250,3 +250,23 @@ def test_one_tensor_for_the_batch_goes_through_the_call_of_the_layer(kind, monke
     with injected(layer, {"kernel": KERNELS[kind](rng, (5, 4), False)}):
         layer(np.ones((BATCH, 5), "float32"))
     assert len(calls) == (kind == "full")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="not on a CPU of TensorFlow's")
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("cls", [layers.Conv2D, layers.Conv2DTranspose, layers.SeparableConv2D])
+def test_channels_may_come_first(cls, batched, rng):
+    layer = cls(4, 3, strides=2, data_format="channels_first")
+    x = rng.normal(size=(BATCH, 3, 6, 6)).astype("float32")
+    layer(x)
+    weights = {
+        w.path: (w.variable, given("low rank", rng, w, batched)) for w in named_weights(layer)
+    }
+    with injected(layer, {path: kernel for path, (_, kernel) in weights.items()}):
+        outputs = to_numpy(layer(x))
+    for i in range(BATCH):
+        for variable, kernel in weights.values():
+            value = to_numpy(kernel.materialize())
+            variable.assign(value[i] if batched else value)
+        expected = to_numpy(layer(x[i : i + 1]))
+        np.testing.assert_allclose(outputs[i : i + 1], expected, rtol=2e-4, atol=2e-5)
