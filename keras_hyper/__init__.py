@@ -1,8 +1,8 @@
 """Hypernetworks for Keras 3: layers and models whose weights are generated."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+import types
+import typing as std_typing  # `typing` is a module of this package.
 
 from keras_hyper.application import register_application as register_application
 from keras_hyper.conditions import AdapterMask as AdapterMask
@@ -42,7 +42,7 @@ from keras_hyper.transforms import clone as clone
 from keras_hyper.version import __version__ as __version__
 from keras_hyper.weights import GeneratedWeight as GeneratedWeight
 
-if TYPE_CHECKING:
+if std_typing.TYPE_CHECKING:
     from keras_hyper import callbacks as callbacks
     from keras_hyper import visualize as visualize
 
@@ -88,7 +88,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> types.ModuleType:
     """Loads `callbacks` or `visualize` on first use."""
     if name in ("callbacks", "visualize"):
         return importlib.import_module(f"{__name__}.{name}")
