@@ -55,7 +55,7 @@ def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int
     Args:
         composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by
             number. `"scale"`: the same with one factor for each unit.
-        base: Tensor, `W_0`.
+        base: Tensor, `W_0`; for `"add"`, None for zero.
         change: Kernel, `D`.
         unit_axes: The axes of the weight that number its units.
     """
@@ -64,8 +64,9 @@ def compose(composition: str, base: Any, change: Kernel, unit_axes: Sequence[int
     if composition == "scale":
         return Scaled(base, 1 + change.materialize(), unit_axes)
     if change.batched or change.thin:
-        return Sum(base, change)
-    return Full(base + change.materialize(), batched=False)
+        return change if base is None else Sum(base, change)
+    value = change.materialize()
+    return Full(value if base is None else base + value, batched=False)
 
 
 def of_std(std: float, shape: Sequence[int]) -> Any:

@@ -341,7 +341,9 @@ class GeneratedWeight(PolicyLayer):
             gate = ops.cast(self.gate, self.compute_dtype)
             if self.base_outside:
                 return kernel.scaled(self.scale * gate)
-            if isinstance(self.base, float):
+            if isinstance(self.base, float) and not self.base:
+                base = None  # A constant zero, which costs a sum and its gradient.
+            elif isinstance(self.base, float):
                 base = ops.full(self.weight_shape, self.base, dtype=self.compute_dtype)
             else:
                 base = ops.cast(self.base, self.compute_dtype)
