@@ -49,13 +49,15 @@ def generated_part(
     return shape, of_std(std, shape)
 
 
-def compose(composition: str, base: Tensor, change: Kernel, unit_axes: Sequence[int]) -> Kernel:
+def compose(
+    composition: str, base: Tensor | None, change: Kernel, unit_axes: Sequence[int]
+) -> Kernel:
     """Returns the weight that a base and a generated change make.
 
     Args:
         composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by number. `"scale"`:
             the same with one factor for each unit.
-        base: Tensor, `W_0`.
+        base: Tensor, `W_0`; for `"add"`, None for zero.
         change: Kernel, `D`.
         unit_axes: The axes of the weight that number its units.
     """
@@ -63,7 +65,7 @@ def compose(composition: str, base: Tensor, change: Kernel, unit_axes: Sequence[
         change = change.times(base)
     if composition == "scale":
         return Scaled(base, 1 + change.materialize(), unit_axes)
-    return Sum(base, change)
+    return change if base is None else Sum(base, change)
 
 
 def of_std(std: float, shape: Sequence[int]) -> keras.Initializer:

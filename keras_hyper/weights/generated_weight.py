@@ -328,7 +328,9 @@ class GeneratedWeight(PolicyLayer):
             change = (change.weighted if len(adapted.shape) else change.scaled)(adapted)
         if self.base_outside:
             return change
-        return compose(self.composition, self.base_value(), change, self.unit_axes)
+        # A constant zero would cost a sum, and the gradient of one.
+        base = None if isinstance(self.base, float) and not self.base else self.base_value()
+        return compose(self.composition, base, change, self.unit_axes)
 
     def base_value(self) -> Tensor:
         """Returns the stored weight of a composition as a tensor."""
