@@ -255,9 +255,8 @@ class HyperLayer(HasStockTwin):
         Args:
             condition: None for a static layer, otherwise a tensor of shape `(dim,)` or
                 `(batch, dim)`.
-            factored: Whether to return what is generated, without stored weights, as a dict of
-                tensors for each weight: `"left"` and `"right"` for a low-rank weight, `"scale"`
-                for `composition="scale"`, and `"value"` otherwise.
+            factored: Whether to return a dict of factors for each generated weight: `"left"` and
+                `"right"` if it is low-rank, `"scale"` for that composition, otherwise `"value"`.
 
         Returns:
             Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and, if the layer has
@@ -337,7 +336,6 @@ class HyperLayer(HasStockTwin):
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
-        config = super().get_config()
         ours = {
             "generator": serialize_shared(self.generator, self),
             "embedding_dim": self.embedding_dim,
@@ -349,4 +347,4 @@ class HyperLayer(HasStockTwin):
         if self.kernel_weight is not None:
             # HDF5 files and `clone_model` use no build configurations.
             record = with_sublayers({}, self, given=self.generator)
-        return {**config, **ours, **({"record": record} if record else {})}
+        return {**super().get_config(), **ours, **({"record": record} if record else {})}

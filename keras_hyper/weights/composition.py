@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_hyper.initializers import fans, weight_std
-from keras_hyper.kernels import Kernel, Scaled, Sum
+from keras_hyper.kernels import Kernel, Scaled, Sum, as_shape
 from keras_hyper.typing import Initializer, Tensor
 from keras_hyper.utils.checks import one_of
 
@@ -47,6 +47,29 @@ def generated_part(
     if composition == "add":
         std = weight_std(initializer, shape) or 1 / math.sqrt(fans(shape)[0])
     return shape, of_std(std, shape)
+
+
+def matrix_part(
+    weight_shape: tuple[int, ...], initializer: Initializer, rows: tuple[int, ...] | None
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Initializer] | None:
+    """Returns rows, columns, shape and initializer of the matrix of which factors are made.
+
+    Returns None if the weight itself is that matrix, or its standard deviation is not known.
+
+    Args:
+        weight_shape: Shape of the weight.
+        initializer: Keras initializer of the weight.
+        rows: The axes of the weight that are the rows, None for all but the last.
+    """
+    rank = len(weight_shape)
+    if rows is None or rows == tuple(range(rank - 1)):
+        return None
+    std = weight_std(initializer, weight_shape)
+    if not std:
+        return None
+    columns = tuple(axis for axis in range(rank) if axis not in rows)
+    shape = as_shape(weight_shape, rows, columns)
+    return rows, columns, shape, of_std(std, shape)
 
 
 def compose(

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
-from keras_hyper.kernels import Full, Kernel, as_shape
+from keras_hyper.kernels import Full, Kernel
 from keras_hyper.ops import rms_normalize
 from keras_hyper.saving import deserialize_shared, serializable, serialize_shared
 from keras_hyper.typing import Config, Initializer, Regularizer, Shape, Tensor
@@ -21,7 +21,7 @@ from keras_hyper.weights.checks import (
     check_condition,
     check_condition_shape,
 )
-from keras_hyper.weights.composition import as_composition, compose, generated_part, of_std
+from keras_hyper.weights.composition import as_composition, compose, generated_part, matrix_part
 from keras_hyper.weights.normalization import WeightNormalization, check_normalization
 from keras_hyper.weights.penalty import PenaltyOfWeight, penalty
 from keras_hyper.weights.scopes import given, report
@@ -121,7 +121,11 @@ class GeneratedWeight(PolicyLayer):
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
         self.input_axes = None if input_axes is None else tuple(input_axes)
-        self._rows, self._columns = self._as_matrix()
+        self._rows: tuple[int, ...] = ()
+        self._columns: tuple[int, ...] = ()
+        matrix = matrix_part(self.weight_shape, self.generated_initializer, self.input_axes)
+        if self.generator.factors and self.generated_shape == self.weight_shape and matrix:
+            self._rows, self._columns, self.generated_shape, self.generated_initializer = matrix
         # A variable, or a number. One that is set before `build` is kept, and shared.
         self.base: Tensor = None
         # Whether a quantized layer has the base, and adds what is generated.
@@ -132,21 +136,6 @@ class GeneratedWeight(PolicyLayer):
         self.projection: keras.Layer | None = None
         self.condition_dim: int | None = None
         self.scale = 1.0
-
-    def _as_matrix(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Asks the generator for a matrix, and returns its axes; both empty if it is not asked."""
-        rank = len(self.weight_shape)
-        rows = self.input_axes
-        whole = self.generated_shape == self.weight_shape
-        if rows is None or rows == tuple(range(rank - 1)) or not whole:
-            return (), ()
-        std = weight_std(self.generated_initializer, self.weight_shape)
-        if not self.generator.factors or not std:
-            return (), ()
-        columns = tuple(axis for axis in range(rank) if axis not in rows)
-        self.generated_shape = as_shape(self.weight_shape, rows, columns)
-        self.generated_initializer = of_std(std, self.generated_shape)
-        return rows, columns
 
     @property
     def matrix_axes(self) -> tuple[Sequence[int], Sequence[int]]:
