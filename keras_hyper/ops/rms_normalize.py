@@ -40,8 +40,7 @@ def rms_normalize(inputs: Tensor, axis: int | Sequence[int] = -1) -> Tensor:
     largest = ops.max(ops.abs(wide), axis=axes, keepdims=True, initial=0.0 if empty else None)
     # A constant: the result does not depend on it. Finite, also where the inputs are not.
     most = 2.0**100 if dtype == "float32" else 2.0**1000
-    # And a product: TensorFlow takes the gradient of a quotient by its divisor in any case.
-    shrink = ops.stop_gradient(1 / ops.clip(largest * (1 / _LARGE), 1.0, most))
-    wide = wide * shrink
+    factor = ops.stop_gradient(ops.clip(largest * (1 / _LARGE), 1.0, most))
+    wide = wide / factor
     mean = ops.sum(ops.square(wide), axis=axes, keepdims=True) * (1 / count if count else 0.0)
-    return ops.cast(wide * ops.rsqrt(mean + _EPSILON * ops.square(shrink)), inputs.dtype)
+    return ops.cast(wide * ops.rsqrt(mean + _EPSILON / ops.square(factor)), inputs.dtype)
