@@ -69,10 +69,9 @@ def _call(
         values,
         [x for x in flat if ops.is_tensor(x)],
     )
-    if keras.backend.backend() == "torch":
-        # An assignment there writes into the tensor that the backward pass reads.
-        now = {id(v): value for v, value in zip(stored, values, strict=True)}
-        before.update({id(v): ops.copy(now[id(v)]) for v in changed if id(v) in now})
+    # TensorFlow and PyTorch assign to what the backward pass would read.
+    now = {id(v): value for v, value in zip(stored, values, strict=True)}
+    before.update({id(v): ops.copy(now[id(v)]) for v in changed if id(v) in now})
     for variable, value in zip(changed, new, strict=True):
         variable.assign(value)
     keras.Layer.add_loss(layer, losses)
