@@ -22,6 +22,11 @@ def long_where_compiled(*values):
     return pytest.param(*values, marks=[pytest.mark.long] if JIT else [])
 
 
+def long_test_where_compiled(test):
+    """Marks a test that runs in `tox run -e tests-long`, and on PyTorch in the suite."""
+    return pytest.mark.long(test) if JIT else test
+
+
 def long_on_tensorflow(*values):
     """Returns a case that runs in `tox run -e tests-long` where TensorFlow traces every graph."""
     long = keras.backend.backend() == "tensorflow"

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from helpers import JIT, long_where_compiled, to_numpy
+from helpers import JIT, long_test_where_compiled, long_where_compiled, to_numpy
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
@@ -118,6 +118,7 @@ def test_text_to_lora(kinds, rng, tmp_path):
     np.testing.assert_allclose(baked[0], outputs[0], rtol=1e-4, atol=1e-5)
 
 
+@long_test_where_compiled
 def test_trans_inr(rng, tmp_path):
     dim, depth, hidden = 8, 2, 6
     # Coordinates in a plane to a brightness.

@@ -309,7 +309,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-QUICK = ("computed condition", "nested", "part of a larger graph", "frozen", "at a task")
+QUICK = ("computed condition", "part of a larger graph", "at a task")
 
 
 @pytest.mark.parametrize(

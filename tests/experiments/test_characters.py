@@ -8,11 +8,12 @@ import pytest
 
 from experiments import characters
 from experiments import text as any_text
-from helpers import to_numpy
+from helpers import long_test_where_compiled, to_numpy
 
 JAX = keras.backend.backend() == "jax"
 
 
+@long_test_where_compiled
 def test_bits_of_a_text_are_those_of_one_pass_with_states(rng):
     config = characters.CharacterConfig(units=5, hyper_units=3, embedding_dim=2)
     model, stream = characters.build(config, 7)

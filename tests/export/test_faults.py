@@ -17,7 +17,7 @@ TESTS = pathlib.Path(__file__).parents[1]
     "name",
     [
         "model.keras",
-        "adapter.npz",
+        pytest.param("adapter.npz", marks=pytest.mark.long),
         pytest.param("saved", marks=pytest.mark.long),
         pytest.param("model.tflite", marks=pytest.mark.long),
     ],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from helpers import JIT, shake, to_numpy
+from helpers import JIT, long_test_where_compiled, shake, to_numpy
 from keras_hyper import Hypernetwork, LinearGenerator, LowRankGenerator, MLPGenerator
 from keras_hyper.application.rows import folded_layers
 
@@ -110,6 +110,7 @@ def test_rows_of_a_sample_have_its_weights(kind, generator, rng):
         np.testing.assert_allclose(part, outputs[:count], rtol=1e-4, atol=1e-5)
 
 
+@long_test_where_compiled
 @pytest.mark.parametrize("kind", TARGETS)
 def test_after_an_eager_call_in_compiled_ones(kind, rng):
     model, x, c = hyper_over(kind, rng)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import to_numpy
+from helpers import long_test_where_compiled, to_numpy
 from hypernetwork.targets import make_dense
 from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
 
@@ -67,6 +67,7 @@ def test_the_loss_is_the_mean_squared_drift_from_the_tasks_that_ended(data):
     assert not hyper.losses
 
 
+@long_test_where_compiled
 def test_tasks_that_ended_are_kept_in_fit_and_forgotten_without(data):
     x, y = data
     errors = {}
@@ -81,6 +82,7 @@ def test_tasks_that_ended_are_kept_in_fit_and_forgotten_without(data):
     assert errors[10.0] < 0.25 * errors[0.0]
 
 
+@long_test_where_compiled
 def test_a_run_goes_on_from_a_file(data, tmp_path):
     x, y = data
     hyper = make()

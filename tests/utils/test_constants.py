@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from helpers import to_numpy
+from helpers import long_test_where_compiled, to_numpy
 from keras_hyper import (
     HyperDense,
     HyperGRU,
@@ -158,6 +158,7 @@ class Own(keras.Model):
         return outputs
 
 
+@long_test_where_compiled
 def test_models_of_the_user_that_train_them_are_not(caught):
     model = Own()
     model.compile("sgd", "mse")
