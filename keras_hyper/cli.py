@@ -148,6 +148,8 @@ def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> 
     ]
     # Numbers with a point stay so, for an id must be none.
     values = [x if x.dtype.kind == "i" else x.astype("float32") for x in values]
+    # Of a mask, 0 is False.
+    values = [x != 0 if spec.dtype == "bool" else x for x, spec in zip(values, specs, strict=True)]
     return values[0] if len(values) == 1 else values
 
 

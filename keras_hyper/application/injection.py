@@ -57,14 +57,15 @@ class WeightInjection:
         self._methods = self._methods_of(model)
         self._folded: set[int] = set()
 
-    def find_folded(self, inputs: Tensors) -> bool:
+    def find_folded(self, inputs: Tensors, **arguments: bool) -> bool:
         """Tests which layers have several rows for each sample, and returns whether any have.
 
         Args:
             inputs: What the model takes, in an eager call.
+            **arguments: Other arguments of a call.
         """
         with installed(self._methods):
-            self._folded = folded_layers(self._model, inputs)
+            self._folded = folded_layers(functools.partial(self._model, **arguments), inputs)
         return bool(self._folded)
 
     def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
@@ -74,7 +75,8 @@ class WeightInjection:
             paths: The paths of the weights, if they are generated for each sample.
         """
         keys = dict.fromkeys(self._places[path][0] for path in paths)
-        return [self._owners[key] for key in keys if application_of(self._owners[key]) is None]
+        owners = [self._owners[key] for key in keys]
+        return [x for x in owners if application_of(x, with_lora=is_quantized(x)) is None]
 
     def _methods_of(self, model: keras.Layer) -> list[Method]:
         """Returns the methods to set: layers, names of methods, and functions."""

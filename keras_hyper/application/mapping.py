@@ -60,8 +60,9 @@ def call_per_sample(
         }
         with giving(context.replace(own)), WeightScope(own.values(), seeds) as scope:
             outputs = type(layer).call(layer, *own_args, **own_kwargs)
+        own_variables = {id(v) for v in layer.variables} - {id(state) for state in states}
         for variable, _ in scope.updates():
-            if not any(variable is state for state in states):
+            if id(variable) in own_variables:
                 raise ValueError(
                     f"Layer '{layer.name}' ({type(layer).__name__}) changes its variable "
                     f"'{variable.name}' when it is called. It has weights for each sample and is "

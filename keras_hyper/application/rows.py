@@ -80,14 +80,16 @@ def folded_layers(run: Callable[[Tensors], Tensors], inputs: Tensors) -> set[int
     both = keras.tree.map_structure(
         lambda *x: None if x[0] is None else np.concatenate(x) if x[0].ndim else x[0], *drawn
     )
-    with _recording() as together:
-        run(both)
-    alone = []
-    for sample in drawn:
-        with _recording() as record:
-            run(sample)
-        alone.append(record)
-    return {key for key, rows in together.items() if _in_order(rows, *(a[key] for a in alone))}
+    records = []
+    for tried in (both, *drawn):
+        # Nothing stays of these calls: no state, and no losses.
+        with _recording() as record, keras.StatelessScope(collect_losses=True):
+            run(tried)
+        records.append(record)
+    together, *alone = records
+    return {
+        key for key, rows in together.items() if _in_order(rows, *(a.get(key, []) for a in alone))
+    }
 
 
 @contextlib.contextmanager
@@ -117,9 +119,12 @@ def _in_order(together: Sequence[Tensor], *alone: Sequence[Tensor]) -> bool:
     """Whether the rows of two samples are those of the first, and then those of the second."""
     if len({len(together), *map(len, alone)}) > 1:
         return False
-    for rows, *samples in zip(together, *alone, strict=True):
-        expected = [np.asarray(ops.convert_to_numpy(x), "float64") for x in samples]
-        actual = np.asarray(ops.convert_to_numpy(rows), "float64")
+    for calls in zip(together, *alone, strict=True):
+        try:
+            values = [np.asarray(ops.convert_to_numpy(x), "float64") for x in calls]
+        except Exception:  # Traced, as in a loop: each backend has its own error.
+            return False
+        actual, *expected = values
         joined = np.concatenate(expected)
         scale = max(np.abs(joined).max(initial=0), 1e-30)
         if actual.shape != joined.shape or np.abs(actual - joined).max(initial=0) > 1e-2 * scale:

@@ -23,10 +23,10 @@ class AdapterMask(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        adapted: Boolean tensor of shape `()`, for the whole batch, or `(batch,)`.
+        adapted: Boolean tensor of shape `()`, for the whole batch, or `(batch,)` or `(batch, 1)`.
 
     Output shape:
-        That of the mask: 1 for samples with an adapter, 0 for the others.
+        `()` or `(batch,)`: 1 for samples with an adapter, 0 for the others.
 
     Raises:
         TypeError: If the mask is not boolean.
@@ -51,6 +51,8 @@ class AdapterMask(keras.layers.Layer):
     def call(self, adapted: Tensor) -> Tensor:
         """Returns the mask as numbers."""
         self.check(adapted)
+        if len(adapted.shape) == 2:
+            adapted = ops.squeeze(adapted, axis=-1)
         return ops.cast(adapted, self.compute_dtype)
 
     def check(self, mask: Tensor) -> None:
@@ -59,7 +61,7 @@ class AdapterMask(keras.layers.Layer):
         Args:
             mask: Tensor.
         """
-        if len(mask.shape) > 1:
+        if len(mask.shape) > 1 and tuple(mask.shape[1:]) != (1,):
             raise ValueError(
                 "An AdapterMask takes one boolean, or one for each sample. Received: a mask of "
                 f"shape {tuple(mask.shape)}"
@@ -73,4 +75,4 @@ class AdapterMask(keras.layers.Layer):
 
     def compute_output_shape(self, adapted_shape: Shape) -> tuple[int | None, ...]:
         """Returns the shape of the mask."""
-        return tuple(adapted_shape)
+        return tuple(adapted_shape[:1])

@@ -222,7 +222,8 @@ class JoinedCondition(keras.layers.Layer):
         masks = [value for part, value in every if part.is_mask and not part.is_one(value)]
         made = {part: part.make(value) for part, value in pairs if part.takes_value}
         batched = [row for row, is_batched in made.values() if is_batched]
-        like = next(iter(batched if inputs is None else keras.tree.flatten(inputs)), None)
+        known = [*batched, *masks] if inputs is None else keras.tree.flatten(inputs)
+        like = next(iter(known), None)
         made |= {part: part.make(like) for part, _ in pairs if not part.takes_value}
         rows = [ops.cast(made[part][0], self.compute_dtype) for part, _ in pairs]
         batched = [row for row, is_batched in made.values() if is_batched]

@@ -172,6 +172,8 @@ def drawn(
             values = rng.choice(words, shape)
         elif keras.backend.is_float_dtype(spec.dtype):
             values = rng.normal(size=shape)
+        elif spec.dtype == "bool":
+            values = rng.integers(0, 2, shape)
         else:
             values = rng.integers(1 if ids > 2 else 0, ids, shape)
         dtype = None if spec.dtype == "string" else spec.dtype

@@ -68,9 +68,17 @@ def is_text(include: Include) -> bool:
     return all(isinstance(item, str) for item in items)
 
 
-def check_mask(condition: JoinedCondition | None, composition: str) -> None:
-    """Raises if samples without an adapter have no weights of their own."""
-    if condition is not None and condition.has_mask and composition == "replace":
+def check_mask(condition: JoinedCondition | None, composition: str, state_per_task: bool) -> None:
+    """Raises if samples without an adapter have no weights or no state of their own."""
+    if condition is None or not condition.has_mask:
+        return
+    if state_per_task:
+        raise ValueError(
+            "An AdapterMask gives samples the outputs of the target, and state_per_task=True gives "
+            "them the state of a task. Received: condition with an AdapterMask, and "
+            "state_per_task=True. Leave one of the two out."
+        )
+    if composition == "replace":
         raise ValueError(
             "An AdapterMask gives samples the weights of the target, which composition='replace' "
             "does not use. Received: composition='replace'. Use 'add', 'multiply' or 'scale'."

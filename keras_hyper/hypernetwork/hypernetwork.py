@@ -154,7 +154,7 @@ class Hypernetwork(GeneratingModel):
         self.generators = Untracked(as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
-        check_mask(self.condition, self.composition)
+        check_mask(self.condition, self.composition, bool(state_per_task))
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
         check_tasks(self.condition, self.state_per_task, output_regularization)
@@ -320,6 +320,7 @@ class Hypernetwork(GeneratingModel):
                 the end only.
         """
         self._check_built("save_adapter")
+        self.runner.added()
         save_adapter(self, path)
 
     def load_adapter(self, path: str | os.PathLike[str]) -> None:
@@ -333,6 +334,7 @@ class Hypernetwork(GeneratingModel):
                 changed then.
         """
         self._check_built("load_adapter")
+        self.runner.added()
         load_adapter(self, path)
 
     def _check_built(self, method: str) -> None:

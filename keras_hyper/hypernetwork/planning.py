@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 
+from keras_hyper.application import axes_of
 from keras_hyper.generators import (
     ChunkedGenerator,
     DirectGenerator,
@@ -16,6 +17,7 @@ from keras_hyper.generators import (
 )
 from keras_hyper.generators.tiled import kernel_rank
 from keras_hyper.hypernetwork.selection import Include, as_include, divide, initialization_of
+from keras_hyper.kernels import as_shape
 from keras_hyper.typing import DType
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.graph import NamedWeight
@@ -186,7 +188,7 @@ def _choices(
     kind: str, weights: Sequence[NamedWeight], composition: str, condition_dim: int | None
 ) -> Iterator[_Choice]:
     """Yields what could be made, with its exact cost."""
-    shapes = [_generated_shape(weight, composition) for weight in weights]
+    shapes = [_generated_shape(weight, composition, kind == "low_rank") for weight in weights]
     gates = sum(composition != "replace" or initialization_of(w)[1] is not None for w in weights)
     widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
     for width in widths:
@@ -194,11 +196,16 @@ def _choices(
             yield dataclasses.replace(choice, stored=choice.stored + gates)
 
 
-def _generated_shape(weight: NamedWeight, composition: str) -> tuple[int, ...]:
+def _generated_shape(
+    weight: NamedWeight, composition: str, factors: bool = False
+) -> tuple[int, ...]:
     shape = weight.shape
     if composition == "scale":
         return (*(1,) * (len(shape) - 1), *shape[-1:])
-    return shape
+    rows = axes_of(weight.layers[-1], weight.variable.name)[0] if factors else None
+    if rows is None:
+        return shape
+    return as_shape(shape, rows, [axis for axis in range(len(shape)) if axis not in rows])
 
 
 def _chunked(

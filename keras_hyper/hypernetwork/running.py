@@ -113,7 +113,8 @@ class TargetRunner:
             outputs = run()
         except RowsError:
             # Windows or tokens may be folded into the batch.
-            folded = self.injection.find_folded(inputs)
+            inference = {"training": False} if self._takes_training else {}
+            folded = self.injection.find_folded(inputs, **inference)
             if not folded:
                 raise
         outputs = run() if folded else outputs

@@ -56,6 +56,10 @@ class Sum(Kernel):
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
         return self._base.materialize() + self._delta.materialize()
 
+    def weighted(self, factors: Tensor) -> Kernel:
+        """Returns the weights of a batched kernel, each times the number of its sample."""
+        return Full(self.materialize(), self.batched).weighted(factors)
+
     def factors(self) -> dict[str, Tensor]:
         """Returns the factors of what is added."""
         return self._delta.factors()

@@ -104,11 +104,9 @@ class GeneratedWeight(PolicyLayer):
         super().__init__(**kwargs)
         if generator is None:
             raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
-        # Given as a layer, it is the owner of this weight that shares it.
-        given_as_config = isinstance(generator, dict)
-        self.generator = as_generator(
-            deserialize_shared(generator, self) if given_as_config else generator
-        )
+        if isinstance(generator, dict):  # A layer is shared by the owner of this weight.
+            generator = deserialize_shared(generator, self)
+        self.generator = as_generator(generator)
         self.weight_shape = positive_ints("weight_shape", weight_shape)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
@@ -121,11 +119,11 @@ class GeneratedWeight(PolicyLayer):
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
         self.input_axes = None if input_axes is None else tuple(input_axes)
-        self._rows: tuple[int, ...] = ()
-        self._columns: tuple[int, ...] = ()
+        self._rows = self._columns = tuple[int, ...]()
         matrix = matrix_part(self.weight_shape, self.generated_initializer, self.input_axes)
         if self.generator.factors and self.generated_shape == self.weight_shape and matrix:
             self._rows, self._columns, self.generated_shape, self.generated_initializer = matrix
+        self.generated_unit_axes = (1,) if self._columns else self.unit_axes
         # A variable, or a number. One that is set before `build` is kept, and shared.
         self.base: Tensor = None
         # Whether a quantized layer has the base, and adds what is generated.
@@ -210,7 +208,7 @@ class GeneratedWeight(PolicyLayer):
         # The generator's own start, native or the paper's, is normalized away.
         self.scale = weight_std(self.generated_initializer, self.generated_shape) or 1.0
         self.normalizer = WeightNormalization(
-            kind, self.unit_axes, dtype=self.dtype_policy, name="normalization"
+            kind, self.generated_unit_axes, dtype=self.dtype_policy, name="normalization"
         )
         self.normalizer.build(self.generated_shape)
 

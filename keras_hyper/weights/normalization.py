@@ -35,7 +35,7 @@ def check_normalization(weight: "GeneratedWeight", kind: str) -> None:
             f"Normalized weights cannot match the initializer {name_of(weight.initializer)} of "
             f"'{weight.path}': its standard deviation is not known, or zero."
         )
-    units = weight.unit_axes if kind == "weight" else ()
+    units = weight.generated_unit_axes if kind == "weight" else ()
     together = math.prod(n for axis, n in enumerate(shape) if axis not in units)
     if together == 1 and kind != "batch":
         raise ValueError(

@@ -125,3 +125,15 @@ def test_factors_are_written_out(batched, rng):
     expected = np.einsum("bi,bio->bo" if batched else "bi,io->bo", x, kernel)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(loss, kernel.sum() / (3 if batched else 1), rtol=1e-4)
+
+
+class Noisy(Gain):
+    def call(self, inputs):
+        return super().call(inputs) + 0 * keras.random.normal(ops.shape(inputs))
+
+
+def test_random_numbers_without_a_seed_of_the_layer(rng):
+    hyper = hypernetwork(Noisy(name="gain"))
+    x, c = rng.normal(size=(2, 4)).astype("float32"), rng.normal(size=(2, 3)).astype("float32")
+    gain = to_numpy(hyper.generate(c)["gain/gain"])
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), x * gain, rtol=1e-5, atol=1e-6)

@@ -311,3 +311,20 @@ def test_a_quantized_target_is_baked_before(rng):
     hyper = hypernetwork(model)
     with pytest.raises(ValueError, match="Bake the model first"):
         hyper.bake(np.ones(3, "float32"))
+
+
+def test_a_layer_with_lora_is_not_called_for_each_sample(rng):
+    target = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")])
+    target.layers[0].enable_lora(1)
+    target.layers[0].quantize("int8")
+    hyper = Hypernetwork(target, LowRankGenerator(1), condition=2, composition="add")
+    assert hyper.mapped_layers() == []
+
+
+def test_adapters_of_a_target_that_is_quantized_later(rng, tmp_path):
+    target = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")])
+    hyper = Hypernetwork(target, LowRankGenerator(1), condition=2, composition="add")
+    target.layers[0].quantize("int8")
+    hyper.save_adapter(tmp_path / "a.npz")
+    hyper(rng.normal(size=(2, 4)), condition=rng.normal(size=2))
+    hyper.load_adapter(tmp_path / "a.npz")

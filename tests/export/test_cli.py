@@ -7,7 +7,14 @@ from keras import layers
 
 import keras_hyper
 from helpers import CAN_EXPORT, to_numpy
-from keras_hyper import ChunkedGenerator, HyperDense, HyperLSTM, Hypernetwork, TaskEmbedding
+from keras_hyper import (
+    AdapterMask,
+    ChunkedGenerator,
+    HyperDense,
+    HyperLSTM,
+    Hypernetwork,
+    TaskEmbedding,
+)
 from keras_hyper.cli import main
 
 X = np.ones((2, 5), "float32")
@@ -36,6 +43,15 @@ def by_both():
     return model
 
 
+def with_mask():
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense")])
+    condition = [TaskEmbedding(3, 2), AdapterMask()]
+    model = Hypernetwork(target, ChunkedGenerator(4), condition=condition, composition="add")
+    for weight in model.generated_weights.values():
+        weight.gate.assign(1.0)
+    return model
+
+
 @pytest.fixture
 def saved(tmp_path):
     def save(model):
@@ -57,8 +73,10 @@ def test_summary(saved, capsys):
         (by_task, ["--condition", "2"], 2),
         (by_numbers, ["--condition", "0.5,-1"], np.array([0.5, -1], "float32")),
         (by_both, ["--condition", "1", "--condition", "3"], [1, np.array([3], "float32")]),
+        (with_mask, ["--condition", "1", "--condition", "0"], [1, False]),
+        (with_mask, ["--condition", "1", "--condition", "1"], [1, True]),
     ],
-    ids=["static", "task", "numbers", "both"],
+    ids=["static", "task", "numbers", "both", "without an adapter", "with an adapter"],
 )
 def test_bake(make, arguments, condition, saved, tmp_path, capsys):
     model, plain = make(), tmp_path / "plain.keras"

@@ -183,6 +183,11 @@ def test_exported_endpoints_take_the_mask(rng, tmp_path):
 
 REFUSED = {
     "replace": (lambda: over("dense", composition="replace"), ValueError, "composition='replace'"),
+    "state": (
+        lambda: over("dense", condition=(TaskEmbedding(3, 2),), state_per_task=True),
+        ValueError,
+        "the state of a task",
+    ),
     "alone": (lambda: over("dense", condition=()), ValueError, "beside the parts"),
     "two": (lambda: over("dense", condition=(3, AdapterMask())), ValueError, "one AdapterMask"),
     "numbers": (
@@ -206,3 +211,17 @@ def test_refused(case):
     attempt, error, message = case
     with pytest.raises(error, match=f"(?s){message}"):
         attempt()
+
+
+def test_noise_is_drawn_for_each_row_of_a_mask():
+    hyper, *_ = over("dense", condition=(NoiseCondition(3),))
+    for weight in hyper.generated_weights.values():
+        weight.gate.assign(1.0)
+    first, second = to_numpy(hyper.generate([True, True])["dense/kernel"])
+    assert np.abs(first - second).max() > 0
+
+
+def test_a_mask_may_have_one_column(rng):
+    hyper, x, c = over("dense")
+    outputs = to_numpy(hyper(x, condition=[c, MASK]))
+    np.testing.assert_array_equal(to_numpy(hyper(x, condition=[c, MASK[:, None]])), outputs)

@@ -153,3 +153,52 @@ def test_rows_that_samples_share_say_nothing_of_their_order(rng):
 
 def test_traced_inputs_are_not_compared():
     assert folded_layers(lambda x: x, keras.KerasTensor((2, 3))) == set()
+
+
+class Folded(layers.Layer):
+    """Drops inputs, folds them into rows, and normalizes what a dense layer makes of these."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.drop = layers.Dropout(0.5, seed=1)
+        self.dense = layers.Dense(3, activity_regularizer="l2", name="dense")
+        self.norm = layers.BatchNormalization(name="norm")
+
+    def build(self, shape):
+        self.dense.build((None, 4))
+        self.norm.build((None, 3))
+
+    def call(self, inputs, training=None):
+        rows = ops.reshape(self.drop(inputs, training=training), (-1, 4))
+        return ops.reshape(self.norm(self.dense(rows), training=training), (-1, 6))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], 6)
+
+
+def test_the_test_of_rows_leaves_nothing_behind(rng):
+    def first_call(tested_before):
+        keras.utils.set_random_seed(3)
+        target = keras.Sequential([keras.Input((8,)), Folded(name="folded")])
+        hyper = Hypernetwork(target, LowRankGenerator(1), condition=3, include="*dense/kernel")
+        if tested_before:
+            hyper(x, condition=c)
+            target.layers[0].drop.seed_generator.state.assign([1, 0])
+        hyper(x, condition=c, training=True)
+        return to_numpy(hyper.losses), to_numpy(target.layers[0].norm.moving_mean)
+
+    x, c = rng.normal(size=(5, 8)).astype("float32"), rng.normal(size=(5, 3)).astype("float32")
+    (loss,), mean = first_call(False)
+    (expected_loss,), expected_mean = first_call(True)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(mean, expected_mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_recurrent_layer_besides_is_no_hindrance(rng):
+    inputs = keras.Input((4, WIDTH))
+    tokens = Tokens(name="tokens")(inputs)
+    target = keras.Model(inputs, [tokens, layers.LSTM(2)(inputs)])
+    hyper = Hypernetwork(target, LinearGenerator(2), condition=3, include="*kernel")
+    x = rng.normal(size=(2, 4, WIDTH)).astype("float32")
+    c = rng.normal(size=(2, 3)).astype("float32")
+    assert [tuple(y.shape) for y in hyper(x, condition=c)] == [(2, 4, WIDTH), (2, 2)]

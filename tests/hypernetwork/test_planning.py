@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_hyper
 from helpers import to_numpy
 from hypernetwork.targets import make_dense, make_lstm
 from keras_hyper import (
@@ -137,3 +138,11 @@ def test_refused(arguments, error, message):
     target, *others = arguments
     with pytest.raises(error, match=message):
         plan(target(), *others)
+
+
+def test_factors_of_einsum_kernels_are_counted_as_they_are_made():
+    dense = layers.EinsumDense("abc,dce->abde", output_shape=(None, 8, 64))
+    target = keras.Sequential([keras.Input((3, 2)), dense])
+    chosen = plan(target, budget=20_000, kind="low_rank")
+    hyper = Hypernetwork(target, chosen.generator)
+    assert keras_hyper.summary(hyper).stored == chosen.stored <= 20_000

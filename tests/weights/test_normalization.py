@@ -180,3 +180,11 @@ def test_batch_normalization_stores_a_gain_and_no_shift():
     generated.build((None, 3))
     shapes = {v.name: tuple(v.shape) for v in generated.normalizer.weights}
     assert shapes == {"gain": (), "moving_mean": (20,), "moving_variance": (20,)}
+
+
+def test_the_units_of_factors_are_the_columns_of_their_matrix(rng):
+    generator = LowRankGenerator(2, 3, normalization="weight")
+    weight = GeneratedWeight(generator, (6, 5), input_axes=(1,), unit_axes=(0,))
+    weight.build()
+    size = np.sqrt(np.mean(to_numpy(weight()) ** 2, axis=1))
+    np.testing.assert_allclose(size, size[0], rtol=1e-5)
