@@ -121,10 +121,12 @@ class ChunkedGenerator(MLPGenerator):
         """Returns the chunks in a row, cut to size, in the shape of the weight."""
         return self._cut(pieces, [weight_shape])[0]
 
-    def assemble_all(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    def assemble_all(
+        self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]], axis: int
+    ) -> list[Tensor]:
         """Returns several weights, put together from the chunks of all of them."""
         if type(self).assemble is not ChunkedGenerator.assemble:
-            return super().assemble_all(pieces, weight_shapes)  # A subclass has its own way.
+            return super().assemble_all(pieces, weight_shapes, axis)  # A subclass has its own way.
         return self._cut(pieces, weight_shapes)
 
     def _cut(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -156,17 +156,20 @@ class Generator(PolicyLayer):
         lead = ops.shape(pieces)[:-2]
         return ops.reshape(pieces, (*lead, *weight_shape))
 
-    def assemble_all(self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    def assemble_all(
+        self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]], axis: int
+    ) -> list[Tensor]:
         """Returns several weights, put together from the pieces of all of them.
 
         Args:
             pieces: Tensor, the output of `call` for the pieces of all weights in a row.
             weight_shapes: Shapes of the weights.
+            axis: The axis of `pieces` that numbers them.
         """
         counts = [self.embedding_shape(shape)[0] for shape in weight_shapes]
         # The gradient of a split is one concatenation, that of slices a sum of padded ones.
         ends = list(itertools.accumulate(counts))
-        parts = ops.split(pieces, ends[:-1], axis=len(pieces.shape) - 2)
+        parts = ops.split(pieces, ends[:-1], axis=axis)
         return [self.assemble(own, s) for own, s in zip(parts, weight_shapes, strict=True)]
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:

@@ -207,7 +207,8 @@ def _together(
     axis = len(embeddings[0].shape) - 2
     pieces = generator.pieces(ops.concatenate(embeddings, axis=axis))
     kernels = []
-    tensors = generator.assemble_all(pieces, [weight.generated_shape for weight in weights])
+    shapes = [weight.generated_shape for weight in weights]
+    tensors = generator.assemble_all(pieces, shapes, axis)
     for weight, tensor in zip(weights, tensors, strict=True):
         made = Full(tensor, batched=bool(axis))
         kernels.append(weight.scale_and_compose(made, training, adapted))

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
 from helpers import gradient_program, relative_error, shake, to_numpy
 from hypernetwork.targets import KINDS
-from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding
+from keras_hyper import ChunkedGenerator, Hypernetwork, TaskEmbedding, TiledKernelGenerator
 
 KIND = {kind.name: kind for kind in KINDS}
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -112,3 +112,25 @@ def test_a_file_gives_the_same_model(kind, rng, tmp_path):
 def shake_built(hyper, x, condition, rng):
     hyper(x, condition=condition)
     shake(hyper, rng)
+
+
+@pytest.mark.parametrize("condition", [None, 3], ids=["static", "per sample"])
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_kernels_of_several_tiles_share_a_generator(kind, condition, rng):
+    if kind == "dense":
+        parts, tile = [layers.Dense(5), layers.Dense(3)], (4, 2)
+        x = rng.normal(size=(2, 6)).astype("float32")
+    else:
+        parts, tile = [layers.Conv2D(5, 2), layers.Conv2D(3, 2)], (2, 2, 4, 2)
+        x = rng.normal(size=(2, 4, 4, 6)).astype("float32")
+    target = keras.Sequential([keras.Input(x.shape[1:]), *parts])
+    generator = TiledKernelGenerator(tile, embedding_dim=3)
+    hyper = Hypernetwork(target, generator, condition=condition, include="*kernel")
+    assert len(hyper.generated_weights) == 2
+    c = None if condition is None else rng.normal(size=(2, 3)).astype("float32")
+    for path, weight in hyper.generate(c).items():
+        # By itself each weight is the same.
+        np.testing.assert_allclose(
+            to_numpy(weight), to_numpy(hyper.generated_weights[path](c)), rtol=1e-5, atol=1e-6
+        )
+    assert np.isfinite(to_numpy(hyper(x, condition=c))).all()
