@@ -18,9 +18,9 @@ class Given:
     """What one layer is given for a call.
 
     Attributes:
-        variables: The variables that the layer reads, by name.
-        paths: The paths in the model of those that are replaced, by name.
-        kernels: Values in place of variables, by name.
+        variables: Dict from name to variable, all that the layer reads.
+        paths: Dict from name to path in the model, for those that are replaced.
+        kernels: Dict from name to the value in place of a variable.
         state: Names of those that the layer may assign to.
         added: Names of those that a quantized layer adds to its own.
     """
@@ -42,7 +42,7 @@ class Given:
         return any(kernel.batched for kernel in self.kernels.values())
 
     def weights(self, dtype: str) -> dict[str, Kernel]:
-        """Returns all weights of the layer by name, given ones and its own."""
+        """Returns a dict from name to weight, given ones and the others of the layer."""
         own = {n: v for n, v in self.variables.items() if n not in self.kernels}
         stored = {name: Full(variable.value, batched=False) for name, variable in own.items()}
         return {name: kernel.cast(dtype) for name, kernel in {**self.kernels, **stored}.items()}

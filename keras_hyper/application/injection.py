@@ -108,7 +108,7 @@ class WeightInjection:
             state: Values of variables that the model may change, by path.
             write: Called with a path and a value for each change of them.
             added: Paths of weights that are added to those of quantized layers.
-            samples: The number of samples, each of which has a weight.
+            samples: The number of samples, each with its weights.
         """
         layers = self._given({**kernels, **state}, state, added)
         paths = {
@@ -169,7 +169,7 @@ def _reader(weight: NamedWeight) -> keras.Layer:
 
 
 def _read_by(layer: keras.Layer) -> dict[str, keras.Variable]:
-    """Returns the variables that the call of a layer reads, by name.
+    """Returns a dict from name to variable, all that the call of a layer reads.
 
     Layers with generated weights read those of their sublayers, which are not called.
     """

@@ -119,7 +119,7 @@ class Part:
         return f"what {type(self.source).__name__} '{self.source.name}' takes"
 
     def serialize(self, owner: keras.Layer, name: str) -> Config | int | None:
-        """Returns what stands for this part in the configuration of its owner."""
+        """Returns the configuration of this part."""
         return serialize_shared(self.source, owner, name)
 
 

@@ -38,8 +38,8 @@ class Endpoints:
         batch_size: The batch size to compare endpoints with the model at, None for two.
 
     Attributes:
-        endpoints: By name.
-        left_out: Why an endpoint is not among them, by name.
+        endpoints: Dict from name to endpoint.
+        left_out: Dict from the name of an endpoint that is missing to the reason.
     """
 
     def __init__(

@@ -56,6 +56,7 @@ def load_adapter(model: "GeneratingModel", path: str | os.PathLike[str]) -> None
 
 def _small_part(model: "GeneratingModel") -> dict[str, keras.Variable]:
     """Returns the variables of the small part, by names that no counter has numbered."""
+    model.runner.added()  # Drops the bases of layers that were quantized since.
     variables = model.target_variables
     of_target = {id(v) for v in model.target.weights}
     generated = model.generated_weights

@@ -320,7 +320,6 @@ class Hypernetwork(GeneratingModel):
                 the end only.
         """
         self._check_built("save_adapter")
-        self.runner.added()
         save_adapter(self, path)
 
     def load_adapter(self, path: str | os.PathLike[str]) -> None:
@@ -334,7 +333,6 @@ class Hypernetwork(GeneratingModel):
                 changed then.
         """
         self._check_built("load_adapter")
-        self.runner.added()
         load_adapter(self, path)
 
     def _check_built(self, method: str) -> None:

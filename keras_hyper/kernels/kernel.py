@@ -53,20 +53,6 @@ class Kernel(abc.ABC):
         """Whether every product takes fewer multiplications than one written out."""
         return False
 
-    def weighted(self, factors: Tensor) -> "Kernel":
-        """Returns the weights of a batched kernel, each times the number of its sample.
-
-        Args:
-            factors: Tensor of shape `(batch,)`.
-        """
-
-        def weighted(value: Tensor) -> Tensor:
-            if isinstance(value, Kernel):
-                return value.weighted(factors)
-            return value * ops.reshape(factors, (-1, *(1 for _ in value.shape[1:])))
-
-        return self._changed(weighted, self.linear_in)
-
     @property
     def rows(self) -> int | None:
         """The number of weights of a batched kernel, None if it is not known."""
@@ -84,6 +70,20 @@ class Kernel(abc.ABC):
             return value.scaled(factor) if isinstance(value, Kernel) else value * factor
 
         return self._changed(scaled, self.linear_in)
+
+    def weighted(self, factors: Tensor) -> "Kernel":
+        """Returns the weights of a batched kernel, each times the number of its sample.
+
+        Args:
+            factors: Tensor of shape `(batch,)`.
+        """
+
+        def weighted(value: Tensor) -> Tensor:
+            if isinstance(value, Kernel):
+                return value.weighted(factors)
+            return value * ops.reshape(factors, (-1, *(1 for _ in value.shape[1:])))
+
+        return self._changed(weighted, self.linear_in)
 
     def cast(self, dtype: str) -> Self:
         """Returns the weight in another floating point type."""

@@ -52,7 +52,7 @@ def generated_part(
 def matrix_part(
     weight_shape: tuple[int, ...], initializer: Initializer, rows: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Initializer] | None:
-    """Returns rows, columns, shape and initializer of the matrix of which factors are made.
+    """Returns rows, columns, shape and initializer of the matrix that is the product of factors.
 
     Returns None if the weight itself is that matrix, or its standard deviation is not known.
 

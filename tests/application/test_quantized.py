@@ -325,6 +325,10 @@ def test_adapters_of_a_target_that_is_quantized_later(rng, tmp_path):
     target = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")])
     hyper = Hypernetwork(target, LowRankGenerator(1), condition=2, composition="add")
     target.layers[0].quantize("int8")
+    gate = hyper.generated_weights["dense/kernel"].gate
+    gate.assign(0.5)
     hyper.save_adapter(tmp_path / "a.npz")
     hyper(rng.normal(size=(2, 4)), condition=rng.normal(size=2))
+    gate.assign(0.0)
     hyper.load_adapter(tmp_path / "a.npz")
+    assert float(to_numpy(gate.value)) == 0.5

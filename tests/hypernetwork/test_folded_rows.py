@@ -14,7 +14,7 @@ SIZE, WINDOW, WIDTH = 4, 2, 3
 
 @keras.saving.register_keras_serializable("tests")
 class Windows(layers.Layer):
-    """Attention and a dense layer in windows of an image, which are rows of their own."""
+    """Attention and a dense layer in windows of an image, which are separate rows."""
 
     def __init__(self, order="sample", **kwargs):
         super().__init__(**kwargs)
@@ -47,7 +47,7 @@ class Windows(layers.Layer):
 
 @keras.saving.register_keras_serializable("tests")
 class Tokens(layers.Layer):
-    """A router over tokens, which are rows of their own."""
+    """A router over tokens, which are separate rows."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
