@@ -1,4 +1,4 @@
-"""The penalty of a regularizer on a generated weight."""
+"""Regularization penalties of generated weights."""
 
 from collections.abc import Callable
 
@@ -10,35 +10,27 @@ from keras_hyper.typing import Tensor
 
 
 def penalty(regularizer: Callable[[Tensor], Tensor], kernel: Kernel, dtype: str) -> Tensor:
-    """Returns the penalty of a weight, or its mean over per-sample weights.
-
-    Args:
-        regularizer: Keras regularizer.
-        kernel: The weight.
-        dtype: Dtype of the penalty: that of the variables, as for a variable.
-    """
+    """Returns the penalty of a weight, or its mean over per-sample weights."""
     weight = ops.cast(kernel.materialize(), dtype)
     if not kernel.batched:
         return regularizer(weight)
     count = ops.shape(weight)[0]
     if isinstance(count, int) and count == 0:
-        return 0 * ops.sum(weight)  # PyTorch cannot map over no samples.
+        return 0 * ops.sum(weight)  # PyTorch cannot map over empty batches.
     penalties = ops.vectorized_map(regularizer, weight)
     return ops.sum(penalties) / ops.cast(ops.maximum(count, 1), penalties.dtype)
 
 
 class PenaltyOfWeight(keras.regularizers.Regularizer):
-    """A regularizer of an embedding that penalizes the weight generated from it.
+    """Regularizer of an embedding that penalizes the static `GeneratedWeight` made from it.
 
-    A penalty of a variable counts once, however often, and wherever, the layer is called.
-
-    Args:
-        make: Function that returns the penalty.
+    Keras counts the penalty of a variable once, however often the layer is called.
     """
 
-    def __init__(self, make: Callable[[], Tensor]) -> None:
-        self._make = make
+    def __init__(self, weight: keras.layers.Layer) -> None:
+        self._weight = weight
 
     def __call__(self, embedding: Tensor) -> Tensor:
         """Returns the penalty of the weight."""
-        return self._make()
+        weight = self._weight
+        return penalty(weight.regularizer, weight.kernel(), weight.variable_dtype)
