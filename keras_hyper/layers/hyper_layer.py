@@ -291,7 +291,7 @@ class HyperLayer(HasStockTwin):
 
     def check_inputs(self, inputs: Tensor) -> None:
         """Raises if the dtype of the inputs is unsupported."""
-        floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
+        floating("inputs", inputs, f"Cast them to floating point before layer '{self.name}'.")
 
     def check_call(self, inputs: Tensor, condition: Tensor | None) -> None:
         """Raises if inputs or condition are invalid, or do not fit each other."""

@@ -13,9 +13,8 @@ def as_generator(generator: object) -> Generator:
     """Returns `generator`, or raises if it is not a `Generator`."""
     if not isinstance(generator, Generator):
         raise TypeError(
-            "`generator` must be a keras_hyper Generator, such as `LinearGenerator()` or "
-            f"`TiledKernelGenerator(...)`, or None. Received: generator={generator!r} (of type "
-            f"{type(generator).__name__})"
+            "`generator` must be a keras_hyper Generator, such as `LinearGenerator()`. Received: "
+            f"generator={generator!r} (of type {type(generator).__name__})"
         )
     return generator
 
@@ -57,9 +56,8 @@ def check_condition(condition: Tensor | None, width: int | None, path: str) -> N
     if condition is None:
         if width is not None:
             raise ValueError(
-                f"'{path}' was built with a condition of width {width} and requires one in every "
-                "call. Received: condition=None. Pass `condition=...`, or create another layer for "
-                "static weights."
+                f"'{path}' was built with a condition of width {width}. Received: condition=None. "
+                "Pass `condition=...`, or create another layer for static weights."
             )
         return
     if width is None:

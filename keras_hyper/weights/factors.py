@@ -44,8 +44,12 @@ def _kernel(weight: GeneratedWeight, path: str, value: Value) -> Kernel:
             f"`{name}` must be a tensor, or a dict of factors from `generate(..., factored=True)` "
             f"with the keys {' or '.join(map(str, forms))}. Received: {sorted(value)}"
         )
-    change: Kernel
-    if "left" in value:
+    if "scale" in value:
+        scale = _tensor(f"{name}['scale']", value["scale"], weight.generated_shape, weight)
+        return Scaled(weight.base_value(), scale, weight.unit_axes)
+    if "value" in value:
+        change: Kernel = _full(f"{name}['value']", value["value"], weight)
+    else:
         rows, columns = as_shape(shape, *weight.matrix_axes)
         rank = value["left"].shape[-1]
         left = _tensor(f"{name}['left']", value["left"], (rows, rank), weight)
@@ -56,11 +60,6 @@ def _kernel(weight: GeneratedWeight, path: str, value: Value) -> Kernel:
                 f"Received: tensors of shapes {tuple(left.shape)} and {tuple(right.shape)}"
             )
         change = LowRank(left, right, shape, weight.matrix_axes[0])
-    elif "value" in value:
-        change = _full(f"{name}['value']", value["value"], weight)
-    else:
-        scale = _tensor(f"{name}['scale']", value["scale"], weight.generated_shape, weight)
-        return Scaled(weight.base_value(), scale, weight.unit_axes)
     composed = weight.composition != "replace" and not weight.base_outside
     return Sum(weight.base_value(), change) if composed else change
 

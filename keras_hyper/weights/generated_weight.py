@@ -101,8 +101,6 @@ class GeneratedWeight(PolicyLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if generator is None:
-            raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
         if isinstance(generator, dict):  # Generators are shared by the owner of this weight.
             generator = deserialize_shared(generator, self)
         self.generator = as_generator(generator)
@@ -277,7 +275,7 @@ class GeneratedWeight(PolicyLayer):
             made = self.generator.kernel(self.embed(condition), self.generated_shape)
             kernel = self.scale_and_compose(made, training, adapted)
             if penalize and self.regularizer is not None and self.conditioned:
-                self.add_loss(penalty(self.regularizer, kernel, self.variable_dtype))
+                self.add_loss(penalty(self, kernel))
         report(self, kernel)
         return kernel
 

@@ -50,14 +50,12 @@ class WeightNormalization(PolicyLayer):
         self.kind = kind
         self.unit_axes = tuple(unit_axes)
         self.gain: Tensor = None
-        # A shift would be a stored weight, which composition="add" provides.
-        self.batch = (
-            keras.layers.BatchNormalization(
+        self.batch: keras.Layer | None = None
+        if kind == "batch":
+            # A shift would be a stored weight, which composition="add" provides.
+            self.batch = keras.layers.BatchNormalization(
                 center=False, scale=False, dtype=self.dtype_policy, name="batch"
             )
-            if kind == "batch"
-            else None
-        )
 
     def build(self, weight_shape: Sequence[int]) -> None:
         """Creates the gain: a scalar, or one value for each unit."""

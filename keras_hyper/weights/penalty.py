@@ -1,7 +1,5 @@
 """Regularization penalties of generated weights."""
 
-from collections.abc import Callable
-
 import keras
 from keras import ops
 
@@ -9,15 +7,15 @@ from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor
 
 
-def penalty(regularizer: Callable[[Tensor], Tensor], kernel: Kernel, dtype: str) -> Tensor:
-    """Returns the penalty of a weight, or its mean over per-sample weights."""
-    weight = ops.cast(kernel.materialize(), dtype)
+def penalty(weight: keras.layers.Layer, kernel: Kernel) -> Tensor:
+    """Returns the penalty of a `GeneratedWeight` with a value, as a mean over per-sample values."""
+    value = ops.cast(kernel.materialize(), weight.variable_dtype)
     if not kernel.batched:
-        return regularizer(weight)
-    count = ops.shape(weight)[0]
+        return weight.regularizer(value)
+    count = ops.shape(value)[0]
     if isinstance(count, int) and count == 0:
-        return 0 * ops.sum(weight)  # PyTorch cannot map over empty batches.
-    penalties = ops.vectorized_map(regularizer, weight)
+        return 0 * ops.sum(value)  # PyTorch cannot map over empty batches.
+    penalties = ops.vectorized_map(weight.regularizer, value)
     return ops.sum(penalties) / ops.cast(ops.maximum(count, 1), penalties.dtype)
 
 
@@ -32,5 +30,4 @@ class PenaltyOfWeight(keras.regularizers.Regularizer):
 
     def __call__(self, embedding: Tensor) -> Tensor:
         """Returns the penalty of the weight."""
-        weight = self._weight
-        return penalty(weight.regularizer, weight.kernel(), weight.variable_dtype)
+        return penalty(self._weight, self._weight.kernel())
