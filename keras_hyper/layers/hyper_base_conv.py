@@ -77,9 +77,8 @@ class HyperBaseConv(HyperLayer):
         # Only conditioned layers accept an axis of samples.
         most = self.rank + (2 if condition_shape is None else 3)
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=most, axes=axes)
-        kernel_shape, bias_shape = self.weight_shapes(channels)
         self._check_size(inputs_shape)
-        self.build_weights(kernel_shape, bias_shape, condition_shape)
+        self.build_weights(*self.weight_shapes(channels), condition_shape)
 
     def _check_size(self, inputs_shape: Shape) -> tuple[int | None, ...]:
         """Returns the output shape, or raises if the inputs are too small for the kernel."""

@@ -1,6 +1,5 @@
 """Dense layer over any axes, with generated weights."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -92,7 +91,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
         """Whether the layer has a bias."""
         return self.bias_axes is not None
 
-    def about_kernel(self, name: str) -> Callable[..., Any] | None:
+    def about_kernel(self, name: str) -> Any:
         """Returns an argument about the kernel, such as its `"regularizer"`."""
         value = super().about_kernel(name)
         return own_initializer(self, "kernel", value) if name == "initializer" else value

@@ -53,10 +53,9 @@ class HasStockTwin(PolicyLayer):
                 f"Use `{self.prefix}_regularizer`, or constrain the generator's layers."
             )
 
-    def about_kernel(self, name: str) -> Callable[..., Any] | None:
+    def about_kernel(self, name: str) -> Any:
         """Returns an argument about the kernel, such as its `"regularizer"`."""
-        argument: Callable[..., Any] | None = getattr(self, f"{self.prefix}_{name}")
-        return argument
+        return getattr(self, f"{self.prefix}_{name}")
 
     @property
     def kernel(self) -> NoReturn:

@@ -53,13 +53,13 @@ def check_condition_shape(shape: Shape) -> None:
 
 def check_condition(condition: Tensor | None, width: int | None, path: str) -> None:
     """Raises unless a condition has the width of a conditioned weight, or is None if static."""
-    if condition is None:
-        if width is not None:
-            raise ValueError(
-                f"'{path}' was built with a condition of width {width}. Received: condition=None. "
-                "Pass `condition=...`, or create another layer for static weights."
-            )
+    if condition is None and width is None:
         return
+    if condition is None:
+        raise ValueError(
+            f"'{path}' was built with a condition of width {width}. Received: condition=None. "
+            "Pass `condition=...`, or create another layer for static weights."
+        )
     if width is None:
         raise ValueError(
             f"'{path}' was built without a condition. Received: `condition` of shape "

@@ -25,7 +25,7 @@ def generated_part(
     weight_shape: Sequence[int],
     initializer: Initializer,
     composition: str,
-    unit_axes: Sequence[int] = (-1,),
+    unit_axes: Sequence[int],
 ) -> tuple[tuple[int, ...], Initializer]:
     """Returns the shape and the initializer of the generated part of a weight."""
     shape = tuple(weight_shape)
