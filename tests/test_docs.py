@@ -104,6 +104,29 @@ NO_EXAMPLE = {"Exported", "GeneratorSummary", "HyperBaseConv", "Kernel", "Plan",
 NO_EXAMPLE |= {"WeightRecord", "WeightSummary"}
 
 
+def documented(thing):
+    """Returns the arguments that a docstring explains, or that it explains by a reference.
+
+    A reference is a sentence "Takes the arguments of `keras.layers.Twin`, then `argument` and
+    `argument` as in `Layer`."
+    """
+    text = inspect.cleandoc(thing.__doc__)
+    found = set(re.findall(r"^    [`*]*(\w+)`?: ", text.partition("\nArgs:\n")[2], re.MULTILINE))
+    reference = re.search(
+        r"Takes the arguments of (?:the stock layer|`(.+?)`)(?:, then (.+?) as in `(\w+)`)?",
+        " ".join(text.split()),
+    )
+    twin, names, layer = reference.groups() if reference else (None, None, None)
+    if twin:
+        assert pydoc.locate(twin) is thing.stock
+        found |= set(inspect.signature(thing.stock.__init__).parameters)
+    if names:
+        names = set(re.findall(r"`(\w+)`", names))
+        assert names <= documented(getattr(keras_hyper, layer))
+        found |= names
+    return found
+
+
 @pytest.mark.parametrize("path", DOCUMENTED)
 def test_every_public_name_has_shapes_errors_and_an_example(path):
     thing = pydoc.locate(path)
@@ -118,7 +141,7 @@ def test_every_public_name_has_shapes_errors_and_an_example(path):
             assert f"\n{heading}:\n    " in text, heading
     if inspect.isfunction(thing) and "raise " in inspect.getsource(thing):
         assert "\nRaises:\n    " in text
-    told = set(re.findall(r"^    [`*]*(\w+)`?: ", text.partition("\nArgs:\n")[2], re.MULTILINE))
+    told = documented(thing)
     call = thing.__init__ if inspect.isclass(thing) else thing
     for name, parameter in inspect.signature(call).parameters.items():
         starred = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

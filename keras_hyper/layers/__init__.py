@@ -1,4 +1,4 @@
-"""Layers whose weights are generated."""
+"""Layers with generated weights."""
 
 from keras_hyper.layers.hyper_conv import HyperConv1D as HyperConv1D
 from keras_hyper.layers.hyper_conv import HyperConv2D as HyperConv2D

@@ -1,4 +1,4 @@
-"""What all convolutions with generated kernels share."""
+"""Base of all convolutions with generated kernels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,50 +16,54 @@ from keras_hyper.typing import Shape, Tensor
 
 
 class HyperBaseConv(HyperLayer):
-    """Base of the convolutions of every kind whose kernels are generated.
+    """Base of all convolutions with generated kernels.
 
-    A subclass inherits from it and from the stock convolution, which sets `rank`, `kernel_size` and
-    the rest. It says which shapes its weights have (`weight_shapes`).
+    A subclass inherits from this class and from the stock convolution, in that order, and
+    implements `weight_shapes`.
 
     Args:
         *args: Positional arguments of the stock convolution.
-        **kwargs: Its keyword arguments, and those of `HyperLayer`.
+        **kwargs: Keyword arguments of the stock convolution and of `HyperLayer`.
 
     Call arguments:
-        inputs: What the stock convolution takes; or several samples for each condition, in a second
-            axis: `(conditions, samples, ...)`.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
+        inputs: Inputs of the stock convolution. A conditioned layer also accepts a second axis with
+            several samples for each condition: `(conditions, samples, ...)`.
+        condition: See `HyperLayer`.
 
     Output shape:
-        That of the stock convolution.
+        The output shape of the stock convolution.
 
     Raises:
-        ValueError: As `HyperLayer`; and if the number of channels is unknown, or nothing is left of
-            the inputs.
+        ValueError: See `HyperLayer`. Also if the number of channels is unknown, or the inputs are
+            too small for the kernel.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Keras uses both without a check of their types.
+        # Keras does not check these types.
         padding, groups = kwargs.get("padding", "valid"), kwargs.get("groups", 1)
         if not isinstance(padding, str):
             raise ValueError(f"`padding` must be a string. Received: padding={padding!r}")
         if not isinstance(groups, int):
             raise ValueError(f"`groups` must be a positive integer. Received: groups={groups!r}")
         super().__init__(*args, **kwargs)
-        # Patches would take a missing batch axis for a spatial one.
+        # Without a batch axis, per-sample products would take a spatial axis for it.
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=self.rank + 3)
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns the shapes of kernel and bias for a number of input channels."""
+        """Returns the shapes of kernel and bias.
+
+        Args:
+            channels: Integer, number of input channels.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement `weight_shapes`.")
 
     @property
     def channel_axis(self) -> int:
-        """The axis of the channels in inputs and outputs."""
+        """The channel axis of inputs and outputs."""
         return channel_axis(self)
 
     def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
-        """Creates the weights for inputs of a known number of channels."""
+        """Creates the weights."""
         if condition_shape is not None and len(inputs_shape) == self.rank + 3:
             inputs_shape = (None, *inputs_shape[2:])
         known = len(inputs_shape) == self.rank + 2
@@ -69,29 +73,28 @@ class HyperBaseConv(HyperLayer):
                 f"The number of channels of the inputs of layer '{self.name}' must be known. "
                 f"Received: `inputs` of shape {tuple(inputs_shape)}"
             )
-        last = {-1: channels} if self.data_format == "channels_last" else {}
-        # Only with a condition may there be an axis of samples.
+        axes = {-1: channels} if self.data_format == "channels_last" else {}
+        # Only conditioned layers accept an axis of samples.
         most = self.rank + (2 if condition_shape is None else 3)
-        self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=most, axes=last)
-        kernel_shape, bias_shape = self.weight_shapes(channels)
+        self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, max_ndim=most, axes=axes)
         self._check_size(inputs_shape)
-        self.build_weights(kernel_shape, bias_shape, condition_shape)
+        self.build_weights(*self.weight_shapes(channels), condition_shape)
 
     def _check_size(self, inputs_shape: Shape) -> tuple[int | None, ...]:
-        """Returns the shape of the outputs, or raises if there is none."""
-        # JAX exports with names for sizes that are not known.
+        """Returns the output shape, or raises if the inputs are too small for the kernel."""
+        # JAX exports represent unknown sizes by symbols.
         known = [length if isinstance(length, int) else None for length in inputs_shape]
         outputs_shape = self.compute_output_shape(tuple(known))
         if any(length is not None and length < 0 for length in outputs_shape):
             raise ValueError(
-                f"Nothing is left of the inputs of layer '{self.name}' with "
-                f"kernel_size={self.kernel_size} and padding='{self.padding}'. Received: `inputs` "
-                f"of shape {tuple(inputs_shape)}"
+                f"The inputs of layer '{self.name}' are too small for its kernel. Received: "
+                f"kernel_size={self.kernel_size}, padding='{self.padding}' and `inputs` of shape "
+                f"{tuple(inputs_shape)}"
             )
         return outputs_shape
 
     def apply_kernels(self, kernels: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
-        """Returns the activations, also with an axis of samples."""
+        """Returns the outputs, also for inputs with an axis of samples."""
         if len(inputs.shape) == self.rank + 2:
             return self._convolved(inputs, kernels)
         inputs, count = fold(inputs)
@@ -101,7 +104,7 @@ class HyperBaseConv(HyperLayer):
         shape = self._check_size(inputs.shape)
         if 0 not in (*inputs.shape, *shape) or None in shape[1:]:
             return apply_layer(self.stock, self, kernels, inputs)
-        # TensorFlow gives empty batches another size, and PyTorch takes no empty images.
+        # TensorFlow resizes empty batches, and PyTorch does not support empty images.
         kernel, *bias = kernels.values()
         zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
         zeros = zeros + ops.sum(inputs) * ops.sum(kernel.materialize())
@@ -110,7 +113,7 @@ class HyperBaseConv(HyperLayer):
     def compute_output_shape(
         self, inputs_shape: Shape, condition_shape: Shape | None = None
     ) -> tuple[int | None, ...]:
-        """Returns the shape of the outputs."""
+        """Returns the output shape."""
         if len(inputs_shape) != self.rank + 3:
             return super().compute_output_shape(inputs_shape)
         return (inputs_shape[0], *super().compute_output_shape(tuple(inputs_shape[1:])))

@@ -1,4 +1,4 @@
-"""Convolutions with generated kernels, in one, two and three dimensions."""
+"""1D, 2D and 3D convolutions with generated kernels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from keras_hyper.utils.arguments import passed
 
 
 class HyperConv(HyperBaseConv):
-    """Base of the convolutions of every dimension."""
+    """Base of `HyperConv1D`, `HyperConv2D` and `HyperConv3D`."""
 
     sizes = ("filters",)
 
@@ -44,12 +44,12 @@ class HyperConv(HyperBaseConv):
         super().__init__(**passed(locals()))
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Raises for integers, except on JAX, whose stock layers take them."""
+        """Raises for integers, except on JAX, where stock layers support them."""
         if keras.backend.backend() != "jax":
             super().check_inputs(inputs)
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns the shapes of kernel and bias for a number of input channels."""
+        """Returns the shapes of kernel and bias."""
         if channels % self.groups:
             raise ValueError(
                 f"The number of input channels of layer '{self.name}' must be divisible by "
@@ -60,56 +60,23 @@ class HyperConv(HyperBaseConv):
 
 @serializable
 class HyperConv1D(HyperConv, keras.layers.Conv1D):
-    r"""A 1D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
+    r"""1D convolution with a generated kernel: `y = f(x * K(e) + b)`.
 
-    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
-
-    Args:
-        filters: Integer, number of output channels.
-        kernel_size: Integer or tuple of 1 integer.
-        strides: Integer or tuple of 1 integer.
-        padding: `"valid"`, `"same"` or `"causal"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: Integer or tuple of 1 integer.
-        groups: Integer, number of groups of channels that are convolved apart.
-        activation: Activation function.
-        use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
-            which recurrent cells do not support.
-        bias_regularizer: Regularizer of the bias.
-        activity_regularizer: Regularizer of the output.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+    Takes the arguments of `keras.layers.Conv1D`, then `generator`, `embedding_dim`,
+    `generate_bias` and `composition` as in `HyperDense`. The `kernel_...` arguments apply to
+    the generated kernel, see `HyperDense`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, steps, channels)`, or with the channels
-            second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        inputs: Floating point tensor of shape `(batch, steps, channels)`,
+            or with the channels second.
+        condition, training: See `HyperDense`.
 
     Output shape:
         `(batch, new_steps, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the condition has integers, or the inputs have, except on JAX.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
+        ValueError: See `HyperDense`.
+        TypeError: If the condition is an integer tensor, or, except on JAX, the inputs are.
 
     Examples:
         >>> import keras
@@ -124,53 +91,23 @@ class HyperConv1D(HyperConv, keras.layers.Conv1D):
 
 @serializable
 class HyperConv2D(HyperConv, keras.layers.Conv2D):
-    r"""A 2D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
+    r"""2D convolution with a generated kernel: `y = f(x * K(e) + b)`.
 
-    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
-
-    Args:
-        filters: Integer, number of output channels.
-        kernel_size: Integer or tuple of 2 integers.
-        strides: Integer or tuple of 2 integers.
-        padding: `"valid"` or `"same"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: Integer or tuple of 2 integers.
-        groups: Integer, number of groups of channels that are convolved apart.
-        activation: Activation function.
-        use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
-            which recurrent cells do not support.
-        bias_regularizer: Regularizer of the bias.
-        activity_regularizer: Regularizer of the output.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+    Takes the arguments of `keras.layers.Conv2D`, then `generator`, `embedding_dim`,
+    `generate_bias` and `composition` as in `HyperDense`. The `kernel_...` arguments apply to
+    the generated kernel, see `HyperDense`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the
-            channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        inputs: Floating point tensor of shape `(batch, height, width, channels)`,
+            or with the channels second.
+        condition, training: See `HyperDense`.
 
     Output shape:
         `(batch, new_height, new_width, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the condition has integers, or the inputs have, except on JAX.
+        ValueError: See `HyperDense`.
+        TypeError: If the condition is an integer tensor, or, except on JAX, the inputs are.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
@@ -195,56 +132,23 @@ class HyperConv2D(HyperConv, keras.layers.Conv2D):
 
 @serializable
 class HyperConv3D(HyperConv, keras.layers.Conv3D):
-    r"""A 3D convolution whose kernel is generated: `y = f(x * K(e) + b)`.
+    r"""3D convolution with a generated kernel: `y = f(x * K(e) + b)`.
 
-    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
-
-    Args:
-        filters: Integer, number of output channels.
-        kernel_size: Integer or tuple of 3 integers.
-        strides: Integer or tuple of 3 integers.
-        padding: `"valid"` or `"same"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: Integer or tuple of 3 integers.
-        groups: Integer, number of groups of channels that are convolved apart.
-        activation: Activation function.
-        use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
-            which recurrent cells do not support.
-        bias_regularizer: Regularizer of the bias.
-        activity_regularizer: Regularizer of the output.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+    Takes the arguments of `keras.layers.Conv3D`, then `generator`, `embedding_dim`,
+    `generate_bias` and `composition` as in `HyperDense`. The `kernel_...` arguments apply to
+    the generated kernel, see `HyperDense`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, depth, height, width, channels)`, or with
-            the channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        inputs: Floating point tensor of shape `(batch, depth, height, width, channels)`,
+            or with the channels second.
+        condition, training: See `HyperDense`.
 
     Output shape:
         `(batch, new_depth, new_height, new_width, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the condition has integers, or the inputs have, except on JAX.
-
-    Reference:
-        Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.1.
+        ValueError: See `HyperDense`.
+        TypeError: If the condition is an integer tensor, or, except on JAX, the inputs are.
 
     Examples:
         >>> import keras

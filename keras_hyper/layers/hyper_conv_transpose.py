@@ -1,4 +1,4 @@
-"""A transposed convolution with a generated kernel."""
+"""Transposed convolution with a generated kernel."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,57 +14,25 @@ from keras_hyper.utils.arguments import passed
 
 @serializable
 class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
-    r"""A transposed 2D convolution whose kernel is generated.
+    r"""Transposed 2D convolution with a generated kernel: `y = f(x *^T K(e) + b)`.
 
-    `y = f(x *^T K(e) + b)`, where `x *^T K` is the gradient of a convolution with `K` by its
-    inputs.
+    Here `x *^T K` is the gradient of a convolution with `K` with respect to its inputs.
 
-    `layer(x)` is static: the kernel is made from embeddings that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
-
-    Args:
-        filters: Integer, number of output channels.
-        kernel_size: Integer or tuple of 2 integers.
-        strides: Integer or tuple of 2 integers.
-        padding: `"valid"` or `"same"`.
-        output_padding: None, or integer or tuple of 2 integers below the strides, to set the size
-            of the output.
-        data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: Integer or tuple of 2 integers.
-        activation: Activation function.
-        use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
-            which recurrent cells do not support.
-        bias_regularizer: Regularizer of the bias.
-        activity_regularizer: Regularizer of the output.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+    Takes the arguments of `keras.layers.Conv2DTranspose`, then `generator`, `embedding_dim`,
+    `generate_bias` and `composition` as in `HyperDense`. The `kernel_...` arguments apply to
+    the generated kernel, see `HyperDense`.
 
     Call arguments:
-        inputs: Floating point tensor of shape `(batch, height, width, channels)`, or with the
-            channels second.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        inputs: Floating point tensor of shape `(batch, height, width, channels)`,
+            or with the channels second.
+        condition, training: See `HyperDense`.
 
     Output shape:
         `(batch, new_height, new_width, filters)`, or with the channels second.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        ValueError: See `HyperDense`.
+        TypeError: If the inputs or the condition are integer tensors.
 
     Examples:
         >>> import keras
@@ -105,5 +73,5 @@ class HyperConv2DTranspose(HyperBaseConv, keras.layers.Conv2DTranspose):
         super().__init__(**passed(locals()))
 
     def weight_shapes(self, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns the shapes of kernel and bias for a number of input channels."""
+        """Returns the shapes of kernel and bias."""
         return (*self.kernel_size, self.filters, channels), (self.filters,)

@@ -1,4 +1,4 @@
-"""A dense layer with generated weights."""
+"""Dense layer with generated weights."""
 
 from typing import Any
 
@@ -13,37 +13,36 @@ from keras_hyper.utils.arguments import passed
 
 @serializable
 class HyperDense(HyperLayer, keras.layers.Dense):
-    r"""A dense layer whose kernel is generated: `y = f(x W(e) + b)`.
+    r"""Dense layer with a generated kernel: `y = f(x W(e) + b)`.
 
-    `layer(x)` is static: the kernel is made from an embedding that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
+    Called as `layer(x)`, the layer is static: it learns the embedding `e` of its kernel. Called as
+    `layer(x, condition)`, it is conditioned: the condition shifts `e`. A condition of shape
+    `(batch, dim)` gives per-sample kernels, and one of shape `(dim,)` gives one kernel for the
+    batch. The first call fixes whether the layer is static or conditioned.
+
+    Takes the arguments of `keras.layers.Dense`, and those listed here.
 
     Args:
         units: Integer, width of the output.
-        activation: Activation function.
-        use_bias: Whether to add a bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels,
-            which recurrent cells do not support.
-        bias_regularizer: Regularizer of the bias.
-        activity_regularizer: Regularizer of the output.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
+        kernel_initializer: Initializer that sets the initial variance of the generated kernel.
+        kernel_regularizer: Regularizer of the generated kernel. The penalty of per-sample kernels
+            is their mean, and is unsupported inside recurrent cells.
+        kernel_constraint: Must be None, because constraints project variables.
+        bias_constraint: Constraint of the bias. Must be None if the bias is generated.
+        generator: `Generator` of the kernel, which several layers may share. None (default): the
+            layer creates its own, which usually stores at most half as many parameters as the
+            kernel has (see `default_generator`).
+        embedding_dim: Integer or None, embedding width of the layer's own generator.
+        generate_bias: Whether to generate the bias, too: `b = b_0 + P c`. `bias_initializer`
+            initializes `b_0`, and `P` starts at zero.
         composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+            `"scale"` modify a stored kernel, see `GeneratedWeight`.
+        **kwargs: `base_trainable=False` freezes the stored kernel of a composition. Other
+            arguments are those of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, ..., in)`, of numbers of any type. On TensorFlow and JAX it
-            may be sparse.
+        inputs: Tensor of shape `(batch, ..., in)` and of any numeric type. May be sparse on
+            TensorFlow and JAX.
         condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
         training: Boolean, passed on to the generator.
 
@@ -51,9 +50,9 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the condition has integers.
+        ValueError: If an argument is unsupported for a generated kernel, the generator cannot make
+            the kernel, or the condition does not fit.
+        TypeError: If the condition is an integer tensor.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.
@@ -94,7 +93,7 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         super().__init__(**passed(locals()))
 
     def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
-        """Creates the weights for inputs of a known last axis."""
+        """Creates the weights."""
         fan_in = inputs_shape[-1] if inputs_shape else None
         if fan_in is None:
             raise ValueError(
@@ -105,4 +104,4 @@ class HyperDense(HyperLayer, keras.layers.Dense):
         self.build_weights((fan_in, self.units), (self.units,), condition_shape)
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Accepts numbers of any type, as the stock layer does."""
+        """Accepts any numeric type, like the stock layer."""

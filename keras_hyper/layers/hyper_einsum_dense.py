@@ -1,6 +1,5 @@
-"""A dense layer over any axes, with generated weights."""
+"""Dense layer over any axes, with generated weights."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,52 +15,26 @@ from keras_hyper.utils.arguments import passed
 
 @serializable
 class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
-    r"""A dense layer over any axes whose kernel is generated: `y = f(einsum(x, W(e)) + b)`.
+    r"""Dense layer over any axes with a generated kernel: `y = f(einsum(x, W(e)) + b)`.
 
-    `layer(x)` is static: the kernel is made from an embedding that the layer learns. In
-    `layer(x, condition)` a condition of shape `(batch, dim)` gives each sample its own kernel, and
-    one of shape `(dim,)` gives one kernel to the batch. The first call decides which it is.
-
-    A generator of factors makes those of the matrix of the axes that the equation sums over by
-    those that it adds: two thin products, however many axes these are.
-
-    Args:
-        equation: String, such as `"abc,cde->abde"`.
-        output_shape: Integer or tuple of integers and None, the shape of the outputs without the
-            batch axis, and without the axes of an ellipsis.
-        activation: Activation function.
-        bias_axes: String, the axes of the outputs that the bias has; None for no bias.
-        kernel_initializer: Initializer whose variance the generated kernel starts with.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the generated kernel; its mean over per-sample kernels.
-        bias_regularizer: Regularizer of the bias.
-        kernel_constraint: Must be None: a constraint projects a variable.
-        bias_constraint: Constraint of the bias, if the bias is not generated.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"` and
-            `"scale"` change a stored kernel that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored kernel, and arguments of
-            `keras.layers.Layer`.
+    Takes the arguments of `keras.layers.EinsumDense`, then `generator`, `embedding_dim`,
+    `generate_bias` and `composition` as in `HyperDense`. The `kernel_...` arguments apply to
+    the generated kernel, see `HyperDense`. A low-rank generator factorizes the kernel as a matrix,
+    whose rows are the axes that the equation sums over.
 
     Call arguments:
         inputs: Floating point tensor with the axes of the equation, the batch first.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        condition, training: See `HyperDense`.
 
     Output shape:
-        That of the equation.
+        The shape that the equation gives.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        ValueError: See `HyperDense`.
+        TypeError: If the inputs or the condition are integer tensors.
 
     Examples:
-        Queries of 2 heads, from another projection for each sample:
+        Per-sample projections to queries of 2 heads:
 
         >>> import keras
         >>> from keras_hyper import HyperEinsumDense, LowRankGenerator
@@ -102,29 +75,30 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
         self.input_axes, self.unit_axes = axes_of(self, "kernel")
         if len(self._named_axes()) != len(self.partial_output_shape):
             raise ValueError(
-                f"`output_shape` must have a length for each of the axes '{self._named_axes()}' of "
-                f"the outputs. Received: equation={equation!r}, output_shape={output_shape}"
+                f"`output_shape` must have a length for each output axis in "
+                f"'{self._named_axes()}'. Received: equation={equation!r}, "
+                f"output_shape={output_shape}"
             )
 
     def _named_axes(self) -> str:
-        """Returns the axes of the outputs that `output_shape` has."""
+        """Returns the output axes whose lengths `output_shape` gives."""
         axes: str = self.equation.replace(" ", "").partition("->")[2].replace("...", "")
-        # The batch is the first axis, or belongs to the ellipsis.
+        # The batch axis is the first one, or a part of the ellipsis.
         return axes if self.equation.startswith("...") else axes[1:]
 
     @property
     def use_bias(self) -> bool:
-        """Whether a bias is added."""
+        """Whether the layer has a bias."""
         return self.bias_axes is not None
 
-    def about_kernel(self, name: str) -> Callable[..., Any] | None:
+    def about_kernel(self, name: str) -> Any:
         """Returns an argument about the kernel, such as its `"regularizer"`."""
         value = super().about_kernel(name)
         return own_initializer(self, "kernel", value) if name == "initializer" else value
 
     def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
-        """Creates the generated weights for the axes of the equation."""
-        # Keras checks the equation there.
+        """Creates the weights."""
+        # Keras checks the equation here.
         self.compute_output_shape(tuple(inputs_shape))
         into, axes, out = einsum_axes(self.equation, len(inputs_shape))
         lengths = dict(zip(self._named_axes(), self.partial_output_shape, strict=True))
@@ -134,7 +108,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
         if None in kernel_shape:
             raise ValueError(
                 f"The axes of the kernel of layer '{self.name}' must be known. Received: `inputs` "
-                f"of shape {tuple(inputs_shape)}, for equation='{self.equation}' and "
+                f"of shape {tuple(inputs_shape)}, equation='{self.equation}' and "
                 f"output_shape={self.partial_output_shape}"
             )
         bias_shape = None

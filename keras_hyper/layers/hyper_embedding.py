@@ -1,6 +1,6 @@
-"""An embedding layer with a generated table."""
+"""Embedding layer with a generated table."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 
@@ -14,43 +14,27 @@ from keras_hyper.utils.arguments import passed
 
 @serializable
 class HyperEmbedding(HyperLayer, keras.layers.Embedding):
-    r"""An embedding layer whose table is generated: `y = E(e)[ids]`.
+    r"""Embedding layer with a generated table: `y = E(e)[ids]`.
 
-    `layer(ids)` is static: the table is made from an embedding that the layer learns. In
-    `layer(ids, condition)` a condition of shape `(batch, dim)` gives each sample its own table, and
-    one of shape `(dim,)` gives one table to the batch. The first call decides which it is.
+    Takes the arguments of `keras.layers.Embedding`, then `generator`, `embedding_dim` and
+    `composition` as in `HyperDense`. The `embeddings_...` arguments are the `kernel_...` arguments
+    of `HyperDense`.
 
-    Per sample, with a low-rank generator or with `composition="scale"`, no table is written out for
-    any sample. With a linear or template generator none is where each sample has few ids: embedding
-    width times ids not above `input_dim`.
-
-    Args:
-        input_dim: Integer, number of rows; ids are `0 ... input_dim - 1`.
-        output_dim: Integer, width of the rows.
-        embeddings_initializer: Initializer whose variance the generated table starts with.
-        embeddings_regularizer: Regularizer of the generated table; its mean over per-sample tables.
-        embeddings_constraint: Must be None: a constraint projects a variable.
-        mask_zero: Whether id 0 is padding that is to be masked.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the table has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        composition: `"replace"`: the generated values are the table. `"add"`, `"multiply"` and
-            `"scale"` change a stored table that training starts from, see `GeneratedWeight`.
-        **kwargs: `base_trainable=False`, to freeze the stored table, and arguments of
-            `keras.layers.Layer`.
+    A low-rank generator and `composition="scale"` never form per-sample tables. A linear or
+    template generator avoids them if `input_dim` is at least the number of ids per sample times the
+    embedding width.
 
     Call arguments:
-        inputs: Integer tensor of shape `(batch, ...)`. On TensorFlow and JAX it may be sparse, on
-            TensorFlow also ragged.
-        condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
-        training: Boolean, passed on to the generator.
+        inputs: Integer tensor of shape `(batch, ...)`. May be sparse on TensorFlow and JAX, and
+            ragged on TensorFlow.
+        condition, training: See `HyperDense`.
 
     Output shape:
         `(batch, ..., output_dim)`.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated table, if the generator cannot
-            make it, or if a condition does not fit.
+        ValueError: See `HyperDense`.
+        TypeError: If the condition is an integer tensor.
 
     Examples:
         >>> import keras
@@ -67,6 +51,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     prefix = "embeddings"
     activation = None
     use_bias = False
+    embeddings = HyperLayer.kernel
 
     def __init__(
         self,
@@ -83,27 +68,19 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     ) -> None:
         super().__init__(**passed(locals()))
 
-    @property
-    def embeddings(self) -> NoReturn:
-        """Raises: there is no table to read before `generate` makes one."""
-        raise AttributeError(
-            f"{type(self).__name__} has no stored table. Use `generate(condition)['embeddings']` "
-            "for its value."
-        )
-
     def build(
         self, inputs_shape: Shape | None = None, condition_shape: Shape | None = None
     ) -> None:
-        """Creates the generated table."""
+        """Creates the weights."""
         self.build_weights((self.input_dim, self.output_dim), None, condition_shape)
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Accepts ids of any type, as the stock layer does."""
+        """Accepts ids of any type, like the stock layer."""
 
     def call(
         self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> Tensor:
-        """Returns the rows of the ids."""
+        """Returns the rows of the table for the ids."""
         self.check_call(inputs, condition)
         if hasattr(inputs, "nested_row_lengths"):
             return self._ragged_rows(inputs, condition)
@@ -111,7 +88,7 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
         return apply_layer(self.stock, self, weights, inputs)
 
     def _ragged_rows(self, ids: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the rows of a ragged tensor of ids, which only TensorFlow has."""
+        """Returns the rows for a ragged tensor of ids (TensorFlow only)."""
         import tensorflow as tf
 
         rows = self.call(ids.to_tensor(), condition)
@@ -122,14 +99,14 @@ class HyperEmbedding(HyperLayer, keras.layers.Embedding):
     def compute_output_spec(
         self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> keras.KerasTensor:
-        """Returns shape and dtype of the outputs, after the checks of a real call."""
+        """Returns shape and dtype of the outputs."""
         outputs = super().compute_output_spec(inputs, condition, training)
         if getattr(inputs, "ragged", False):
             return keras.KerasTensor(outputs.shape, outputs.dtype, ragged=True)
         return outputs
 
     def get_config(self) -> Config:
-        """Returns the arguments to construct this layer again."""
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         del config["generate_bias"]
         return config

@@ -1,4 +1,4 @@
-"""What all layers with generated weights share."""
+"""Base of the layers with generated weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,46 +31,41 @@ from keras_hyper.weights import (
 
 
 class HyperLayer(HasStockTwin):
-    """Base of the layers whose weights are generated.
+    """Base of the layers with generated weights.
 
-    A hyper layer inherits from this class and from its stock twin, in that order: the twin brings
-    its arguments, their checks and the output shape; this class brings generated weights in place
-    of the variables, and applies the stock layer with what they generate. The subclass names the
-    shape of its kernel in `build`.
+    A hyper layer inherits from this class and from its stock twin, in that order. The twin provides
+    its arguments, their checks and the output shape. This class replaces the kernel by a generated
+    weight and applies the stock layer with it. The subclass gives the kernel shape in `build`.
+
+    Takes the arguments of the stock layer, then `generator`, `embedding_dim`, `generate_bias` and
+    `composition` as in `HyperDense`.
 
     Args:
         *args: Positional arguments of the stock layer.
-        generator: A `Generator`, which several layers may share. None for the layer's own, which
-            usually stores at most half as many parameters as the kernel has (`default_generator`).
-        embedding_dim: Integer or None, width of the embedding of the layer's own generator.
-        generate_bias: Whether the bias is generated as well: `b = b_0 + P c`, where `b_0` starts at
-            the `bias_initializer` and `P` at zero.
-        composition: `"replace"`: the generated values are the kernel. `"add"`, `"multiply"`,
-            `"scale"`: they change a stored one, see `GeneratedWeight`.
-        base_trainable: Whether that stored kernel is trained.
+        base_trainable: Whether the stored kernel of a composition is trainable.
         **kwargs: Keyword arguments of the stock layer.
 
     Attributes:
         stock: The class of the stock twin.
-        weight_name: How the stock twin calls its kernel.
-        prefix: What its arguments about the kernel start with.
-        sizes: Its arguments that are positive integers.
-        unit_axes: The axes of the kernel that number its units.
-        input_axes: Those that its product sums over, where they are not all but the last.
-        kernel_weight: The `GeneratedWeight` of the kernel, once built; its `generator` is the one
-            that was given, or the layer's own.
+        weight_name: Name of the kernel variable of the stock twin.
+        prefix: Prefix of the stock twin's arguments about the kernel.
+        sizes: Names of the arguments that must be positive integers.
+        unit_axes: The axes of the kernel that index its units.
+        input_axes: The axes of the kernel that its product sums over. None (default): all axes but
+            the last.
+        kernel_weight: The `GeneratedWeight` of the kernel, None before `build`. Its `generator` is
+            the argument, or the layer's own generator.
 
     Call arguments:
-        inputs: What the stock layer takes.
+        inputs: Inputs of the stock layer.
         condition: None, or a floating point tensor of shape `(batch, dim)` or `(dim,)`.
 
     Output shape:
-        That of the stock layer.
+        The output shape of the stock layer.
 
     Raises:
-        ValueError: If an argument has no meaning for a generated kernel, if the generator cannot
-            make it, or if a condition does not fit.
-        TypeError: If the inputs or the condition are integers.
+        ValueError: See `HyperDense`.
+        TypeError: If the inputs or the condition are integer tensors.
 
     Examples:
         >>> import keras
@@ -98,7 +93,7 @@ class HyperLayer(HasStockTwin):
         base_trainable: bool = True,
         **kwargs: Any,
     ) -> None:
-        # From a configuration: which sublayers are quantized or frozen.
+        # The configuration records quantized and frozen sublayers.
         record: Config | None = kwargs.pop("record", None)
         super().__init__(*args, **kwargs)
         self._record = record
@@ -118,28 +113,28 @@ class HyperLayer(HasStockTwin):
             positive_int("embedding_dim", self.embedding_dim)
             if self.generator is not None and self.generator.embedding_dim != self.embedding_dim:
                 raise ValueError(
-                    "`embedding_dim` sets the width of the layer's own generator; with `generator` "
-                    f"given, the generator has it. Received: embedding_dim={self.embedding_dim} "
+                    "`embedding_dim` is an argument of the layer's own generator. Omit it with "
+                    f"`generator` given. Received: embedding_dim={self.embedding_dim} "
                     f"and a generator with embedding_dim={self.generator.embedding_dim}"
                 )
         if not self.generate_bias:
             return
         if not self.use_bias:
-            raise ValueError("`generate_bias=True` needs a bias. Received: use_bias=False")
+            raise ValueError("`generate_bias=True` requires a bias. Received: use_bias=False")
         if self.bias_constraint is not None:
             raise ValueError(
-                "`bias_constraint` projects a variable after each update, and with "
-                "`generate_bias=True` the bias is generated. Received: "
+                "`bias_constraint` projects a variable after each update. It is unsupported with "
+                "`generate_bias=True`. Received: "
                 f"bias_constraint={name_of(self.bias_constraint)}"
             )
 
     @property
     def generated_weights(self) -> dict[str, GeneratedWeight]:
-        """The generated weights by the names of the stock layer's variables, once built."""
+        """Dict from the stock layer's variable names to generated weights, empty before `build`."""
         return held_weights(self)
 
     def __dir__(self) -> list[str]:
-        """Lists the attributes but `generated_weights`: Keras saves each weight where it is."""
+        """Omits `generated_weights`: Keras would save the weights twice."""
         return [name for name in super().__dir__() if name != "generated_weights"]
 
     @property
@@ -153,12 +148,12 @@ class HyperLayer(HasStockTwin):
         bias_shape: Sequence[int] | None,
         condition_shape: Shape | None,
     ) -> None:
-        """Creates the generated weights, and the bias if it is an ordinary one.
+        """Creates the kernel and the bias.
 
         Args:
             kernel_shape: Shape of the kernel.
-            bias_shape: Shape of the bias, None for a layer without one.
-            condition_shape: Shape of the condition, None for a static layer.
+            bias_shape: Shape of the bias, or None if the layer has no bias.
+            condition_shape: Shape of the condition, or None for a static layer.
         """
         if condition_shape is not None:
             check_condition_shape(condition_shape)
@@ -206,7 +201,7 @@ class HyperLayer(HasStockTwin):
     def _own_generator(
         self, kernel_shape: Sequence[int], condition_shape: Shape | None
     ) -> Generator:
-        """Returns the generator that None stands for, built: its variables are this layer's."""
+        """Returns the generator for `generator=None`, built within this layer's name scope."""
         shape, initializer = generated_part(
             kernel_shape, self.about_kernel("initializer"), self.composition, self.unit_axes
         )
@@ -224,12 +219,7 @@ class HyperLayer(HasStockTwin):
         return generator
 
     def kernels(self, condition: Tensor | None, dtype: str) -> dict[str, Kernel]:
-        """Returns the weights for a condition, by the names of the stock layer's variables.
-
-        Args:
-            condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
-            dtype: Dtype of the weights.
-        """
+        """Returns a dict from variable names of the stock layer to kernels of type `dtype`."""
         weights = {self.weight_name: self.kernel_weight.kernel(condition)}
         if self.bias_weight is not None:
             weights["bias"] = self.bias_weight.kernel(condition)
@@ -240,34 +230,35 @@ class HyperLayer(HasStockTwin):
     def call(
         self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> Tensor:
-        """Returns what the stock layer returns with the generated weights."""
+        """Returns the outputs of the stock layer with the generated weights."""
         self.check_call(inputs, condition)
         dtype = product_dtype(self.kernel_weight.embedding, inputs)
         return self.apply_kernels(self.kernels(condition, dtype), ops.cast(inputs, dtype))
 
     def apply_kernels(self, kernels: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
-        """Returns what the stock layer returns with these weights."""
+        """Returns the outputs of the stock layer with the given kernels."""
         return apply_layer(self.stock, self, kernels, inputs)
 
     def generate(self, condition: Tensor | None = None, factored: bool = False) -> dict[str, Any]:
-        """Returns the weights that the layer would use, by name.
+        """Returns the weights of the layer.
 
         Args:
             condition: None for a static layer, otherwise a tensor of shape `(dim,)` or
                 `(batch, dim)`.
             factored: Whether to return a dict of factors for each generated weight: `"left"` and
-                `"right"` if it is low-rank, `"scale"` for that composition, otherwise `"value"`.
+                `"right"` for a low-rank weight, `"scale"` for that composition, otherwise
+                `"value"`.
 
         Returns:
-            Dict of tensors: `"kernel"` (`"embeddings"` for `HyperEmbedding`) and, if the layer has
-            one, `"bias"`. With `factored`, without a stored bias.
+            Dict of tensors with the keys `"kernel"` (`"embeddings"` for `HyperEmbedding`) and
+            `"bias"`. With `factored=True` it omits a stored bias.
 
         Raises:
             ValueError: If the layer is not built, or the condition does not fit.
         """
         if not self.built:
             raise ValueError(
-                f"Layer '{self.name}' has no weights yet: call it on inputs, or build it, before "
+                f"Layer '{self.name}' has no weights yet. Call the layer or its `build` before "
                 "`generate`."
             )
         condition = None if condition is None else numeric("condition", condition)
@@ -275,38 +266,35 @@ class HyperLayer(HasStockTwin):
             return {n: w.kernel(condition).factors() for n, w in self.generated_weights.items()}
         weights = {name: weight(condition) for name, weight in self.generated_weights.items()}
         if self.bias is not None:
-            # A tensor, where TensorFlow would hand the variable itself on.
+            # TensorFlow would return the variable itself.
             weights["bias"] = ops.reshape(self.bias, self.bias.shape)
         return weights
 
     def __call__(self, inputs: Tensor, condition: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """Calls the layer, after checks of what Keras would not understand."""
+        """Validates `inputs` and `condition` before `keras.layers.Layer.__call__`."""
         if isinstance(inputs, list | tuple | dict):
             raise ValueError(
-                f"Layer '{self.name}' takes one tensor as `inputs`. Received: a "
-                f"{type(inputs).__name__} of {len(inputs)}. Pass a condition as the argument "
-                "`condition`: `layer(x, condition=c)`."
+                f"`inputs` of layer '{self.name}' must be one tensor. Received: a "
+                f"{type(inputs).__name__} of length {len(inputs)}. Pass a condition as a keyword "
+                "argument: `layer(x, condition=c)`."
             )
         check_condition_type(condition)
         warn_of_constants(self, inputs, condition)
         if condition is not None:
-            kwargs["condition"] = self._with_rows(condition, inputs)
+            if hasattr(inputs, "shape"):
+                if self.conditioned:
+                    width = self.kernel_weight.condition_dim
+                    condition = with_known_rank(condition, (width,), inputs)
+                condition = same_batch(condition, inputs)
+            kwargs["condition"] = condition
         return super().__call__(inputs, **kwargs)
 
-    def _with_rows(self, condition: Tensor | None, inputs: Tensor) -> Tensor:
-        """Returns the condition with a known rank, and with the batch size of the inputs."""
-        if not hasattr(inputs, "shape"):
-            return condition
-        if self.conditioned:
-            condition = with_known_rank(condition, (self.kernel_weight.condition_dim,), inputs)
-        return same_batch(condition, inputs)
-
     def check_inputs(self, inputs: Tensor) -> None:
-        """Raises if the layer cannot take inputs of that type."""
-        floating("inputs", inputs, f"Cast them first: layer '{self.name}' multiplies them.")
+        """Raises if the dtype of the inputs is unsupported."""
+        floating("inputs", inputs, f"Cast them to floating point before layer '{self.name}'.")
 
     def check_call(self, inputs: Tensor, condition: Tensor | None) -> None:
-        """Raises if inputs and condition cannot go together through this layer."""
+        """Raises if inputs or condition are invalid, or do not fit each other."""
         self.check_inputs(inputs)
         if self.kernel_weight is not None:
             check_condition(condition, self.kernel_weight.condition_dim, self.kernel_weight.path)
@@ -315,27 +303,27 @@ class HyperLayer(HasStockTwin):
         ours, theirs = condition.shape[0], inputs.shape[0]
         if None not in (ours, theirs) and ours != theirs:
             raise ValueError(
-                f"Layer '{self.name}' needs one `condition` for each sample. Received: `condition` "
-                f"of shape {tuple(condition.shape)} and `inputs` of shape {tuple(inputs.shape)}. "
-                "A condition of shape (dim,) makes one set of weights for the whole batch."
+                f"Layer '{self.name}' requires one `condition` for each sample. Received: "
+                f"`condition` of shape {tuple(condition.shape)} and `inputs` of shape "
+                f"{tuple(inputs.shape)}. Pass a condition of shape (dim,) to use the same weights "
+                "for the whole batch."
             )
 
     def compute_output_spec(
         self, inputs: Tensor, condition: Tensor | None = None, training: bool | None = None
     ) -> keras.KerasTensor:
-        """Returns shape and dtype of the outputs, after the checks of a real call."""
+        """Returns shape and dtype of the outputs."""
         self.check_call(inputs, condition)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def compute_output_shape(
         self, inputs_shape: Shape, condition_shape: Shape | None = None
     ) -> tuple[int | None, ...]:
-        """Returns the shape of the outputs."""
-        shape: tuple[int | None, ...] = super().compute_output_shape(inputs_shape)
-        return shape
+        """Returns the output shape."""
+        return tuple(super().compute_output_shape(inputs_shape))
 
     def get_config(self) -> Config:
-        """Returns the arguments to construct this layer again."""
+        """Returns the arguments of the constructor."""
         ours = {
             "generator": serialize_shared(self.generator, self),
             "embedding_dim": self.embedding_dim,
@@ -345,6 +333,6 @@ class HyperLayer(HasStockTwin):
         }
         record = self._record
         if self.kernel_weight is not None:
-            # HDF5 files and `clone_model` use no build configurations.
+            # HDF5 files and `clone_model` do not keep build configurations.
             record = with_sublayers({}, self, given=self.generator)
         return {**super().get_config(), **ours, **({"record": record} if record else {})}

@@ -1,4 +1,4 @@
-"""Generated weights: what belongs to each of them, and finding those of a model."""
+"""Generated weights, and functions that find them in a model."""
 
 from keras_hyper.weights.checks import as_generator as as_generator
 from keras_hyper.weights.checks import check_condition as check_condition

@@ -1,4 +1,4 @@
-"""How a stored base weight and generated values make one weight."""
+"""Composition of a stored base weight with generated values."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ COMPOSITIONS = ("replace", "add", "multiply", "scale")
 
 
 def as_composition(composition: object) -> str:
-    """Returns the name of a composition, or raises if it is none."""
-    # HDF5 files of whole models give `keras.layers.add` for its name, if nothing else has it.
+    """Returns `composition`, or raises if it is invalid."""
+    # HDF5 files of whole models resolve the name to `keras.layers.add`.
     if composition is keras.layers.add or composition is keras.layers.multiply:
         composition = composition.__name__
     return one_of("composition", composition, COMPOSITIONS)
@@ -25,24 +25,17 @@ def generated_part(
     weight_shape: Sequence[int],
     initializer: Initializer,
     composition: str,
-    unit_axes: Sequence[int] = (-1,),
+    unit_axes: Sequence[int],
 ) -> tuple[tuple[int, ...], Initializer]:
-    """Returns shape and initializer of what a generator makes for a weight.
-
-    Args:
-        weight_shape: Shape of the weight.
-        initializer: Keras initializer of the weight.
-        composition: One of `"replace"`, `"add"`, `"multiply"` and `"scale"`.
-        unit_axes: The axes of the weight that number its units.
-    """
+    """Returns the shape and the initializer of the generated part of a weight."""
     shape = tuple(weight_shape)
     if composition == "replace":
         return shape, initializer
     if composition == "scale":
         units = {axis % len(shape) for axis in unit_axes}
         shape = tuple(n if axis in units else 1 for axis, n in enumerate(shape))
-    # A change of the weight is as large as the weight, a factor as large as 1.
-    # Not every initializer has a known standard deviation; any will do then.
+    # A summand is as large as the weight, and a factor as large as 1.
+    # The fallback is for initializers of unknown standard deviation.
     std = 1.0
     if composition == "add":
         std = weight_std(initializer, shape) or 1 / math.sqrt(fans(shape)[0])
@@ -52,14 +45,9 @@ def generated_part(
 def matrix_part(
     weight_shape: tuple[int, ...], initializer: Initializer, rows: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Initializer] | None:
-    """Returns rows, columns, shape and initializer of the matrix that is the product of factors.
+    """Returns rows, columns, shape and initializer of a weight as a matrix for factorization.
 
-    Returns None if the weight itself is that matrix, or its standard deviation is not known.
-
-    Args:
-        weight_shape: Shape of the weight.
-        initializer: Keras initializer of the weight.
-        rows: The axes of the weight that are the rows, None for all but the last.
+    Returns None if the rows are all axes but the last, or the standard deviation is unknown.
     """
     rank = len(weight_shape)
     if rows is None or rows == tuple(range(rank - 1)):
@@ -75,14 +63,9 @@ def matrix_part(
 def compose(
     composition: str, base: Tensor | None, change: Kernel, unit_axes: Sequence[int]
 ) -> Kernel:
-    """Returns the weight that a base and a generated change make.
+    """Returns the composition of a base weight and a generated change, see `GeneratedWeight`.
 
-    Args:
-        composition: `"add"`: `W_0 + D`. `"multiply"`: `W_0 (1 + D)`, number by number. `"scale"`:
-            the same with one factor for each unit.
-        base: Tensor, `W_0`; for `"add"`, None for zero.
-        change: Kernel, `D`.
-        unit_axes: The axes of the weight that number its units.
+    For `"add"` the base may be None, which means zero.
     """
     if composition == "multiply":
         change = change.times(base)
@@ -92,6 +75,6 @@ def compose(
 
 
 def of_std(std: float, shape: Sequence[int]) -> keras.Initializer:
-    """Returns an initializer of a standard deviation, for a weight of a shape."""
+    """Returns an initializer of a given standard deviation."""
     scale = std**2 * max(1, fans(shape)[0])
     return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")

@@ -1,4 +1,4 @@
-"""Generated weights from the tensors or the factors that `generate` returned."""
+"""Kernels from the tensors or factors that `generate` returns."""
 
 from collections.abc import Mapping
 
@@ -14,15 +14,11 @@ Value = Tensor | Mapping[str, Tensor]
 def kernels_of(
     weights: Mapping[str, GeneratedWeight], values: Mapping[str, Value]
 ) -> dict[str, Kernel]:
-    """Returns the kernels of weights whose tensors or factors are given.
-
-    Args:
-        weights: The generated weights by path.
-        values: For each path a tensor, or a dict of factors.
+    """Returns the kernels of generated weights, from a tensor or a dict of factors for each path.
 
     Raises:
         TypeError: If `values` is not a dict.
-        ValueError: If a weight is missing or unknown, or has another shape or other factors.
+        ValueError: If a weight is missing or unknown, or its value does not fit.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
@@ -41,47 +37,45 @@ def kernels_of(
 def _kernel(weight: GeneratedWeight, path: str, value: Value) -> Kernel:
     name, shape = f"weights['{path}']", weight.weight_shape
     if not isinstance(value, Mapping):
-        tensor = _tensor(name, value, shape, weight)
-        return Full(tensor, _batched(tensor, shape))
+        return _full(name, value, weight)
     forms = [["scale"]] if weight.composition == "scale" else [["value"], ["left", "right"]]
     if sorted(value) not in forms:
         raise ValueError(
-            f"`{name}` must be a tensor, or a dict of factors as `generate(..., factored=True)` "
-            f"returns it, with {' or '.join(map(str, forms))}. Received: {sorted(value)}"
+            f"`{name}` must be a tensor, or a dict of factors from `generate(..., factored=True)` "
+            f"with the keys {' or '.join(map(str, forms))}. Received: {sorted(value)}"
         )
-    change: Kernel
-    if "left" in value:
+    if "scale" in value:
+        scale = _tensor(f"{name}['scale']", value["scale"], weight.generated_shape, weight)
+        return Scaled(weight.base_value(), scale, weight.unit_axes)
+    if "value" in value:
+        change: Kernel = _full(f"{name}['value']", value["value"], weight)
+    else:
         rows, columns = as_shape(shape, *weight.matrix_axes)
         rank = value["left"].shape[-1]
         left = _tensor(f"{name}['left']", value["left"], (rows, rank), weight)
         right = _tensor(f"{name}['right']", value["right"], (rank, columns), weight)
         if len(left.shape) != len(right.shape):
             raise ValueError(
-                f"`{name}` must have factors that both have a batch axis in front, or none. "
+                f"Both factors of `{name}` must have a leading batch axis, or neither. "
                 f"Received: tensors of shapes {tuple(left.shape)} and {tuple(right.shape)}"
             )
         change = LowRank(left, right, shape, weight.matrix_axes[0])
-    elif "value" in value:
-        tensor = _tensor(f"{name}['value']", value["value"], shape, weight)
-        change = Full(tensor, _batched(tensor, shape))
-    else:
-        scale = _tensor(f"{name}['scale']", value["scale"], weight.generated_shape, weight)
-        return Scaled(weight.base_value(), scale, weight.unit_axes)
     composed = weight.composition != "replace" and not weight.base_outside
     return Sum(weight.base_value(), change) if composed else change
 
 
-def _batched(tensor: Tensor, shape: Shape) -> bool:
-    return len(tensor.shape) > len(shape)
+def _full(name: str, value: Tensor, weight: GeneratedWeight) -> Full:
+    tensor = _tensor(name, value, weight.weight_shape, weight)
+    return Full(tensor, batched=len(tensor.shape) > len(weight.weight_shape))
 
 
 def _tensor(name: str, value: Tensor, shape: Shape, weight: GeneratedWeight) -> Tensor:
-    """Returns a tensor of the type of a weight, or raises if it has another shape."""
+    """Returns a tensor in the compute dtype of a weight, or raises if its shape is wrong."""
     tensor = ops.cast(ops.convert_to_tensor(value), weight.compute_dtype)
     found = tuple(tensor.shape)
     if tuple(shape) not in (found, found[1:]):
         raise ValueError(
-            f"`{name}` must have shape {tuple(shape)}, with or without a batch axis in front. "
+            f"`{name}` must have shape {tuple(shape)}, with or without a leading batch axis. "
             f"Received: a tensor of shape {found}"
         )
     return tensor

@@ -1,4 +1,4 @@
-"""All that belongs to one generated weight."""
+"""Generated weight of a layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,53 +29,52 @@ from keras_hyper.weights.scopes import given, report
 
 @serializable
 class GeneratedWeight(PolicyLayer):
-    r"""One generated weight: what a layer has in place of a variable.
+    r"""Generated weight: replaces a variable of a layer.
 
-    `W = sigma G(e)` with a generator `G` that other weights may share, and all that belongs to this
-    weight alone: its embedding, the projection of a condition onto it, the standard deviation
-    `sigma`, and, where asked for, a base weight to compose with and the gain of a normalization.
+    `W = sigma G(e)`, with a generator `G` that several weights may share. The embedding `e`, the
+    projection of a condition onto it, and the standard deviation `sigma` belong to this weight. So
+    do the optional base weight and the gain of a normalization.
 
-    Static: `e` is a learned variable. Conditioned: `e = n(e_0 + P c)` with a learned `e_0`, a
-    learned matrix `P` (the paper's equation 11) and `n(e) = e / rms(e)` over all components of the
-    embedding, which a generator can switch off. Which of the two is fixed when it is built.
+    For a static weight, `e` is a learned variable. For a conditioned weight, `e = n(e_0 + P c)`
+    with a learned `e_0` and a learned matrix `P` (equation 11 of Ha, Dai & Le). `n(e) = e / rms(e)`
+    over all components of the embedding, unless the generator disables it. `build` fixes whether
+    the weight is static or conditioned.
 
     Args:
-        generator: The `Generator` that makes the weight.
+        generator: The `Generator` of the weight.
         weight_shape: Tuple of integers, the shape of the weight.
-        initializer: Keras initializer that an ordinary weight would have. The generated weight
-            starts with its variance.
-        regularizer: Keras regularizer of the generated weight. Static, it counts once, as that of a
-            variable does. Conditioned, its mean over the samples is added at every call, which
-            Keras allows outside of loops only: not inside the cell of a recurrent layer.
-        composition: `"replace"`: the generated values `D` are the weight. `"add"`: `W_0 + g D`,
-            `"multiply"`: `W_0 (1 + g D)`, with a stored `W_0` that starts as a draw of the
-            initializer, and a learned gate `g` that starts at zero, so that training starts at
-            `W_0`. `"scale"`: as `"multiply"`, with one generated factor for each unit.
-        base_trainable: Whether `W_0` is trained.
-        unit_axes: The axes of the weight that number its units, for `"scale"` and for weight
+        initializer: Keras initializer of an ordinary weight. The generated weight starts with its
+            variance.
+        regularizer: Keras regularizer of the generated weight. For a static weight it counts once.
+            For a conditioned weight, every call adds its mean over the samples, which is
+            unsupported inside recurrent cells.
+        composition: `"replace"`: the generated values `D` are the weight. `"add"`: `W_0 + g D`.
+            `"multiply"`: `W_0 (1 + g D)`. `"scale"`: `W_0 (1 + g D)` with one generated value for
+            each unit. `initializer` initializes the stored `W_0`. The learned gate `g` starts at
+            zero, so training starts at `W_0`.
+        base_trainable: Whether `W_0` is trainable.
+        unit_axes: The axes of the weight that index its units, for `"scale"` and for weight
             normalization.
-        input_axes: The axes of the weight that its product sums over, where they are not all but
-            the last. A generator of factors then makes those of the matrix of these axes by the
-            others.
-        project_condition: Whether a condition is projected onto the embedding. If not, a condition
-            as wide as the embedding takes its place. If the generator makes the weight in several
-            pieces, it is added to the learned embedding of each.
+        input_axes: The axes of the weight that its product sums over. None (default): all axes but
+            the last. Low-rank generators factorize the weight as a matrix with these axes as rows.
+        project_condition: Whether to project a condition onto the embedding. If False, the
+            condition must be as wide as the embedding and replaces it. If the generator makes the
+            weight in several pieces, the condition is added to their learned embeddings.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        condition: None for a static weight, otherwise a tensor of shape `(batch, dim)` (a weight
-            for each sample) or `(dim,)` (one weight for the batch).
+        condition: None for a static weight. Otherwise a tensor of shape `(batch, dim)` for
+            per-sample weights, or `(dim,)` for one weight for the batch.
         training: Boolean, for a generator that normalizes over the batch.
 
     Output shape:
-        `weight_shape`, or `(batch, *weight_shape)` for a weight for each sample. Layers use
-        `kernel(condition)` instead: a `keras_hyper.kernels.Kernel`, a value that knows how to
-        multiply.
+        `weight_shape`, or `(batch, *weight_shape)` for per-sample weights. Layers use
+        `kernel(condition)` instead, which returns a `keras_hyper.kernels.Kernel`.
 
     Raises:
-        TypeError: If `generator` is no `Generator`.
-        ValueError: If `composition` or `unit_axes` have no meaning, or if the condition does not
-            fit, at the call.
+        TypeError: If `generator` is not a `Generator`.
+        ValueError: If `composition` or `unit_axes` is invalid, or the condition of a call does not
+            fit.
 
     Examples:
         >>> import keras
@@ -102,9 +101,7 @@ class GeneratedWeight(PolicyLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if generator is None:
-            raise TypeError("`generator` must be a keras_hyper Generator. Received: generator=None")
-        if isinstance(generator, dict):  # A layer is shared by the owner of this weight.
+        if isinstance(generator, dict):  # Generators are shared by the owner of this weight.
             generator = deserialize_shared(generator, self)
         self.generator = as_generator(generator)
         self.weight_shape = positive_ints("weight_shape", weight_shape)
@@ -114,7 +111,7 @@ class GeneratedWeight(PolicyLayer):
         self.base_trainable = bool(base_trainable)
         self.unit_axes = as_unit_axes(unit_axes, len(self.weight_shape))
         self.project_condition = bool(project_condition)
-        # What the generator is asked for, which may be less than the weight.
+        # The generated part may be smaller than the weight.
         self.generated_shape, self.generated_initializer = generated_part(
             self.weight_shape, self.initializer, self.composition, self.unit_axes
         )
@@ -124,9 +121,9 @@ class GeneratedWeight(PolicyLayer):
         if self.generator.factors and self.generated_shape == self.weight_shape and matrix:
             self._rows, self._columns, self.generated_shape, self.generated_initializer = matrix
         self.generated_unit_axes = (1,) if self._columns else self.unit_axes
-        # A variable, or a number. One that is set before `build` is kept, and shared.
+        # A variable or a number. `build` keeps a base that was set before.
         self.base: Tensor = None
-        # Whether a quantized layer has the base, and adds what is generated.
+        # Whether a quantized layer holds the base and adds the generated change.
         self.base_outside = False
         self.gate: Tensor = None
         self.normalizer: WeightNormalization | None = None
@@ -137,7 +134,7 @@ class GeneratedWeight(PolicyLayer):
 
     @property
     def matrix_axes(self) -> tuple[Sequence[int], Sequence[int]]:
-        """The axes of the weight that are the rows of its factors, and those of their columns."""
+        """The axes of the weight that are the rows and the columns of its factors."""
         last = max(len(self.weight_shape) - 1, 0)
         return (self._rows, self._columns) if self._columns else (range(last), (last,))
 
@@ -147,8 +144,8 @@ class GeneratedWeight(PolicyLayer):
         return self.condition_dim is not None
 
     def build(self, condition_shape: Shape | None = None) -> None:
-        """Creates the embedding and, with a condition, its projection."""
-        # At the root: a generator that layers share has one path, whichever is built first.
+        """Creates the variables of the weight."""
+        # The paths of a shared generator must not depend on the layer that is built first.
         with keras.name_scope("", override_parent=""):
             self.scale = self.generator.prepare(self.generated_shape, self.generated_initializer)
         pieces, width = self.generator.embedding_shape(self.generated_shape)
@@ -160,7 +157,7 @@ class GeneratedWeight(PolicyLayer):
                 initializer=self.generator.embedding_initializer(
                     self.generated_shape, self.generated_initializer
                 ),
-                regularizer=PenaltyOfWeight(self._penalty) if static and self.regularizer else None,
+                regularizer=PenaltyOfWeight(self) if static and self.regularizer else None,
             )
         if condition_shape is not None:
             self._build_for_condition(condition_shape, pieces, width)
@@ -182,9 +179,9 @@ class GeneratedWeight(PolicyLayer):
         dim = self.condition_dim = int(condition_shape[-1] or 0)
         if pieces * width == 1 and self.generator.normalize_condition:
             raise ValueError(
-                "An embedding of one number, scaled to a root mean square of 1, is only a "
-                f"sign and cannot carry a condition. Received: {self.generator} with "
-                "embedding_dim=1. Use embedding_dim=2 or more, or normalize_condition=False."
+                "An embedding of one number is only a sign after normalization and cannot encode "
+                f"a condition. Received: {self.generator} with embedding_dim=1. Use "
+                "embedding_dim=2 or more, or normalize_condition=False."
             )
         if self.project_condition:
             self.projection = keras.layers.Dense(
@@ -199,13 +196,12 @@ class GeneratedWeight(PolicyLayer):
             raise ValueError(
                 "A condition for each weight must be as wide as the embeddings of the "
                 f"generator. Received: a condition of width {dim}, and {self.generator} with "
-                f"embeddings of width {width}. Set embedding_dim, or let a layer of the condition "
-                "change its width."
+                f"embeddings of width {width}. Change embedding_dim, or the width of the condition."
             )
 
     def _build_normalizer(self, kind: str) -> None:
         check_normalization(self, kind)
-        # The generator's own start, native or the paper's, is normalized away.
+        # Normalization removes the scale of the generator.
         self.scale = weight_std(self.generated_initializer, self.generated_shape) or 1.0
         self.normalizer = WeightNormalization(
             kind, self.generated_unit_axes, dtype=self.dtype_policy, name="normalization"
@@ -213,17 +209,12 @@ class GeneratedWeight(PolicyLayer):
         self.normalizer.build(self.generated_shape)
 
     def embed(self, condition: Tensor | None = None) -> Tensor:
-        """Returns the embedding: `(pieces, width)`, or `(batch, pieces, width)`.
-
-        Args:
-            condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
-        """
+        """Returns the embedding, of shape `(pieces, width)` or `(batch, pieces, width)`."""
         check_condition(condition, self.condition_dim, self.path)
         pieces, width = self.generator.embedding_shape(self.generated_shape)
         embedding = None
         if self.embedding is not None:
-            # As another tensor: on TensorFlow a quantized layer's custom gradient must not
-            # meet a variable.
+            # TensorFlow's custom gradients of quantized layers do not support variables.
             embedding = ops.reshape(self._read("embedding"), (pieces, width))
         if condition is None:
             return embedding
@@ -239,12 +230,12 @@ class GeneratedWeight(PolicyLayer):
         return embedding if len(condition.shape) == 2 else ops.reshape(embedding, (pieces, width))
 
     def _read(self, name: str) -> Tensor:
-        """Returns a variable in the compute dtype, also where another layer's is in force."""
+        """Returns a variable in the compute dtype, also in the autocast scope of another layer."""
         variable = getattr(self, name)
         dtype = keras.backend.standardize_dtype(variable.dtype)
         if dtype in (self.variable_dtype, self.compute_dtype):
             return ops.cast(variable, self.compute_dtype)
-        return self(read=name)  # A call has the dtypes of this layer.
+        return self(read=name)  # A call opens the autocast scope of this layer.
 
     def call(
         self,
@@ -252,7 +243,7 @@ class GeneratedWeight(PolicyLayer):
         training: bool | None = None,
         read: str | None = None,
     ) -> Tensor:
-        """Returns the weight as a tensor; or the variable `read`, in the compute dtype."""
+        """Returns the weight as a tensor, or the variable `read` in the compute dtype."""
         if read is not None:
             return ops.cast(getattr(self, read), self.compute_dtype)
         return self.kernel(condition, training).materialize()
@@ -264,15 +255,15 @@ class GeneratedWeight(PolicyLayer):
         penalize: bool = True,
         adapted: Tensor | None = None,
     ) -> Kernel:
-        """Returns the weight as a value that knows how to multiply: for the `call` of layers.
+        """Returns the weight as a `Kernel`, for the `call` of layers.
 
         Args:
-            condition: As in a call.
-            training: Boolean, for a generator that normalizes over the batch. None for that of the
-                layer which is called.
+            condition: None, or a tensor of shape `(dim,)` or `(batch, dim)`.
+            training: Boolean, for a generator that normalizes over the batch. None (default): the
+                mode of the layer that is called.
             penalize: Whether the regularizer of a conditioned weight adds its loss.
-            adapted: Tensor of shape `()` or `(batch,)`, by which the change of the base is
-                multiplied: 0 for the base alone.
+            adapted: Tensor of shape `()` or `(batch,)`, a factor of the change of the base: 0 for
+                the base alone.
 
         Raises:
             ValueError: If the weight is not built, or the condition does not fit.
@@ -284,26 +275,19 @@ class GeneratedWeight(PolicyLayer):
             made = self.generator.kernel(self.embed(condition), self.generated_shape)
             kernel = self.scale_and_compose(made, training, adapted)
             if penalize and self.regularizer is not None and self.conditioned:
-                self.add_loss(penalty(self.regularizer, kernel, self.variable_dtype))
+                self.add_loss(penalty(self, kernel))
         report(self, kernel)
         return kernel
 
     def scale_and_compose(
         self, kernel: Kernel, training: bool | None = None, adapted: Tensor | None = None
     ) -> Kernel:
-        """Returns the weight, from what the generator made: normalized, scaled, composed.
-
-        Args:
-            kernel: What `generator.kernel(embed(condition), generated_shape)` returned.
-            training: Boolean, for a generator that normalizes over the batch.
-            adapted: As for `kernel`.
-        """
+        """Returns the `Kernel` of the generator after normalization, scaling and composition."""
         kernel = kernel.cast(self.compute_dtype)
         if self.normalizer is not None:
-            # An argument of None would hide the mode of the layer that is called.
+            # `training=None` would override the mode of the layer that is called.
             mode = {} if training is None else {"training": training}
-            rank = len(self.generated_shape)
-            weight = self.normalizer(kernel.materialize(), rank=rank, **mode)
+            weight = self.normalizer(kernel.materialize(), **mode)
             kernel = Full(weight, kernel.batched)
         if self._columns:
             kernel = kernel.from_matrix(self.weight_shape, self._rows, self._columns)
@@ -315,7 +299,7 @@ class GeneratedWeight(PolicyLayer):
             change = (change.weighted if len(adapted.shape) else change.scaled)(adapted)
         if self.base_outside:
             return change
-        # A constant zero would cost a sum, and the gradient of one.
+        # Adding a constant zero would cost time.
         base = None if isinstance(self.base, float) and not self.base else self.base_value()
         return compose(self.composition, base, change, self.unit_axes)
 
@@ -326,15 +310,11 @@ class GeneratedWeight(PolicyLayer):
         return self._read("base")
 
     def limits(self) -> dict[str, str]:
-        """Returns why the generator does not fit this weight, by kind, with figures."""
+        """Returns a dict from kind to reason why the generator does not fit this weight."""
         return self.generator.limits(self.generated_shape)
 
-    def _penalty(self) -> Tensor:
-        """Returns the penalty of a static weight."""
-        return penalty(self.regularizer, self.kernel(), self.variable_dtype)
-
     def get_config(self) -> Config:
-        """Returns the arguments to construct this weight again."""
+        """Returns the arguments of the constructor."""
         config = {
             "generator": serialize_shared(self.generator, self),
             "weight_shape": self.weight_shape,

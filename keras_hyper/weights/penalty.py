@@ -1,6 +1,4 @@
-"""The penalty of a regularizer on a generated weight."""
-
-from collections.abc import Callable
+"""Regularization penalties of generated weights."""
 
 import keras
 from keras import ops
@@ -9,36 +7,27 @@ from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor
 
 
-def penalty(regularizer: Callable[[Tensor], Tensor], kernel: Kernel, dtype: str) -> Tensor:
-    """Returns the penalty of a weight, or its mean over per-sample weights.
-
-    Args:
-        regularizer: Keras regularizer.
-        kernel: The weight.
-        dtype: Dtype of the penalty: that of the variables, as for a variable.
-    """
-    weight = ops.cast(kernel.materialize(), dtype)
+def penalty(weight: keras.layers.Layer, kernel: Kernel) -> Tensor:
+    """Returns the penalty of a `GeneratedWeight` with a value, as a mean over per-sample values."""
+    value = ops.cast(kernel.materialize(), weight.variable_dtype)
     if not kernel.batched:
-        return regularizer(weight)
-    count = ops.shape(weight)[0]
+        return weight.regularizer(value)
+    count = ops.shape(value)[0]
     if isinstance(count, int) and count == 0:
-        return 0 * ops.sum(weight)  # PyTorch cannot map over no samples.
-    penalties = ops.vectorized_map(regularizer, weight)
+        return 0 * ops.sum(value)  # PyTorch cannot map over empty batches.
+    penalties = ops.vectorized_map(weight.regularizer, value)
     return ops.sum(penalties) / ops.cast(ops.maximum(count, 1), penalties.dtype)
 
 
 class PenaltyOfWeight(keras.regularizers.Regularizer):
-    """A regularizer of an embedding that penalizes the weight generated from it.
+    """Regularizer of an embedding that penalizes the static `GeneratedWeight` made from it.
 
-    A penalty of a variable counts once, however often, and wherever, the layer is called.
-
-    Args:
-        make: Function that returns the penalty.
+    Keras counts the penalty of a variable once, however often the layer is called.
     """
 
-    def __init__(self, make: Callable[[], Tensor]) -> None:
-        self._make = make
+    def __init__(self, weight: keras.layers.Layer) -> None:
+        self._weight = weight
 
     def __call__(self, embedding: Tensor) -> Tensor:
         """Returns the penalty of the weight."""
-        return self._make()
+        return penalty(self._weight, self._weight.kernel())

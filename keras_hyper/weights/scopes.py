@@ -1,11 +1,11 @@
-"""Scopes for the values that a call uses, and for recording them."""
+"""Scopes that override or record the values that a call uses."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
-# A kernel, or the states or the run of a recurrent layer.
+# A kernel, or the states or the `LoopRun` of a recurrent layer.
 Value: TypeAlias = Any
 
 _given: ContextVar[Mapping[int, Value] | None] = ContextVar("keras_hyper_given", default=None)
@@ -14,11 +14,9 @@ _record: ContextVar[dict[int, list[Value]] | None] = ContextVar("keras_hyper_rec
 
 @contextlib.contextmanager
 def override(values: Mapping[int, Value]) -> Iterator[None]:
-    """Within it, generated weights and recurrent layers use values that are given.
+    """Makes generated weights use given kernels, and recurrent layers given initial states.
 
-    Args:
-        values: By the `id` of a `GeneratedWeight` a kernel, by that of a recurrent layer a list of
-            initial states. What is neither here nor in an outer scope is as always.
+    `values` has the `id` of each owner as key. Outer scopes apply to other owners.
     """
     token = _given.set({**(_given.get() or {}), **values})
     try:
@@ -28,13 +26,13 @@ def override(values: Mapping[int, Value]) -> Iterator[None]:
 
 
 def given(owner: object) -> Value:
-    """Returns the value that `owner` is to use, None for its own."""
+    """Returns the value that overrides the one of `owner`, or None."""
     return (_given.get() or {}).get(id(owner))
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[dict[int, list[Value]]]:
-    """Yields a dict that fills with the values that are used within, by the `id` of the owner."""
+    """Records used values in the dict that it yields, by the `id` of the owner."""
     record: dict[int, list[Value]] = {}
     token = _record.set(record)
     try:
@@ -44,7 +42,7 @@ def recording() -> Iterator[dict[int, list[Value]]]:
 
 
 def report(owner: object, value: Value) -> None:
-    """Adds a value that `owner` used to the record, if there is one."""
+    """Records a value that `owner` used, inside of `recording`."""
     record = _record.get()
     if record is not None:
         record.setdefault(id(owner), []).append(value)

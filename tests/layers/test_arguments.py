@@ -346,7 +346,7 @@ MISTAKES = {
     "no bias": (
         lambda: HyperDense(4, generate_bias=True, use_bias=False),
         ValueError,
-        "`generate_bias=True` needs a bias.*use_bias=False",
+        "`generate_bias=True` requires a bias.*use_bias=False",
     ),
     "embedding_dim": (lambda: HyperDense(4, embedding_dim=0), ValueError, "`embedding_dim`.*=0"),
     "embedding_dim twice": (
@@ -478,7 +478,7 @@ def test_a_conditioned_layer_needs_its_condition():
     layer(X, condition=C)
     with pytest.raises(ValueError, match="built with a condition of width 3.*condition=None"):
         layer(X)
-    with pytest.raises(ValueError, match=r"`condition` of width 3.*\(2, 5\).*make another layer"):
+    with pytest.raises(ValueError, match=r"`condition` of width 3.*\(2, 5\).*create another layer"):
         layer(X, condition=np.ones((2, 5), "float32"))
 
 

@@ -119,9 +119,9 @@ WRONG = {
     "rank": ({"left": np.ones((FAN_IN, 3)), "right": np.ones((2, UNITS))}, "must have shape"),
     "batch axis": (
         {"left": np.ones((5, FAN_IN, 2)), "right": np.ones((2, UNITS))},
-        "both have a batch axis",
+        "must have a leading batch axis, or neither",
     ),
-    "half": ({"left": np.ones((FAN_IN, 2))}, r"with \['value'\] or \['left', 'right'\]"),
+    "half": ({"left": np.ones((FAN_IN, 2))}, r"with the keys \['value'\] or \['left', 'right'\]"),
     "scale": ({"scale": np.ones((1, UNITS))}, r"Received: \['scale'\]"),
     "shape": ({"value": np.ones((UNITS, FAN_IN))}, r"`weights\['a/kernel'\]\['value'\]`"),
 }
