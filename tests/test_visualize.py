@@ -222,7 +222,7 @@ REFUSED = {
     "tokens": (lambda: visualize.weight_changes(record(), "abc"), "2 sequences of 4 steps"),
     "sample": (lambda: visualize.weight_changes(record(), "abcd", sample=2), "sample=2"),
     "matrix": (lambda: visualize.weight_changes(record(), "abcd", "c"), "must be one of"),
-    "memory": (lambda: visualize.saturation({"gru": of_a_gru()}), r"without one: \['gru'\]"),
+    "memory": (lambda: visualize.saturation({"gru": of_a_gru()}), r"without a memory: \['gru'\]"),
     "no record": (lambda: visualize.saturation({}), "must be of layers with a memory"),
     "no table": (lambda: visualize.embeddings(TaskEmbedding(3, 2)), "a built TaskEmbedding"),
     "a line": (lambda: visualize.embeddings(np.ones((3, 1))), r"shape \(3, 1\)"),

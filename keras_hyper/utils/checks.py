@@ -55,6 +55,15 @@ def check_model(model: object) -> None:
         raise wrong_type("model", model, "a Keras model")
 
 
+def check_built(model: object) -> None:
+    """Raises if `model` is not a Keras model or layer, or if it is not built."""
+    if not isinstance(model, keras.Layer):
+        raise wrong_type("model", model, "a Keras model or layer")
+    if not model.built:
+        kind = "Model" if isinstance(model, keras.Model) else "Layer"
+        raise ValueError(f"{kind} '{model.name}' is not built. Call it on inputs first.")
+
+
 def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     """Returns `value`. Raises if it is not one of the `allowed` strings."""
     if value not in allowed:
