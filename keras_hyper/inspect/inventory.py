@@ -95,59 +95,39 @@ _Row = tuple[WeightSummary, keras.layers.Layer, int]
 
 def _weight_rows(model: keras.layers.Layer) -> Iterator[_Row]:
     for found in find_weights(model):
-        layer, name = found.names
         weight, generator = found.weight, found.weight.generator
-        size, held = math.prod(weight.weight_shape), generator.count_params()
-        base = 0 if weight.base is None or isinstance(weight.base, float) else size
+        shape, held = tuple(weight.weight_shape), generator.count_params()
+        generated = math.prod(shape)
+        base = 0 if weight.base is None or isinstance(weight.base, float) else generated
+        stored = weight.count_params() - held - base
+        name, conditioned, limits = generator.name, weight.conditioned, weight.limits().values()
         row = WeightSummary(
-            layer=layer,
-            weight=name,
-            shape=tuple(weight.weight_shape),
-            generated=size,
-            base=base,
-            stored=weight.count_params() - held - base,
-            generator=generator.name,
-            conditioned=weight.conditioned,
-            limits=tuple(weight.limits().values()),
+            *found.names, shape, generated, base, stored, name, conditioned, tuple(limits)
         )
         yield row, generator, held
 
 
 def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
     for layer, cell in hyper_cells_of(model):
-        held = _count(*hyper_variables(cell))
-        for name, rows, base, stored, change in _of_cell(cell):
-            shape = (*rows, cell.gates * cell.units)
-            weight = WeightSummary(
-                layer=layer,
-                weight=name,
-                shape=shape,
-                generated=math.prod(shape),
-                base=base,
-                stored=stored,
-                generator=f"{layer}/hyper_cell",
-                conditioned=True,
-                every_step=change,
+        columns = cell.gates * cell.units
+        # Each of the two matrices has half of the embeddings and scales.
+        half = _count(cell.embedding_kernel, cell.embedding_bias, cell.scale_kernel) // 2
+        for name in ("kernel", "recurrent_kernel", "bias")[: 3 if cell.use_bias else 2]:
+            variable = getattr(cell, name)
+            shape = (*variable.shape[:-1], columns)
+            base, stored = _count(variable), half
+            change = f"a scale for each of the {columns} columns"
+            if name == "bias":
+                stored = _count(cell.bias_embedding_kernel, cell.bias_scale_kernel)
+                change = f"{columns} added values"
+            elif not cell.scaled:
+                base, stored = 0, half + base
+                change = f"{cell.copies} factors, for the sum of {cell.copies} stored matrices"
+            generated, generator = math.prod(shape), f"{layer}/hyper_cell"
+            row = WeightSummary(
+                layer, name, shape, generated, base, stored, generator, True, every_step=change
             )
-            yield weight, cell, held
-
-
-def _of_cell(cell: keras.layers.Layer) -> Iterator[tuple[str, tuple[int, ...], int, int, str]]:
-    """Yields names, numbers of rows, `base`, `stored` and `every_step` of the weights of a cell."""
-    columns = cell.gates * cell.units
-    # Each of the two matrices has half of the embeddings and scales.
-    half = _count(cell.embedding_kernel, cell.embedding_bias, cell.scale_kernel) // 2
-    for name in ("kernel", "recurrent_kernel"):
-        matrix = getattr(cell, name)
-        size, rows = _count(matrix), (matrix.shape[0],)
-        if cell.scaled:
-            yield name, rows, size, half, f"a scale for each of the {columns} columns"
-        else:
-            change = f"{cell.copies} factors, for the sum of {cell.copies} stored matrices"
-            yield name, rows, 0, half + size, change
-    if cell.use_bias:
-        stored = _count(cell.bias_embedding_kernel, cell.bias_scale_kernel)
-        yield "bias", (), _count(cell.bias), stored, f"{columns} added values"
+            yield row, cell, _count(*hyper_variables(cell))
 
 
 def _count(*variables: keras.Variable | None) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import inspect
 import itertools
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -70,13 +69,8 @@ class _Load:
             gc.callbacks.remove(self.release)
 
 
-class _Current(threading.local):
-    """The current or last load of this thread."""
-
-    load: _Load | None = None
-
-
-_current = _Current()
+# The current or last load.
+_load: ContextVar[_Load | None] = ContextVar("keras_hyper_load", default=None)
 _scope: ContextVar[Copies | None] = ContextVar("keras_hyper_one_load", default=None)
 
 
@@ -105,11 +99,13 @@ def _newest() -> Copies:
     call = _outermost_call_of_keras()
     if call is None:
         return {}  # A single layer is constructed outside of Keras.
-    if _current.load is None or _current.load.call is not call:
-        if _current.load is not None:
-            _current.load.release()
-        _current.load = _Load(call)
-    return _current.load.newest
+    load = _load.get()
+    if load is None or load.call is not call:
+        if load is not None:
+            load.release()
+        load = _Load(call)
+        _load.set(load)
+    return load.newest
 
 
 def _outermost_call_of_keras() -> FrameType | None:
@@ -126,18 +122,13 @@ def hold_shared(layer: keras.Layer, owner: keras.Layer, name: str) -> None:
     _places.setdefault(layer, _Places()).number(owner, name)
 
 
-def has_place(layer: keras.Layer, owner: keras.Layer, name: str) -> bool:
-    """Returns whether `hold_shared` was called with these arguments."""
-    return layer in _places and name in _places[layer].numbers.get(owner, ())
-
-
 def mark_of(layer: keras.Layer, owner: keras.Layer, name: str) -> Mark | None:
-    """Returns the mark of a place for a configuration, or None if the layer is not shared."""
-    hold_shared(layer, owner, name)
-    places = _places[layer]
-    if sum(map(len, places.numbers.values())) < 2:
+    """Returns the mark of a place, or None for an unknown place and the only place of a layer."""
+    places = _places.get(layer, _Places())
+    number = places.numbers.get(owner, {}).get(name)
+    if number is None or sum(map(len, places.numbers.values())) < 2:
         return None
-    return {"id": places.identity, "place": places.number(owner, name)}
+    return {"id": places.identity, "place": number}
 
 
 def copy_of(mark: Mark | None, make: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import keras
 
-from keras_hyper.saving.places import copy_of, has_place, hold_shared, mark_of
+from keras_hyper.saving.places import copy_of, hold_shared, mark_of
 from keras_hyper.typing import Config, Tensors
 
 T = TypeVar("T", bound=keras.Layer)
@@ -55,6 +55,7 @@ def serialize_shared(
     keras.saving.serialize_keras_object(layer)
     config = keras.saving.serialize_keras_object(layer)
     config = {**config, "config": _without(config["config"], _IN_GRAPH)}
+    hold_shared(layer, owner, name)
     mark = mark_of(layer, owner, name)
     # JSON, HDF5 and clones open no saving scope.
     if mark is not None and "shared_object_id" not in config:
@@ -107,7 +108,7 @@ def hold_in_graph(layer: keras.Layer, *inputs: Tensors) -> None:
 
 def graph_mark(layer: keras.Layer) -> Config:
     """Returns the entry of `get_config` for a layer in a functional model, or an empty dict."""
-    mark = mark_of(layer, layer, _IN_GRAPH) if has_place(layer, layer, _IN_GRAPH) else None
+    mark = mark_of(layer, layer, _IN_GRAPH)
     return {} if mark is None else {_IN_GRAPH: mark}
 
 

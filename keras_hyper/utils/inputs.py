@@ -94,11 +94,8 @@ def check_inputs(model: keras.Model, inputs: Tensors) -> None:
 
 def dtype_of(x: Tensor) -> str | None:
     """Returns the dtype of a tensor, an array or a number, or None for None."""
-    if x is None:
-        return None
-    return str(
-        keras.backend.standardize_dtype(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
-    )
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    return None if x is None else str(keras.backend.standardize_dtype(dtype))
 
 
 def as_tuples(shapes: Shapes) -> Shapes:
