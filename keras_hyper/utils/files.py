@@ -35,8 +35,8 @@ def replacing(
 ) -> Iterator[pathlib.Path]:
     """Yields a temporary path next to `path`, and renames it to `path` at the end.
 
-    After an error, `path` is unchanged. The replacement is atomic, except for folders on other
-    systems than Linux: a process that is killed at that moment leaves the old folder renamed.
+    After an error, `path` is unchanged. The replacement is atomic, except for folders outside of
+    Linux. There, a killed process may leave the old folder under a temporary name.
 
     Args:
         path: The path to write to. Its parent folder must exist.
