@@ -202,7 +202,9 @@ def embeddings(
         axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
-        ValueError: If `count` or `dim` is less than 2, or the number of labels is not `count`.
+        TypeError: If `points` is not numeric.
+        ValueError: If `count` or `dim` is less than 2, the number of labels is not `count`, or the
+            layer is not built.
 
     Examples:
         >>> from keras_hyper import TaskEmbedding, visualize
@@ -211,12 +213,13 @@ def embeddings(
         >>> axes = visualize.embeddings(tasks, ["round", "square", "long"])
     """
     if isinstance(points, TaskEmbedding):
+        check_built(points)
         points = points.embeddings
-    array = np.zeros(0) if points is None else as_array(numeric("points", points))
+    array = as_array(numeric("points", points))
     if array.ndim != 2 or min(array.shape) < 2:
         raise ValueError(
             "`points` must be a built TaskEmbedding, or an array of shape (count, dim) with sizes "
-            f"of at least 2. Received: {'None' if points is None else f'shape {array.shape}'}"
+            f"of at least 2. Received: points of shape {array.shape}"
         )
     labels = range(len(array)) if labels is None else labels
     if len(labels) != len(array):

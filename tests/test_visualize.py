@@ -224,7 +224,7 @@ REFUSED = {
     "matrix": (lambda: visualize.weight_changes(record(), "abcd", "c"), "must be one of"),
     "memory": (lambda: visualize.saturation({"gru": of_a_gru()}), r"without a memory: \['gru'\]"),
     "no record": (lambda: visualize.saturation({}), "must be of layers with a memory"),
-    "no table": (lambda: visualize.embeddings(TaskEmbedding(3, 2)), "a built TaskEmbedding"),
+    "no table": (lambda: visualize.embeddings(TaskEmbedding(3, 2)), "is not built. Call it"),
     "a line": (lambda: visualize.embeddings(np.ones((3, 1))), r"shape \(3, 1\)"),
     "labels": (lambda: visualize.embeddings(np.ones((3, 2)), ["a"]), "1 `labels`"),
     "plain": (lambda: visualize.sharing(plain()), "no generated weights"),

@@ -88,13 +88,13 @@ def walk(layer: keras.Layer) -> Iterator[keras.Layer]:
             continue
         seen.add(id(layer))
         yield layer
-        waiting += reversed(_ordered(layer))
+        waiting += reversed(_ordered(layer, children(layer)))
 
 
-def _ordered(layer: keras.Layer) -> list[keras.Layer]:
-    """Returns the layers that a layer holds. A functional model has them in graph order."""
-    held = [*(layer.layers if isinstance(layer, keras.Model) else ()), *children(layer).values()]
-    return list({id(child): child for child in held}.values())
+def _ordered(layer: keras.Layer, held: Mapping[Place, keras.Layer]) -> list[keras.Layer]:
+    """Returns the `held` layers of a layer, each once. Functional models have a graph order."""
+    first = layer.layers if isinstance(layer, keras.Model) else ()
+    return list({id(child): child for child in (*first, *held.values())}.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,12 +170,13 @@ def named_children(parent: keras.Layer, kept: bool = False) -> list[tuple[keras.
 
     `kept` is True if the configuration of the parent keeps auto-generated names.
     """
+    held = children(parent)
     places: dict[int, Place] = {}
-    for place, child in children(parent).items():
+    for place, child in held.items():
         if place[0] not in LISTS_OF_KERAS and not _is_of_keras(parent):
             places.setdefault(id(child), place)
     names: dict[str, keras.Layer] = {}
-    for child in _ordered(parent):
+    for child in _ordered(parent, held):
         name = child.name
         if not kept and (made_up := _match_made_up(child)):
             name = "/".join(map(str, places.get(id(child), (made_up[1],))))
