@@ -1,4 +1,4 @@
-"""Types that signatures of the package share."""
+"""Type aliases for signatures."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -6,26 +6,24 @@ from typing import Any, TypeAlias
 
 import keras
 
-# A tensor of the backend, a symbolic tensor, a variable or a NumPy array: Keras
-# has no class that all of them share.
+# A tensor of the backend, a symbolic tensor, a variable or a NumPy array. Keras has no common base.
 Tensor: TypeAlias = Any
-# A size is None where it is not known yet.
+# Unknown sizes are None.
 Shape: TypeAlias = Sequence[int | None]
-# What `keras.initializers.get` takes.
+# Arguments of `keras.initializers.get`.
 Initializer: TypeAlias = keras.initializers.Initializer | str | Mapping[str, Any]
-# One tensor, or several by name or in order, also of several ranks.
+# One tensor, or a list or dict of tensors of any rank.
 Condition: TypeAlias = Any
-# What `keras.dtype_policies.get` takes.
+# Arguments of `keras.dtype_policies.get`.
 DType: TypeAlias = keras.DTypePolicy | str | None
-# What `get_config` returns.
+# The result of `get_config`.
 Config: TypeAlias = dict[str, Any]
-# Tensors in lists, tuples and dicts, as a Keras model takes and returns them.
+# Tensors in lists, tuples and dicts, as the inputs and outputs of Keras models.
 Tensors: TypeAlias = Any
-# Shapes in lists, tuples and dicts, as `build` of a model with several inputs takes them.
+# Shapes in lists, tuples and dicts, as in `build` of a model with several inputs.
 Shapes: TypeAlias = Any
-# What `keras.activations.get`, `keras.regularizers.get` and `keras.constraints.get` take.
+# Arguments of `get` in `keras.activations`, `keras.regularizers` and `keras.constraints`.
 Activation: TypeAlias = Callable[..., Any] | str | Mapping[str, Any] | None
 Regularizer: TypeAlias = keras.Regularizer | str | Mapping[str, Any] | None
 Constraint: TypeAlias = keras.constraints.Constraint | str | Mapping[str, Any] | None
-# The path of a file or folder.
 FilePath: TypeAlias = str | os.PathLike[str]

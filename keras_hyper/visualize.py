@@ -1,6 +1,6 @@
-"""Pictures of generated weights, with matplotlib.
+"""Plots of generated weights, with matplotlib.
 
-Every function draws into `axes`, or into a new figure, and returns the axes.
+Every function plots on `axes`, or on a new figure, and returns the axes.
 """
 
 import math
@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.inspect import WeightRecord
 from keras_hyper.inspect.images import kernel_tiles
-from keras_hyper.inspect.recording import WeightRecord
-from keras_hyper.inspect.summary import check_built, inventory
+from keras_hyper.inspect.inventory import inventory
 from keras_hyper.ops import as_array
 from keras_hyper.typing import Condition, Tensor
-from keras_hyper.utils.checks import numeric, one_of, positive_int
+from keras_hyper.utils.checks import check_built, numeric, one_of, positive_int, wrong_type
 from keras_hyper.utils.optional import optional
 from keras_hyper.weights import find_weights
 
@@ -30,21 +30,20 @@ def kernels(
     most: int = 64,
     axes: "Axes | None" = None,
 ) -> "Axes":
-    """Draws a generated weight: of a convolution, a tile for each pair of channels.
+    """Plots a generated weight. A convolution kernel has a tile for each pair of channels.
 
     Args:
-        weight: A built layer, whose first generated weight is drawn, or an array.
+        weight: A built layer, whose first generated weight is plotted, or an array.
         condition: For a conditioned layer, one condition of shape `(dim,)`.
-        most: Maximum number of tiles, and of pixels along an axis of a matrix.
-        axes: Where to draw.
+        most: Maximum number of tiles, and of pixels along each axis of a matrix.
+        axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
         TypeError: If `weight` is neither a layer with a generated weight nor an array.
-        ValueError: If the layer is not built, or needs a condition.
+        ValueError: If the layer is not built, or the condition does not fit.
 
     Examples:
-        >>> import keras, matplotlib
-        >>> matplotlib.use("agg")
+        >>> import keras
         >>> from keras_hyper import HyperConv2D, visualize
         >>> layer = HyperConv2D(8, 3)
         >>> layer.build((None, 16, 16, 4))
@@ -53,15 +52,13 @@ def kernels(
         'output channel'
     """
     if isinstance(weight, keras.layers.Layer):
+        if hasattr(weight, "generated_weights"):
+            check_built(weight)
         found = find_weights(weight)
-        if not weight.built and hasattr(weight, "generated_weights"):
-            raise ValueError(f"Layer '{weight.name}' is not built. Call it on inputs first.")
         if not found:
-            raise TypeError(
-                "`weight` must be a built layer with a generated weight, or an array. Received: "
-                f"weight={weight!r} (of type {type(weight).__name__})"
-            )
-        if condition is not None and len(np.shape(condition)) != 1:
+            expected = "a built layer with a generated weight, or an array"
+            raise wrong_type("weight", weight, expected)
+        if condition is not None and np.ndim(condition) != 1:
             raise ValueError(
                 "`condition` must be one condition of shape (dim,). Received: condition of shape "
                 f"{np.shape(condition)}"
@@ -100,26 +97,25 @@ def weight_changes(
     width: int = 80,
     axes: "Axes | None" = None,
 ) -> "Axes":
-    """Draws a text, and above each token the change of the weights of every gate there.
+    """Plots a text, with the change of the weights of each gate above each token.
 
-    After figure 4 of Ha, Dai & Le, "HyperNetworks", ICLR 2017. Dark is a large change, relative
-    to the largest one of the gate.
+    Dark colors are large changes relative to the largest change of the gate, as in figure 4 of
+    Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Args:
-        record: What `record_weights` returned.
-        tokens: A text, or strings, one for each step.
+        record: Result of `record_weights`.
+        tokens: A text, or one string for each step.
         matrix: `"recurrent_kernel"`, `"kernel"` or `"bias"`.
         sample: Index of the sequence in the record.
-        width: Tokens in a line.
-        axes: Where to draw.
+        width: Number of tokens in a line.
+        axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
         TypeError: If `record` is not a `WeightRecord`.
-        ValueError: If the record has no such matrix or sample, or another number of steps.
+        ValueError: If the record has no such matrix or sample, or a different number of steps.
 
     Examples:
-        >>> import keras, matplotlib
-        >>> matplotlib.use("agg")
+        >>> import keras
         >>> from keras_hyper import HyperLSTM, record_weights, visualize
         >>> layer = HyperLSTM(8, hyper_units=4)
         >>> x = keras.random.normal((1, 11, 3))
@@ -131,7 +127,7 @@ def weight_changes(
     samples, steps, gates = record.changes[matrix].shape
     if not 0 <= sample < samples or len(tokens) != steps:
         raise ValueError(
-            f"`record` is of {samples} sequences of {steps} steps. Received: sample={sample}, and "
+            f"`record` has {samples} sequences of {steps} steps. Received: sample={sample}, and "
             f"{len(tokens)} `tokens`."
         )
     changes = as_array(record.changes[matrix])[sample]
@@ -149,26 +145,25 @@ def weight_changes(
     axes.set_yticks(heights, record.gate_names * lines)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
-    axes.set_title(f"change of {matrix}, as a share of the gate's largest", fontsize="medium")
+    axes.set_title(f"change of {matrix}, relative to the largest of the gate", fontsize="medium")
     return axes
 
 
 def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) -> "Axes":
-    """Draws histograms of `tanh(c)`, the memory of recurrent layers.
+    """Plots histograms of `tanh(c)`, the memory of recurrent layers.
 
-    After figure 5 of Ha, Dai & Le, "HyperNetworks", ICLR 2017.
+    As figure 5 of Ha, Dai & Le, "HyperNetworks", ICLR 2017.
 
     Args:
-        records: What `record_weights` returned, by the name to show.
-        axes: Where to draw.
+        records: Dict from labels to results of `record_weights`.
+        axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
         TypeError: If `records` is not a dict of `WeightRecord`.
-        ValueError: If a record is of a layer without a memory `c`.
+        ValueError: If a record comes from a layer without a memory `c`.
 
     Examples:
-        >>> import keras, matplotlib
-        >>> matplotlib.use("agg")
+        >>> import keras
         >>> from keras_hyper import HyperLSTM, record_weights, visualize
         >>> layer = HyperLSTM(8, hyper_units=4)
         >>> x = keras.random.normal((1, 11, 3))
@@ -176,15 +171,12 @@ def saturation(records: Mapping[str, WeightRecord], axes: "Axes | None" = None) 
         >>> axes = visualize.saturation({"HyperLSTM": record_weights(layer, x)})
     """
     if not isinstance(records, Mapping):
-        raise TypeError(
-            "`records` must be a dict from names to what `record_weights` returned. Received: "
-            f"records={records!r} (of type {type(records).__name__})"
-        )
+        raise wrong_type("records", records, "a dict of results of `record_weights`")
     without = [name for name, x in records.items() if _check_record(x).saturation is None]
     if without or not records:
         raise ValueError(
             "`records` must be of layers with a memory `c`, such as HyperLSTM. Received: "
-            f"{list(records)}, without one: {without}"
+            f"{list(records)}, without a memory: {without}"
         )
     axes = _axes(axes, (5, 3))
     edges = np.linspace(-1, 1, 41).tolist()
@@ -202,31 +194,32 @@ def embeddings(
     labels: Sequence[object] | None = None,
     axes: "Axes | None" = None,
 ) -> "Axes":
-    """Draws embeddings in the plane of their two largest principal components.
+    """Plots embeddings in the plane of their two largest principal components.
 
     Args:
         points: A built `TaskEmbedding`, or an array of shape `(count, dim)`.
-        labels: One for each point. None numbers them.
-        axes: Where to draw.
+        labels: One label for each point. Defaults to their indices.
+        axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
-        ValueError: If there are not two points of two numbers, or not as many labels.
+        TypeError: If `points` is not numeric.
+        ValueError: If `count` or `dim` is less than 2, the number of labels is not `count`, or the
+            layer is not built.
 
     Examples:
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
         >>> from keras_hyper import TaskEmbedding, visualize
         >>> tasks = TaskEmbedding(num_tasks=3, dim=8)
         >>> vectors = tasks([0, 1, 2])
         >>> axes = visualize.embeddings(tasks, ["round", "square", "long"])
     """
     if isinstance(points, TaskEmbedding):
+        check_built(points)
         points = points.embeddings
-    array = np.zeros(0) if points is None else as_array(numeric("points", points))
+    array = as_array(numeric("points", points))
     if array.ndim != 2 or min(array.shape) < 2:
         raise ValueError(
-            "`points` must be a built TaskEmbedding, or an array of shape (count, dim), both 2 or "
-            f"more. Received: {'None' if points is None else f'shape {array.shape}'}"
+            "`points` must be a built TaskEmbedding, or an array of shape (count, dim) with sizes "
+            f"of at least 2. Received: points of shape {array.shape}"
         )
     labels = range(len(array)) if labels is None else labels
     if len(labels) != len(array):
@@ -247,18 +240,17 @@ def embeddings(
 
 
 def sharing(model: keras.Model, axes: "Axes | None" = None) -> "Axes":
-    """Draws which layer draws its weights from which generator.
+    """Plots lines between generators and the layers that use them.
 
     Args:
         model: A built model with generated weights.
-        axes: Where to draw.
+        axes: Matplotlib axes. Defaults to a new figure.
 
     Raises:
         ValueError: If the model has no generated weights, or is not built.
 
     Examples:
-        >>> import keras, matplotlib
-        >>> matplotlib.use("agg")
+        >>> import keras
         >>> from keras_hyper import ChunkedGenerator, HyperDense, visualize
         >>> shared = ChunkedGenerator(16)
         >>> model = keras.Sequential([
@@ -271,7 +263,7 @@ def sharing(model: keras.Model, axes: "Axes | None" = None) -> "Axes":
     check_built(model)
     weights, generators = inventory(model)
     if not weights:
-        raise ValueError(f"'{model.name}' has no generated weights.")
+        raise ValueError(f"Model '{model.name}' has no generated weights.")
     rows = len(weights)
     axes = _axes(axes, (8, 0.6 * rows + 0.6))
     places = {
@@ -294,10 +286,7 @@ def sharing(model: keras.Model, axes: "Axes | None" = None) -> "Axes":
 
 def _check_record(record: WeightRecord) -> WeightRecord:
     if not isinstance(record, WeightRecord):
-        raise TypeError(
-            f"A record must be what `record_weights` returned. Received: {record!r} (of type "
-            f"{type(record).__name__})"
-        )
+        raise wrong_type("record", record, "a result of `record_weights`")
     return record
 
 

@@ -1,4 +1,4 @@
-"""What a model generates: summaries, records, gradients and images of it."""
+"""Summaries, records, gradients and images of generated weights."""
 
 from keras_hyper.inspect.inventory import GeneratorSummary as GeneratorSummary
 from keras_hyper.inspect.inventory import WeightSummary as WeightSummary

@@ -13,7 +13,7 @@ Gradients = list[Tensor | None]
 
 
 def loss_gradients(model: keras.Model, inputs: Tensors, targets: Tensors) -> dict[int, np.ndarray]:
-    """Returns the gradients of the loss of one batch, in inference, by the `id` of a variable."""
+    """Returns a dict from the `id` of a variable to its gradient, in inference on one batch."""
     variables = model.trainable_variables
     find = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
 

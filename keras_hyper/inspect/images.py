@@ -1,4 +1,4 @@
-"""Generated weights as pictures, which are arrays of numbers."""
+"""Images of generated weights, as NumPy arrays."""
 
 import math
 
@@ -8,18 +8,18 @@ _GAP = 1  # Pixels between tiles.
 
 
 def kernel_tiles(weight: np.ndarray, most: int = 64) -> np.ndarray:
-    """Returns a weight as one picture of shape `(height, width)`.
+    """Returns a weight as an image of shape `(height, width)`.
 
-    A matrix is a picture of itself. A kernel of a convolution has a tile for each pair of an
-    input and an output channel, a row of tiles for each input, and NaN between tiles. There are
-    at most `most` tiles, and pixels along an axis of a matrix.
+    A matrix is unchanged. A convolution kernel has a row of tiles for each input channel, with a
+    tile for each output channel, and NaN between tiles. `most` limits the number of tiles, and
+    the pixels along each axis of a matrix.
     """
     if weight.ndim < 3:
         return np.atleast_2d(weight)[:most, :most]
     if weight.ndim == 3:
-        weight = weight[:, None]  # With one axis for space, a column.
+        weight = weight[:, None]  # A 1D kernel becomes a column.
     height, width, inputs, outputs = weight.shape[-4:]
-    tiles = weight.reshape(-1, height, width, inputs, outputs)[0]  # With three, a slice.
+    tiles = weight.reshape(-1, height, width, inputs, outputs)[0]  # First slice of a 3D kernel.
     columns = min(outputs, most if inputs == 1 else math.isqrt(most))
     rows = min(inputs, most // columns)
     tiles = tiles[:, :, :rows, :columns].transpose(2, 0, 3, 1)
@@ -29,7 +29,7 @@ def kernel_tiles(weight: np.ndarray, most: int = 64) -> np.ndarray:
 
 
 def kernel_image(weight: np.ndarray, most: int = 64) -> np.ndarray:
-    """Returns `kernel_tiles` in grey: 0.5 is a weight of zero, 0 and 1 the largest, gaps are 1."""
+    """Returns `kernel_tiles` in gray: 0.5 for zero, 0 and 1 for the largest weights, 1 for gaps."""
     tiles = kernel_tiles(weight.astype("float32"), most)
     finite = tiles[np.isfinite(tiles)]
     largest = np.abs(finite).max(initial=0.0) or 1.0

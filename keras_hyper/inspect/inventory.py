@@ -1,4 +1,4 @@
-"""Which weights a model generates, from which generators, and what is stored for them."""
+"""The generated weights of a model, their generators, and the parameters stored for them."""
 
 import dataclasses
 import math
@@ -12,22 +12,22 @@ from keras_hyper.weights import find_weights
 
 @dataclasses.dataclass(frozen=True)
 class WeightSummary:
-    """The figures of one generated weight.
+    """Sizes of one generated weight.
 
     Attributes:
         layer: Name of the layer.
-        weight: Name of the weight in it.
+        weight: Name of the weight in the layer.
         shape: Shape of the weight.
-        generated: Number of its parameters: for one condition, or at one step of one sequence.
-        base: Number of parameters of its stored base, with a composition.
-        stored: Number of other parameters that are stored for it alone: its embedding,
-            the projection of its condition, gates and gains.
+        generated: Number of generated parameters, for one condition or one step of one sequence.
+        base: Number of parameters of the stored base of a composition.
+        stored: Number of parameters stored for this weight alone: its embedding, the projection
+            of its condition, gates and gains.
         generator: Name of its generator.
-        conditioned: Whether it depends on a condition. That of a recurrent layer is
-            the state of its hyper cell.
-        limits: Sentences that say why the generator does not fit it, with figures.
-        every_step: What the hyper cell of a recurrent layer generates for it at every
-            step. Empty for other weights.
+        conditioned: Whether the weight depends on a condition. In recurrent layers, the condition
+            is the state of the hyper cell.
+        limits: Sentences that describe why the generator does not fit the weight.
+        every_step: Description of the parameters that a hyper cell generates at every step, or
+            an empty string outside of recurrent layers.
     """
 
     layer: str
@@ -44,7 +44,7 @@ class WeightSummary:
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSummary:
-    """The figures of one generator. The hyper cell of a recurrent layer counts as one.
+    """Size of one generator. The hyper cell of a recurrent layer counts as a generator.
 
     Attributes:
         name: Name of the generator.
@@ -62,14 +62,13 @@ class GeneratorSummary:
 def inventory(
     model: keras.layers.Layer,
 ) -> tuple[list[tuple[WeightSummary, int]], dict[int, GeneratorSummary]]:
-    """Returns each generated weight of a model with the key of its generator, and those by key."""
+    """Returns the generated weights with the keys of their generators, and the generators."""
     rows = [*_weight_rows(model), *_cell_rows(model)]
     generators = {}
     for weight, maker, stored in rows:
-        users = [other.layer for other, its, _ in rows if its is maker]
-        generators[id(maker)] = GeneratorSummary(
-            weight.generator, type(maker).__name__, stored, tuple(dict.fromkeys(users))
-        )
+        users = dict.fromkeys(other.layer for other, its, _ in rows if its is maker)
+        name, kind = weight.generator, type(maker).__name__
+        generators[id(maker)] = GeneratorSummary(name, kind, stored, tuple(users))
     return [(weight, id(maker)) for weight, maker, _ in rows], generators
 
 
@@ -90,72 +89,45 @@ def hyper_variables(cell: keras.layers.Layer) -> list[keras.Variable]:
     return [*(v for v in cell.weights if v.name.startswith("hyper_")), *inside]
 
 
-# A weight, what generates it, and how many numbers that holds.
+# A weight, its generator, and the number of parameters of the generator.
 _Row = tuple[WeightSummary, keras.layers.Layer, int]
 
 
 def _weight_rows(model: keras.layers.Layer) -> Iterator[_Row]:
     for found in find_weights(model):
-        layer, name = found.names
         weight, generator = found.weight, found.weight.generator
-        stored_base = weight.base is not None and not isinstance(weight.base, float)
-        base = math.prod(weight.weight_shape) if stored_base else 0
-        held = generator.count_params()
+        shape, held = tuple(weight.weight_shape), generator.count_params()
+        generated = math.prod(shape)
+        base = 0 if weight.base is None or isinstance(weight.base, float) else generated
+        stored = weight.count_params() - held - base
+        name, conditioned, limits = generator.name, weight.conditioned, weight.limits().values()
         row = WeightSummary(
-            layer=layer,
-            weight=name,
-            shape=tuple(weight.weight_shape),
-            generated=math.prod(weight.weight_shape),
-            base=base,
-            stored=weight.count_params() - held - base,
-            generator=generator.name,
-            conditioned=weight.conditioned,
-            limits=tuple(weight.limits().values()),
+            *found.names, shape, generated, base, stored, name, conditioned, tuple(limits)
         )
         yield row, generator, held
 
 
 def _cell_rows(model: keras.layers.Layer) -> Iterator[_Row]:
     for layer, cell in hyper_cells_of(model):
-        held = _count(*hyper_variables(cell))
-        for name, rows, base, stored, change in _of_cell(cell):
-            shape = (*rows, cell.gates * cell.units)
-            weight = WeightSummary(
-                layer=layer,
-                weight=name,
-                shape=shape,
-                generated=math.prod(shape),
-                base=base,
-                stored=stored,
-                generator=f"{layer}/hyper_cell",
-                conditioned=True,
-                every_step=change,
+        columns = cell.gates * cell.units
+        # Each of the two matrices has half of the embeddings and scales.
+        half = _count(cell.embedding_kernel, cell.embedding_bias, cell.scale_kernel) // 2
+        for name in ("kernel", "recurrent_kernel", "bias")[: 3 if cell.use_bias else 2]:
+            variable = getattr(cell, name)
+            shape = (*variable.shape[:-1], columns)
+            base, stored = _count(variable), half
+            change = f"a scale for each of the {columns} columns"
+            if name == "bias":
+                stored = _count(cell.bias_embedding_kernel, cell.bias_scale_kernel)
+                change = f"{columns} added values"
+            elif not cell.scaled:
+                base, stored = 0, half + base
+                change = f"{cell.copies} factors, for the sum of {cell.copies} stored matrices"
+            generated, generator = math.prod(shape), f"{layer}/hyper_cell"
+            row = WeightSummary(
+                layer, name, shape, generated, base, stored, generator, True, every_step=change
             )
-            yield weight, cell, held
-
-
-def _of_cell(
-    cell: keras.layers.Layer,
-) -> Iterator[tuple[str, tuple[int, ...], int, int, str]]:
-    """Yields each weight of a cell that differs at every step.
-
-    These are its name, the shape of its rows, how many numbers its base has and how many others
-    are stored for it alone, and what is generated for it.
-    """
-    columns = cell.gates * cell.units
-    # Half of the embeddings and scales belongs to each of the two matrices.
-    half = _count(cell.embedding_kernel, cell.embedding_bias, cell.scale_kernel) // 2
-    for name in ("kernel", "recurrent_kernel"):
-        matrix = getattr(cell, name)
-        size, rows = _count(matrix), (matrix.shape[0],)
-        if cell.scaled:
-            yield name, rows, size, half, f"a scale for each of the {columns} columns"
-        else:
-            change = f"{cell.copies} factors, for the sum of {cell.copies} stored matrices"
-            yield name, rows, 0, half + size, change
-    if cell.use_bias:
-        stored = _count(cell.bias_embedding_kernel, cell.bias_scale_kernel)
-        yield "bias", (), _count(cell.bias), stored, f"{columns} numbers, which are added"
+            yield row, cell, _count(*hyper_variables(cell))
 
 
 def _count(*variables: keras.Variable | None) -> int:

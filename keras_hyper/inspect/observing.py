@@ -1,4 +1,4 @@
-"""What a model generates when it is called, without a change to it."""
+"""Generated weights and states during a call of a model."""
 
 import dataclasses
 
@@ -17,12 +17,12 @@ from keras_hyper.weights.scopes import recording
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """What a model generated.
+    """The generated weights of a call.
 
     Attributes:
-        weights: The weights as arrays, by `"layer/weight"`.
-        batched: Those of them that are per-sample weights.
-        records: What `record_weights` returns, by the name of a recurrent layer.
+        weights: Arrays, by `"layer/weight"`.
+        batched: Names of the per-sample weights.
+        records: Results of `record_weights`, by the name of the recurrent layer.
     """
 
     weights: dict[str, np.ndarray]
@@ -31,10 +31,10 @@ class Observed:
 
 
 def observe(model: keras.Model, inputs: Tensors = None) -> Observed:
-    """Calls a model in inference, and returns what it generated.
+    """Calls a model in inference, and returns its generated weights.
 
-    With `inputs=None` it is not called, and what depends on inputs is left out. Of layers that
-    are called several times, the last call counts.
+    With `inputs=None` it is not called, and only weights without a condition are returned. If a
+    layer is called several times, its last call counts.
     """
     recurrent = [x for x in walk(model) if isinstance(x, RecurrentLayer) and x.built]
     with installed(loops_of(recurrent)), recording() as used:
@@ -44,7 +44,7 @@ def observe(model: keras.Model, inputs: Tensors = None) -> Observed:
     batched: set[str] = set()
     for found in find_weights(model):
         name = "/".join(found.names)
-        if name in weights:  # Of another hypernetwork over the same target, for example.
+        if name in weights:  # For example, a second hypernetwork with the same target.
             name = f"{found.owner.name}/{found.path}"
         kernels = used.get(id(found.weight), [])
         if kernels or not found.weight.conditioned:
@@ -53,7 +53,7 @@ def observe(model: keras.Model, inputs: Tensors = None) -> Observed:
             batched |= {name} if kernel.batched else set()
     records = {}
     for layer in recurrent:
-        for run in used.get(id(layer), []):
+        for run in used.get(id(layer), [])[-1:]:
             mask = keras.tree.flatten(run.mask)[0]
             records[layer.name] = record_weights(layer, run.sequences, run.initial_state, mask)
     return Observed(weights, frozenset(batched), records)

@@ -1,4 +1,4 @@
-"""What the weights of a recurrent hypernetwork do along a sequence."""
+"""Weights of recurrent hypernetworks along sequences."""
 
 import dataclasses
 
@@ -7,26 +7,23 @@ from keras import ops
 
 from keras_hyper.rnn.recurrent_layer import RecurrentLayer
 from keras_hyper.typing import Tensor
-from keras_hyper.utils.checks import numeric
+from keras_hyper.utils.checks import check_built, numeric
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightRecord:
-    """What `record_weights` found, for every step of every sequence.
+    """States and weights of a recurrent layer at every step of every sequence.
 
     Attributes:
-        states: All states, in the order of the cell, each of shape
-            `(batch, steps, width)`.
-        scales: For `"recurrent_kernel"` and `"kernel"` the generated scales `d`, of shape
-            `(batch, steps, gates, units)`. Empty without scales: for a cell without a
-            hyper cell, and for `form="full"`.
-        changes: For `"recurrent_kernel"`, `"kernel"` and `"bias"` how far the weights of
-            each gate are from those of the step before, of shape
-            `(batch, steps, gates)`: the Frobenius norm of the difference. The first
-            step has no step before it, and a zero. Empty without a hyper cell.
-        saturation: `tanh(c)` of shape `(batch, steps, units)`, as it is multiplied by
-            the output gate, so after normalization where there is one; None for a cell
-            without `c`.
+        states: The states in the order of the cell, each of shape `(batch, steps, width)`.
+        scales: Generated scales `d` of `"recurrent_kernel"` and `"kernel"`, of shape
+            `(batch, steps, gates, units)`. Empty for cells without scales: cells without a hyper
+            cell, and `form="full"`.
+        changes: Changes of `"recurrent_kernel"`, `"kernel"` and `"bias"` since the previous step,
+            of shape `(batch, steps, gates)`: the Frobenius norm of the difference for each gate,
+            and zero at the first step. Empty for cells without a hyper cell.
+        saturation: `tanh(c)` after any normalization, of shape `(batch, steps, units)`. None for
+            cells without a memory `c`.
         gate_names: Names of the gates.
     """
 
@@ -43,27 +40,27 @@ def record_weights(
     initial_state: list[Tensor] | None = None,
     mask: Tensor | None = None,
 ) -> WeightRecord:
-    r"""Returns what the weights of a recurrent layer do along sequences.
+    r"""Records the states and weights of a recurrent layer along sequences.
 
-    The change of a matrix with scaled rows is
-    `||(d(t) - d(t - 1)) W||_F = sqrt(sum_r (d_r(t) - d_r(t - 1))^2 ||W_r||^2)`, that of a
-    sum of matrices `||<W, z(t) - z(t - 1)>||_F`. Ha, Dai & Le ("HyperNetworks", ICLR 2017) draw
+    The change of a matrix `W` with scaled rows is
+    `||(d(t) - d(t - 1)) W||_F = sqrt(sum_r (d_r(t) - d_r(t - 1))^2 ||W_r||^2)`. The change of a
+    sum of matrices is `||<W, z(t) - z(t - 1)>||_F`. Ha, Dai & Le ("HyperNetworks", ICLR 2017) plot
     both in figures 4 and 7, and `tanh(c)` in figure 5.
 
-    The layer is run in inference, and stays unchanged: a stateful layer keeps its states, and
-    is recorded from zeros. With `go_backwards`, steps are in the order in which they are taken.
+    The layer runs in inference and does not change: a stateful layer keeps its states, and its
+    record starts at zero states. With `go_backwards`, steps are in the order of the computation.
 
     Args:
         layer: A built `HyperLSTM`, `HyperGRU`, `HyperSimpleRNN` or `LayerNormLSTM`.
-        sequences: Tensor of shape `(batch, steps, features)`, the inputs of the layer.
-        initial_state: None, or the states to start with.
-        mask: None, or Booleans of shape `(batch, steps)`.
+        sequences: Inputs of the layer, of shape `(batch, steps, features)`.
+        initial_state: List of initial states. Defaults to zeros.
+        mask: Boolean tensor of shape `(batch, steps)`, or None.
 
     Returns:
         A `WeightRecord`.
 
     Raises:
-        TypeError: If the layer is of another class, or the sequences are not numbers.
+        TypeError: If `layer` is of another class, or `sequences` is not numeric.
         ValueError: If the layer is not built, or does not fit the sequences.
 
     Examples:
@@ -83,15 +80,14 @@ def record_weights(
             "`layer` must be a HyperLSTM, HyperGRU, HyperSimpleRNN or LayerNormLSTM layer. "
             f"Received: layer={layer!r}"
         )
-    if not layer.built:
-        raise ValueError(f"Layer '{layer.name}' has no weights yet: call it on a sequence first.")
+    check_built(layer)
     cell = layer.cell
     sequences = numeric("sequences", sequences)
     width = cell.kernel.shape[0]
     if len(sequences.shape) != 3 or sequences.shape[-1] != width:
         raise ValueError(
-            f"`sequences` must be of shape (batch, steps, {width}), what layer '{layer.name}' is "
-            f"called with. Received: sequences of shape {tuple(sequences.shape)}"
+            f"`sequences` must be of shape (batch, steps, {width}), as for layer '{layer.name}'. "
+            f"Received: sequences of shape {tuple(sequences.shape)}"
         )
     if initial_state is not None:
         initial_state = [ops.cast(state, cell.compute_dtype) for state in initial_state]
@@ -142,7 +138,7 @@ def _sums_change(cell: keras.layers.Layer, hyper_output: Tensor) -> dict[str, Te
     for name, part in (("recurrent_kernel", z[..., :dim]), ("kernel", z[..., dim:])):
         matrices = ops.cast(getattr(cell, name), z.dtype)
         matrices = ops.reshape(matrices, (matrices.shape[0], dim, cell.units))
-        # The norm of a sum of matrices, from the products of each two of them.
+        # The squared norm of a sum of matrices is a sum of products of two matrices each.
         products = ops.einsum("iku,ilu->kl", matrices, matrices)
         square = ops.sum(part * (part @ products), axis=-1, keepdims=True)
         changes[name] = ops.sqrt(ops.maximum(square, 0))
@@ -157,5 +153,5 @@ def _bias_change(cell: keras.layers.Layer, hyper_output: Tensor) -> Tensor:
 
 
 def _differences(x: Tensor) -> Tensor:
-    """Returns each step less the one before it, and zeros for the first."""
+    """Returns the difference of each step from the previous one, and zeros for the first."""
     return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]], axis=1)

@@ -1,4 +1,4 @@
-"""What a hypernetwork stores, and what it generates from that."""
+"""Summaries of stored and generated parameters."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,27 +7,27 @@ import keras
 
 from keras_hyper.hypernetwork import Hypernetwork
 from keras_hyper.inspect.inventory import GeneratorSummary, WeightSummary, inventory
+from keras_hyper.utils.checks import check_built
 from keras_hyper.utils.graph import walk
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The figures of a model.
+    """Numbers of stored and generated parameters of a model.
 
     Attributes:
         weights: One entry for each generated weight.
         generators: One entry for each generator.
-        generated: Number of parameters that are generated.
-        stored: Number of parameters that the model stores.
-        kept: Number of parameters that the hypernetworks in it keep of tasks that ended.
-        plain: How many it would store if the generated weights were ordinary, and
-            nothing were kept.
+        generated: Number of generated parameters.
+        stored: Number of stored parameters.
+        kept: Number of parameters that hypernetworks in the model keep for past tasks.
+        plain: Number of stored parameters if all weights were ordinary, without `kept`.
         ratio: `stored / plain`.
-        ordinary: Of a `Hypernetwork`, the weights of its target that are not
-            generated, by path, with the reason.
-        mapped: Of a `Hypernetwork` with a condition, the names of the layers of its target
-            that are called once for each sample if weights are generated for each sample:
-            those of classes that no function is registered for (`register_application`).
+        ordinary: For a `Hypernetwork`, a dict from the path of each target weight that is not
+            generated to the reason.
+        mapped: For a `Hypernetwork` with a condition, names of the layers that are called once
+            for each sample with per-sample weights. Their classes have no function from
+            `register_application`.
     """
 
     weights: tuple[WeightSummary, ...]
@@ -42,14 +42,14 @@ class Summary:
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None) -> Summary:
-    """Prints and returns what a model stores and what it generates.
+    """Prints and returns the numbers of stored and generated parameters of a model.
 
     Args:
-        model: A model with hyper layers, or a hyper layer, built.
+        model: A built model with hyper layers, or a built hyper layer.
         print_fn: Called with each line of the table. Defaults to `print`.
 
     Returns:
-        A `Summary` with the figures.
+        A `Summary`.
 
     Raises:
         TypeError: If `model` is not a Keras layer or model.
@@ -88,46 +88,31 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
     over = [layer for layer in walk(model) if isinstance(layer, Hypernetwork)]
     kept = sum(layer.past_tasks.count_params() for layer in over if layer.past_tasks is not None)
     plain = stored - hyper - kept + generated
-    ordinary = {k: reason for layer in over for k, reason in layer.ordinary_reasons.items()}
-    ratio = stored / plain if plain else 1.0
-    mapped = tuple(inner.name for layer in over for inner in layer.mapped_layers())
-    numbers = (generated, stored, kept, plain, ratio)
-    figures = Summary(weights, generators, *numbers, ordinary, mapped)
-    for line in _lines(figures, _kind(model)):
+    figures = Summary(
+        weights=weights,
+        generators=generators,
+        generated=generated,
+        stored=stored,
+        kept=kept,
+        plain=plain,
+        ratio=stored / plain if plain else 1.0,
+        ordinary={k: reason for layer in over for k, reason in layer.ordinary_reasons.items()},
+        mapped=tuple(inner.name for layer in over for inner in layer.mapped_layers()),
+    )
+    for line in _lines(figures, "model" if isinstance(model, keras.Model) else "layer"):
         (print_fn or print)(line)
     return figures
-
-
-def check_built(model: keras.layers.Layer) -> None:
-    """Raises if something is not a Keras layer or model, or has no weights yet."""
-    if not isinstance(model, keras.layers.Layer):
-        raise TypeError(
-            f"`model` must be a Keras model or layer. Received: model={model!r} (of type "
-            f"{type(model).__name__})"
-        )
-    if not model.built:
-        raise ValueError(
-            f"{_kind(model).capitalize()} '{model.name}' is not built, so its weights are not "
-            "known. Call it on inputs first."
-        )
-
-
-def _kind(model: keras.layers.Layer) -> str:
-    return "model" if isinstance(model, keras.Model) else "layer"
 
 
 def _lines(figures: Summary, kind: str) -> list[str]:
     weights = []
     for w in figures.weights:
-        shape = " x ".join(map(str, w.shape))
-        when = " (conditioned)" if w.conditioned else ""
-        when = " (at every step)" if w.every_step else when
-        numbers = (f"{w.generated:,}", f"{w.stored:,}")
-        weights.append((w.layer, w.weight, shape, *numbers, w.generator + when))
+        when = " (at every step)" if w.every_step else " (conditioned)" if w.conditioned else ""
+        shape, counts = " x ".join(map(str, w.shape)), (f"{w.generated:,}", f"{w.stored:,}")
+        weights.append((w.layer, w.weight, shape, *counts, w.generator + when))
     generators = [
         (g.name, g.type, f"{g.stored:,}", ", ".join(g.layers)) for g in figures.generators
     ]
-    stepwise = [w for w in figures.weights if w.every_step]
     parts = {
         "generators": sum(g.stored for g in figures.generators),
         "embeddings": sum(w.stored for w in figures.weights),
@@ -136,6 +121,7 @@ def _lines(figures: Summary, kind: str) -> list[str]:
     }
     ordinary = figures.stored - sum(parts.values())
     shown = [f"{n} {x:,}" for n, x in parts.items() if x or n in ("generators", "embeddings")]
+    stepwise = [w for w in figures.weights if w.every_step]
     at_steps = sum(w.generated for w in stepwise)
     return [
         *_table(("layer", "weight", "shape", "generated", "own", "generator"), weights, "<<<>><"),
@@ -148,8 +134,8 @@ def _lines(figures: Summary, kind: str) -> list[str]:
         ),
         *(f"{path} stays ordinary: {reason}" for path, reason in figures.ordinary.items()),
         *(
-            f"{name} is called once for each sample, with weights for each sample: "
-            "`register_application` adds its class to those that are called on the whole batch"
+            f"{name} is called once for each sample with per-sample weights. Use "
+            "`register_application` to call it on the whole batch."
             for name in figures.mapped
         ),
         f"generated weights: {figures.generated:,}"
@@ -161,14 +147,12 @@ def _lines(figures: Summary, kind: str) -> list[str]:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str) -> list[str]:
-    """Returns the lines of a table, each column as wide as its widest entry. None without rows."""
+    """Returns the lines of a table with aligned columns, or an empty list without rows."""
     if not rows:
         return []
     columns = list(zip(head, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)
-        ).rstrip()
-        for row in (head, *rows)
+    cells = [
+        [f"{cell:{side}{max(map(len, column))}}" for cell in column]
+        for side, column in zip(align, columns, strict=True)
     ]
+    return ["  ".join(row).rstrip() for row in zip(*cells, strict=True)]

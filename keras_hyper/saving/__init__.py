@@ -1,4 +1,4 @@
-"""Registration of classes, and configurations that keep shared layers shared."""
+"""Registration of classes, shared layers in configurations, and files."""
 
 from keras_hyper.saving.files import save_model as save_model
 from keras_hyper.saving.registration import serializable as serializable

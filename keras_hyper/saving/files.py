@@ -1,4 +1,4 @@
-"""Writing models so that older files are not lost."""
+"""Atomic saving of models."""
 
 import keras
 
@@ -8,15 +8,14 @@ from keras_hyper.utils.files import check_ending, replacing
 
 
 def save_model(model: keras.Model, path: FilePath) -> None:
-    """Writes a `.keras` file so that an older one is not lost.
+    """Saves a model as a `.keras` file, and replaces an existing file atomically.
 
-    `keras.Model.save` empties the older file before it writes: a process that is
-    killed then, or a full disk, leaves nothing. Here the new file is written beside it,
-    and renamed when it is whole.
+    `keras.Model.save` empties the existing file first, so a killed process or a full disk loses
+    it. This function writes a new file next to it, and renames it when it is complete.
 
     Args:
         model: A Keras model.
-        path: Where to, with the ending `.keras`.
+        path: Path with the ending `.keras`.
 
     Raises:
         TypeError: If `model` is not a Keras model.

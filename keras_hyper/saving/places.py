@@ -1,10 +1,9 @@
-"""Identities of layers that several owners share, in configurations outside of files."""
+"""Identities of shared layers in configurations outside of `.keras` files."""
 
 import contextlib
 import gc
 import inspect
 import itertools
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -26,37 +25,31 @@ class Mark(TypedDict):
 
 
 class _Places:
-    """The places that hold one layer: owners, and the arguments by which they hold it."""
+    """The places that hold a layer. A place is an argument of an owner."""
 
     def __init__(self) -> None:
         self.identity = uuid.uuid4().hex
-        self._numbers = itertools.count()
-        self._owners: WeakKeyDictionary[keras.Layer, dict[str, int]] = WeakKeyDictionary()
-        # What the configuration said of the places that hold this copy.
+        self.numbers: WeakKeyDictionary[keras.Layer, dict[str, int]] = WeakKeyDictionary()
+        self._count = itertools.count()
+        # Places in the loaded configuration that already have this copy.
         self.filled: set[tuple[str, int]] = set()
 
     def number(self, owner: keras.Layer, name: str) -> int:
-        names = self._owners.setdefault(owner, {})
+        names = self.numbers.setdefault(owner, {})
         if name not in names:
-            names[name] = next(self._numbers)
+            names[name] = next(self._count)
         return names[name]
-
-    def has(self, owner: keras.Layer, name: str) -> bool:
-        return name in self._owners.get(owner, ())
-
-    def __len__(self) -> int:
-        return sum(map(len, self._owners.values()))
 
 
 _places: WeakKeyDictionary[keras.Layer, _Places] = WeakKeyDictionary()
 
 
 class _Load:
-    """The copies that one load of a configuration makes.
+    """The copies that one load of a configuration creates.
 
     Args:
-        call: The frame of the outermost call of Keras that is in progress. It is held, so
-            that it cannot be confused with a later one.
+        call: The frame of the outermost call of Keras in progress. A reference to it prevents
+            that a later frame gets the same `id`.
     """
 
     def __init__(self, call: FrameType) -> None:
@@ -65,7 +58,7 @@ class _Load:
         gc.callbacks.append(self.release)
 
     def release(self, *_: object) -> None:
-        """Drops the call and the copies, unless the call is still in progress."""
+        """Drops the frame and the copies, unless the call is still in progress."""
         try:
             if self.call is not None:
                 self.call.clear()
@@ -76,22 +69,17 @@ class _Load:
             gc.callbacks.remove(self.release)
 
 
-class _Current(threading.local):
-    """The load that is in progress in this thread, or was the last one."""
-
-    load: _Load | None = None
-
-
-_current = _Current()
+# The current or last load.
+_load: ContextVar[_Load | None] = ContextVar("keras_hyper_load", default=None)
 _scope: ContextVar[Copies | None] = ContextVar("keras_hyper_one_load", default=None)
 
 
 @contextlib.contextmanager
 def one_load(join: bool = False) -> Iterator[None]:
-    """Within it, all configurations are of one model.
+    """Treats all configurations in this scope as parts of one model.
 
     Args:
-        join: Whether to belong to the load that is in progress, if there is one.
+        join: Whether to join the load in progress, if there is one.
     """
     if join and (_scope.get() is not None or _outermost_call_of_keras()):
         yield
@@ -104,18 +92,20 @@ def one_load(join: bool = False) -> Iterator[None]:
 
 
 def _newest() -> Copies:
-    """Returns the newest copy of each shared layer in the load that is in progress."""
+    """Returns the newest copy of each shared layer in the load in progress."""
     copies = _scope.get()
     if copies is not None:
         return copies
     call = _outermost_call_of_keras()
     if call is None:
-        return {}  # One layer, constructed by itself.
-    if _current.load is None or _current.load.call is not call:
-        if _current.load is not None:
-            _current.load.release()
-        _current.load = _Load(call)
-    return _current.load.newest
+        return {}  # A single layer is constructed outside of Keras.
+    load = _load.get()
+    if load is None or load.call is not call:
+        if load is not None:
+            load.release()
+        load = _Load(call)
+        _load.set(load)
+    return load.newest
 
 
 def _outermost_call_of_keras() -> FrameType | None:
@@ -128,29 +118,23 @@ def _outermost_call_of_keras() -> FrameType | None:
 
 
 def hold_shared(layer: keras.Layer, owner: keras.Layer, name: str) -> None:
-    """Notes that an owner holds a layer by an argument, as other owners may do."""
+    """Records that argument `name` of `owner` holds a layer that other owners may share."""
     _places.setdefault(layer, _Places()).number(owner, name)
 
 
-def has_place(layer: keras.Layer, owner: keras.Layer, name: str) -> bool:
-    """Returns whether `hold_shared` was called with these arguments."""
-    return layer in _places and _places[layer].has(owner, name)
-
-
 def mark_of(layer: keras.Layer, owner: keras.Layer, name: str) -> Mark | None:
-    """Returns the mark of a place for a configuration, None if no other place holds the layer."""
-    hold_shared(layer, owner, name)
-    places = _places[layer]
-    if len(places) < 2:
+    """Returns the mark of a place, or None for an unknown place and the only place of a layer."""
+    places = _places.get(layer, _Places())
+    number = places.numbers.get(owner, {}).get(name)
+    if number is None or sum(map(len, places.numbers.values())) < 2:
         return None
-    return {"id": places.identity, "place": places.number(owner, name)}
+    return {"id": places.identity, "place": number}
 
 
 def copy_of(mark: Mark | None, make: Callable[[], T]) -> T:
-    """Returns the copy that a place shares with others, or constructs one.
+    """Returns the copy that a place shares with others, or constructs one with `make`.
 
-    A model fills each place once. A place that is filled a second time in one load
-    belongs to another copy of the model.
+    A model fills each place once. If a load fills a place again, it loads a second model.
     """
     if mark is None:
         return make()

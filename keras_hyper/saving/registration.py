@@ -1,4 +1,4 @@
-"""Registration of classes under the name of the package."""
+"""Registration of classes with Keras."""
 
 from typing import TypeVar
 
@@ -8,9 +8,9 @@ T = TypeVar("T", bound=type)
 
 
 def serializable(cls: T) -> T:
-    """Registers a class under `keras_hyper>`, the name that saved files carry."""
+    """Registers a class in the package `keras_hyper`. Saved files contain this name."""
     if issubclass(cls, keras.Model):
-        # HDF5 files of whole models have the name of the class alone.
+        # HDF5 files of whole models contain the class name without the package.
         keras.saving.get_custom_objects()[cls.__name__] = cls
     keras.saving.register_keras_serializable(package="keras_hyper")(cls)
     return cls

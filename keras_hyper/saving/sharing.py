@@ -1,34 +1,31 @@
-"""Configurations that keep a layer shared which several owners hold."""
+"""Configurations in which layers stay shared between their owners."""
 
 from collections.abc import Callable
 from typing import Any, TypeGuard, TypeVar
 
 import keras
 
-from keras_hyper.saving.places import copy_of, has_place, hold_shared, mark_of
+from keras_hyper.saving.places import copy_of, hold_shared, mark_of
 from keras_hyper.typing import Config, Tensors
 
 T = TypeVar("T", bound=keras.Layer)
-# The place in a functional model, which holds a layer without an argument.
+# The place of a layer in a functional model, which holds it without an argument.
 _IN_GRAPH = "shared_in_graph"
 
 
 def serialize_shared(
     layer: keras.Layer | None, owner: keras.Layer, name: str = "generator"
 ) -> Config | None:
-    """Returns the configuration of a layer that other owners may hold too.
+    """Returns the configuration of a layer that other owners may share, or None for None.
 
-    For the `get_config` of layers and models that take a generator as an
-    argument; their `__init__` passes the argument through `deserialize_shared`.
-    The generator then stays shared in files, copies, clones and JSON.
+    Use it in `get_config` of a layer or model that takes a generator as an argument, and
+    `deserialize_shared` in `__init__`. The generator then stays shared in files, copies, clones
+    and JSON.
 
     Args:
         layer: A layer, such as a generator, or None.
         owner: The layer or model that holds it: `self`.
-        name: The argument of `owner` by which it does, if it takes several layers.
-
-    Returns:
-        Its configuration, or None.
+        name: Argument of `owner` for this layer, if it takes several layers.
 
     Examples:
         >>> import keras
@@ -50,15 +47,14 @@ def serialize_shared(
     """
     if layer is None:
         return None
-    # Inside a saving scope Keras marks the second and later occurrence of an
-    # object, but not the first, so that loading would make two objects of it.
-    # Serializing twice makes every occurrence a marked one.
+    # Inside a saving scope, Keras marks an object from its second occurrence on. Without a mark on
+    # the first, loading would create two objects, so serialize twice.
     keras.saving.serialize_keras_object(layer)
     config = keras.saving.serialize_keras_object(layer)
-    inner = {key: value for key, value in config["config"].items() if key != _IN_GRAPH}
-    config = {**config, "config": inner}
+    config = {**config, "config": _without(config["config"], _IN_GRAPH)}
+    hold_shared(layer, owner, name)
     mark = mark_of(layer, owner, name)
-    # Outside such a scope, as for JSON, HDF5 and clones, there is a mark of ours.
+    # JSON, HDF5 and clones open no saving scope.
     if mark is not None and "shared_object_id" not in config:
         config["shared"] = mark
     return config
@@ -72,13 +68,12 @@ def is_config(value: object) -> TypeGuard[Config]:
 def deserialize_shared(config: Any, owner: keras.Layer, name: str = "generator") -> Any:
     """Returns the layer for a configuration from `serialize_shared`.
 
-    Args:
-        config: A configuration; anything else, such as a layer, is returned.
-        owner: The layer or model that holds it: `self`.
-        name: The argument of `owner` by which it does, if it takes several layers.
+    All owners in a model get the same object.
 
-    Returns:
-        The layer, the same one for every occurrence in a model.
+    Args:
+        config: A configuration. Other values, such as a layer, are returned unchanged.
+        owner: The layer or model that holds it: `self`.
+        name: Argument of `owner` for this layer, if it takes several layers.
 
     Examples:
         >>> import keras
@@ -86,13 +81,11 @@ def deserialize_shared(config: Any, owner: keras.Layer, name: str = "generator")
         >>> from keras_hyper.saving import deserialize_shared, serialize_shared
         >>> owner = keras.layers.Layer()
         >>> config = serialize_shared(LinearGenerator(4), owner)
-        >>> generator = deserialize_shared(config, owner)
-        >>> generator.embedding_dim, deserialize_shared(generator, owner) is generator
-        (4, True)
+        >>> deserialize_shared(config, owner).embedding_dim
+        4
     """
     if isinstance(config, dict):
-        rest = {key: value for key, value in config.items() if key != "shared"}
-        make = keras.saving.deserialize_keras_object
+        rest, make = _without(config, "shared"), keras.saving.deserialize_keras_object
         config = copy_of(config.get("shared"), lambda: make(rest))
     if isinstance(config, keras.Layer):
         hold_shared(config, owner, name)
@@ -100,24 +93,27 @@ def deserialize_shared(config: Any, owner: keras.Layer, name: str = "generator")
 
 
 def hold_in_graph(layer: keras.Layer, *inputs: Tensors) -> None:
-    """Notes that a functional model holds a layer, if the layer is called on its tensors.
+    """Records that a functional model holds a layer, if the inputs are symbolic.
 
-    The layer uses `graph_mark` and `copy_in_graph` in its configuration.
+    The layer uses `graph_mark` in `get_config` and `copy_in_graph` in `from_config`.
     """
     if any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)):
         hold_shared(layer, layer, _IN_GRAPH)
 
 
 def graph_mark(layer: keras.Layer) -> Config:
-    """Returns what `get_config` adds for the place of a layer in a functional model."""
-    mark = mark_of(layer, layer, _IN_GRAPH) if has_place(layer, layer, _IN_GRAPH) else None
+    """Returns the entry of `get_config` for a layer in a functional model, or an empty dict."""
+    mark = mark_of(layer, layer, _IN_GRAPH)
     return {} if mark is None else {_IN_GRAPH: mark}
 
 
 def copy_in_graph(config: Config, make: Callable[..., T]) -> T:
-    """Returns the layer for a configuration with what `graph_mark` added.
+    """Returns the layer for a configuration with an entry from `graph_mark`.
 
-    `make` constructs it from the other arguments.
+    `make` constructs the layer from the other arguments.
     """
-    arguments = {key: value for key, value in config.items() if key != _IN_GRAPH}
-    return copy_of(config.get(_IN_GRAPH), lambda: make(**arguments))
+    return copy_of(config.get(_IN_GRAPH), lambda: make(**_without(config, _IN_GRAPH)))
+
+
+def _without(config: Config, key: str) -> Config:
+    return {name: value for name, value in config.items() if name != key}

@@ -1,4 +1,4 @@
-"""Sublayers that our layers construct: what is quantized or frozen, in configurations."""
+"""Quantized and frozen sublayers in the configurations of the layers that construct them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,24 +12,18 @@ _MODES = ("int8", "int4", "float8")
 
 
 def with_sublayers(config: Config, owner: keras.Layer, given: keras.Layer | None = None) -> Config:
-    """Returns the configuration of a layer with what is quantized and frozen below it.
+    """Returns the configuration of a layer with entries for quantized and frozen sublayers.
 
-    Keras keeps this in the configuration of each stock layer. The configurations of our
-    layers do not have those of the layers that they construct.
+    Stock layers keep this in their own configurations, which are not part of `config`.
 
     Args:
         config: The configuration.
         owner: The layer, built.
-        given: A layer below it that has a configuration itself, and is left out.
+        given: A sublayer with its own configuration, which is left out.
     """
     below = dict(_below(owner, (), given))
     quantized = {
-        path: {
-            "mode": _checked_mode(layer, owner),
-            "config": keras.saving.serialize_keras_object(
-                getattr(layer, "quantization_config", None)
-            ),
-        }
+        path: _quantization(layer, owner)
         for path, layer in below.items()
         if layer.quantization_mode is not None
     }
@@ -42,11 +36,11 @@ def with_sublayers(config: Config, owner: keras.Layer, given: keras.Layer | None
 
 
 def restore_sublayers(config: Mapping[str, Any], owner: keras.Layer) -> None:
-    """Quantizes and freezes what was so below a built layer, before its weights are loaded."""
+    """Quantizes and freezes sublayers of a built layer, before its weights are loaded."""
     layers = dict(_below(owner))
     for path, how in config.get("quantized", {}).items():
         layer = layers[path]
-        # A shared generator may have been restored by another layer.
+        # Another layer may have restored a shared generator.
         if layer.quantization_mode is None:
             scheme = keras.saving.deserialize_keras_object(how["config"])
             layer.quantize(how["mode"], **({} if scheme is None else {"config": scheme}))
@@ -57,7 +51,7 @@ def restore_sublayers(config: Mapping[str, Any], owner: keras.Layer) -> None:
 
 
 def unquantized(config: Any) -> Any:
-    """Returns a configuration with the policies that its layers had before quantization."""
+    """Returns a configuration with the dtype policies from before quantization."""
     if isinstance(config, list | tuple):
         return [unquantized(item) for item in config]
     if not isinstance(config, dict):
@@ -67,28 +61,25 @@ def unquantized(config: Any) -> Any:
         policy = {"name": inside["source_name"]}
         return {**config, "class_name": "DTypePolicy", "config": policy}
     rest = {key: unquantized(value) for key, value in config.items()}
-    if rest.get("quantization_config") is not None:
-        rest["quantization_config"] = None
-    return rest
+    return {**rest, "quantization_config": None} if "quantization_config" in rest else rest
 
 
-def _checked_mode(layer: keras.Layer, owner: keras.Layer) -> str:
+def _quantization(layer: keras.Layer, owner: keras.Layer) -> Config:
     mode = layer.quantization_mode
     if mode not in _MODES:
         raise ValueError(
             f"Layer '{layer.name}' of '{owner.name}' ({type(owner).__name__}) is quantized with "
-            f"mode '{mode}', and could not be loaded again. Use one of {list(_MODES)}, or export "
-            "the model."
+            f"mode '{mode}', which cannot be loaded from a file. Use one of {list(_MODES)}, or "
+            "export the model."
         )
-    return str(mode)
+    scheme = getattr(layer, "quantization_config", None)
+    return {"mode": str(mode), "config": keras.saving.serialize_keras_object(scheme)}
 
 
 def _below(
-    layer: keras.Layer,
-    place: tuple[Any, ...] = (),
-    given: keras.Layer | None = None,
+    layer: keras.Layer, place: tuple[Any, ...] = (), given: keras.Layer | None = None
 ) -> Iterator[tuple[str, keras.Layer]]:
-    """Yields the layers below a layer, by the attributes that hold them."""
+    """Yields the sublayers of a layer at any depth, with the attributes that hold them."""
     for name, child in children(layer).items():
         if child is not given:
             yield "/".join(map(str, (*place, *name))), child

@@ -1,4 +1,4 @@
-"""Attributes for what collections hold, which `tf.train.Checkpoint` does not look into."""
+"""Attributes for the items of collections, which `tf.train.Checkpoint` does not track."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,7 @@ import keras
 
 
 def hold(owner: keras.Layer, name: str, items: Sequence[Any] | Mapping[str, Any]) -> None:
-    """Assigns a list or dict of layers or variables to an attribute, and each to its own.
-
-    Args:
-        owner: The layer that gets the attributes.
-        name: Name of the attribute for the collection. The items get `name_0`, `name_1`, ...
-        items: The items.
-    """
+    """Sets `owner.<name>` to a list or dict, and `owner.<name>_0`, ... to its items."""
     values = list(items.values() if isinstance(items, Mapping) else items)
     setattr(owner, name, dict(items) if isinstance(items, Mapping) else values)
     for i, item in enumerate(values):

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of generated weights."""
+"""Helpers that do not depend on generated weights."""

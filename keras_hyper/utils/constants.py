@@ -1,4 +1,4 @@
-"""Warn about tensors that a functional model keeps as constants."""
+"""Warnings about tensors that a functional model keeps as constants."""
 
 import warnings
 
@@ -8,31 +8,25 @@ from keras_hyper.typing import Tensor, Tensors
 
 
 def warn_of_constants(layer: keras.Layer, *values: Tensors) -> None:
-    """Warns if a layer is called on symbolic tensors and on the values of others.
+    """Warns if a layer is called on both symbolic tensors and other floating point tensors.
 
-    NumPy arrays, integers and variables are fine.
-
-    Args:
-        layer: The layer that is called.
-        *values: Its arguments.
+    Operations on tensors leave no trace, so any floating point tensor may have been computed by a
+    layer. NumPy arrays, integers and variables cause no warning.
     """
     leaves = keras.tree.flatten(values)
-    if not any(isinstance(x, keras.KerasTensor) for x in leaves):
-        return
-    for x in leaves:
-        if _may_be_trained(x):
-            warnings.warn(
-                f"Layer '{layer.name}' received a tensor of shape {tuple(x.shape)} in a functional "
-                "model. This tensor is a constant of the model, which neither trains nor calls "
-                "the layers that computed it, such as a `TaskEmbedding`. Call these layers on a "
-                "`keras.Input`. If you mean a constant, pass a NumPy array: "
-                "`keras.ops.convert_to_numpy(tensor)`.",
-                stacklevel=3,
-            )
+    symbolic = any(isinstance(x, keras.KerasTensor) for x in leaves)
+    for x in filter(_may_be_trained, leaves if symbolic else ()):
+        warnings.warn(
+            f"Layer '{layer.name}' received a tensor of shape {tuple(x.shape)} in a functional "
+            "model. This tensor is a constant of the model, which neither trains nor calls "
+            "the layers that computed it, such as a `TaskEmbedding`. Call these layers on a "
+            "`keras.Input`. For a constant, pass a NumPy array: "
+            "`keras.ops.convert_to_numpy(tensor)`.",
+            stacklevel=3,
+        )
 
 
 def _may_be_trained(x: Tensor) -> bool:
-    # Operations on values leave no trace: all floating point tensors count.
     if not keras.ops.is_tensor(x) or isinstance(x, keras.Variable):
         return False
     return bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)))

@@ -11,21 +11,14 @@ from collections.abc import Collection, Iterator
 
 from keras_hyper.typing import FilePath
 
-_EXCHANGE = 2  # RENAME_EXCHANGE of Linux.
-_HERE = -100  # AT_FDCWD: paths as they are.
+_RENAME_EXCHANGE = 2  # Constants of Linux.
+_AT_FDCWD = -100
 
 
 def check_ending(path: FilePath, *endings: str) -> pathlib.Path:
-    """Returns a path, or raises if it has another ending.
+    """Returns `path`, or raises `ValueError` if its ending is not one of `endings`.
 
-    The case counts, as in Keras, which reads `.keras` and not `.KERAS`.
-
-    Args:
-        path: The path.
-        *endings: What it may end in. The empty string stands for a path without an ending.
-
-    Raises:
-        ValueError: If the path has another ending.
+    The case counts, as in Keras. The empty string stands for a folder.
     """
     found = pathlib.Path(path)
     if found.suffix not in endings:
@@ -40,42 +33,42 @@ def check_ending(path: FilePath, *endings: str) -> pathlib.Path:
 def replacing(
     path: FilePath, folder: bool = False, may_have: Collection[str] = ()
 ) -> Iterator[pathlib.Path]:
-    """Yields a temporary name beside `path`, and renames it to `path` at the end.
+    """Yields a temporary path next to `path`, and renames it to `path` at the end.
 
-    An error before leaves `path` unchanged. A file is replaced in one step, and so is a folder
-    on Linux. Elsewhere an older folder is renamed for a moment, and a process that is killed
-    then leaves it under that name.
+    After an error, `path` is unchanged. The replacement is atomic, except for folders outside of
+    Linux. There, a killed process may leave the old folder under a temporary name.
 
     Args:
-        path: Where to write. The folder that it is in must exist.
-        folder: Whether it is to be a folder. It exists already, and is empty.
-        may_have: What an older folder may have in it, which will be gone.
+        path: The path to write to. Its parent folder must exist.
+        folder: Whether to write a folder. The temporary folder is already created.
+        may_have: Names of files in an existing folder that may be lost.
 
     Raises:
-        FileExistsError: If an older folder has anything else in it.
-        FileNotFoundError: If there is no folder to write to.
-        IsADirectoryError: If a folder is where the file is to be.
-        NotADirectoryError: If a file is where the folder is to be.
+        FileExistsError: If an existing folder has other files in it.
+        FileNotFoundError: If the parent folder does not exist.
+        IsADirectoryError: If `path` is a folder, and `folder` is False.
+        NotADirectoryError: If `path` is a file, and `folder` is True.
     """
-    # Through a link, to what it leads to.
-    target = pathlib.Path(path).resolve()
+    target = pathlib.Path(path).resolve()  # Follows links.
     if not target.parent.is_dir():
         raise FileNotFoundError(
-            f"There is no folder '{target.parent}' to write '{target.name}' to. Create it first."
+            f"Cannot write '{target.name}': '{target.parent}' is not a folder. Create it first."
         )
-    if folder and target.exists() and not target.is_dir():
-        raise NotADirectoryError(f"'{target}' is a file, where a folder is to be written.")
-    others = sorted({p.name for p in target.iterdir()} - set(may_have)) if target.is_dir() else []
-    if folder and others:
-        raise FileExistsError(
-            f"'{target}' has files in it that would be lost: {others}. Name another folder."
-        )
+    if folder and target.exists():
+        if not target.is_dir():
+            raise NotADirectoryError(f"'{target}' is a file. Choose another path for the folder.")
+        others = sorted({p.name for p in target.iterdir()} - set(may_have))
+        if others:
+            raise FileExistsError(
+                f"Folder '{target}' has files that would be lost: {others}. Choose another folder."
+            )
     if not folder and target.is_dir():
-        raise IsADirectoryError(f"'{target}' is a folder, where a file is to be written.")
-    place = pathlib.Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    # The ending stays: writers look at it.
-    temporary = place / target.name
-    try:
+        raise IsADirectoryError(f"'{target}' is a folder. Choose another path for the file.")
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+    ) as place:
+        # Writers look at the ending, so the name stays the same.
+        temporary = pathlib.Path(place) / target.name
         if folder:
             temporary.mkdir()
         yield temporary
@@ -85,15 +78,13 @@ def replacing(
             if target.exists():
                 shutil.copymode(target, temporary)
             os.replace(temporary, target)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _exchange(new: pathlib.Path, old: pathlib.Path) -> None:
     if sys.platform == "linux":
         rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
         paths = os.fsencode(new), os.fsencode(old)
-        if rename is not None and rename(_HERE, paths[0], _HERE, paths[1], _EXCHANGE) == 0:
+        if rename and rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
             return
     before = new.with_name(f"{old.name}.before")
     os.replace(old, before)

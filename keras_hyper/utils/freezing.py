@@ -1,4 +1,4 @@
-"""Propagate `trainable=False` to sublayers created in `build`."""
+"""Propagation of `trainable=False` to sublayers created in `build`."""
 
 import keras
 
@@ -6,11 +6,8 @@ import keras
 def freeze_what_is_new(layer: keras.Layer) -> None:
     """Freezes the variables and sublayers of a layer that is not trainable.
 
-    `trainable` may be False before `build`, by an argument or out of a file;
-    Keras does not hand it on to sublayers that are created later.
-
-    Args:
-        layer: A layer whose sublayers are built.
+    Keras propagates `trainable` only to sublayers that exist when it is set, so call this at the
+    end of `build`.
     """
     if not layer.trainable:
         # TensorFlow skips an assignment that changes nothing, so change it.

@@ -1,4 +1,4 @@
-"""What a model takes: its inputs as symbolic tensors, their shapes and their names."""
+"""The inputs of a model: symbolic tensors, shapes and names."""
 
 import keyword
 import re
@@ -10,16 +10,16 @@ import numpy as np
 from keras_hyper.typing import Config, Shapes, Tensor, Tensors
 from keras_hyper.utils.graph import walk
 
-# What Keras calls inputs that were given no name.
+# Auto-generated names of inputs.
 _MADE_UP = re.compile(r"|(keras_tensor|input_layer)(_\d+)?")
 
 
 def inputs_of(model: keras.Model, build_config: Config | None = None) -> Tensors | None:
-    """Returns what a model takes, as symbolic tensors, or None if that is not known.
+    """Returns the inputs of a model as symbolic tensors, or None if they are unknown.
 
     Args:
         model: A model.
-        build_config: Shapes and dtypes that a subclassed model was built for.
+        build_config: Shapes and dtypes for which a subclassed model was built.
     """
     if getattr(model, "inputs", None) is not None:
         return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
@@ -35,20 +35,20 @@ def input_shapes(model: keras.Model) -> Shapes | None:
 
 
 def stand_ins(shapes: Shapes, dtypes: Tensors) -> Tensors:
-    """Returns symbolic inputs of any batch size, of shapes and dtypes in one structure."""
+    """Returns symbolic inputs with an unknown batch size, for structures of shapes and dtypes."""
     if shapes is None:
-        return None  # An optional input that was not given.
+        return None  # An optional input that was not passed.
     if isinstance(shapes, dict):
         return {k: stand_ins(v, (dtypes or {}).get(k)) for k, v in shapes.items()}
-    if any(isinstance(s, list | tuple | dict) for s in shapes):
+    if _has_several(shapes):
         dtypes = dtypes or [None] * len(shapes)
         return [stand_ins(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-    # Built for the batch size of its first call, a model would take no other.
+    # With the batch size of its first call, a model would be built for this size alone.
     return keras.KerasTensor((None, *shapes[1:]), dtype=dtypes or keras.config.floatx())
 
 
 def build_target(model: keras.Model, shapes: Shapes, dtypes: Tensors) -> None:
-    """Builds a model by a symbolic call, which builds all of its layers."""
+    """Builds a model and all of its layers by a symbolic call."""
     if model.built and all(layer.built for layer in walk(model)):
         return
     try:
@@ -63,11 +63,11 @@ def build_target(model: keras.Model, shapes: Shapes, dtypes: Tensors) -> None:
 def check_inputs(model: keras.Model, inputs: Tensors) -> None:
     """Raises if a functional or Sequential model cannot take inputs of these ranks.
 
-    The model raises itself, but only after its weights were generated.
+    The model itself would raise only after its weights were generated.
     """
     structure = inputs_of(model) if model.built else None
     if structure is None or isinstance(inputs, Mapping) is not isinstance(structure, Mapping):
-        return  # Keras looks inputs in a dict up by name.
+        return  # Keras reorders dicts by the names of the inputs.
     if isinstance(structure, Mapping):
         pairs = [(inputs.get(name), spec) for name, spec in structure.items()]
     else:
@@ -79,13 +79,12 @@ def check_inputs(model: keras.Model, inputs: Tensors) -> None:
         if not known or getattr(x.shape, "rank", 0) is None:
             continue
         shape, expected = tuple(x.shape), tuple(spec.shape)
-        # Keras adds or removes a last axis of length 1.
         if len(shape) == len(expected):
             fits = all(shape[axis] in (size, None) for axis, size in axes.items() if size)
-        elif abs(len(shape) - len(expected)) == 1:
-            fits = max(shape, expected, key=len)[-1] == 1
         else:
-            fits = False
+            # Keras adds or removes a last axis of length 1.
+            one_more = abs(len(shape) - len(expected)) == 1
+            fits = one_more and max(shape, expected, key=len)[-1] == 1
         if not fits:
             raise ValueError(
                 f"Input '{spec.name}' is incompatible with the target '{model.name}'. Expected: a "
@@ -94,36 +93,37 @@ def check_inputs(model: keras.Model, inputs: Tensors) -> None:
 
 
 def dtype_of(x: Tensor) -> str | None:
-    """Returns the dtype of a tensor, an array or a number, None for none of them."""
-    if x is None:
-        return None
-    return str(
-        keras.backend.standardize_dtype(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
-    )
+    """Returns the dtype of a tensor, an array or a number, or None for None."""
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    return None if x is None else str(keras.backend.standardize_dtype(dtype))
 
 
-def as_tuples(shape: Shapes) -> Shapes:
-    """Returns shapes as tuples, which files have as lists."""
-    if isinstance(shape, dict):
-        return {key: as_tuples(value) for key, value in shape.items()}
-    if isinstance(shape, list | tuple) and any(isinstance(s, list | tuple | dict) for s in shape):
-        return [as_tuples(s) for s in shape]
-    return None if shape is None else tuple(shape)
+def as_tuples(shapes: Shapes) -> Shapes:
+    """Returns a structure in which each shape is a tuple. JSON has lists."""
+    if isinstance(shapes, dict):
+        return {key: as_tuples(value) for key, value in shapes.items()}
+    if shapes is None or not _has_several(shapes):
+        return None if shapes is None else tuple(shapes)
+    return [as_tuples(shape) for shape in shapes]
+
+
+def _has_several(shapes: Shapes) -> bool:
+    return any(isinstance(shape, list | tuple | dict) for shape in shapes)
 
 
 def clean(name: str) -> str:
-    """Returns a name that an argument of a function can have."""
+    """Returns a name as a valid name of an argument."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", name)
     name = name if name[:1].isalpha() else f"x{name}"
     return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def named(structure: Tensors, name: str, known: Sequence[str] = ()) -> dict[str, Tensor]:
-    """Returns the leaves of a structure by name.
+    """Returns a dict from names to the leaves of a structure.
 
     Args:
         structure: Tensors, in dicts and lists.
-        name: What one that has no name is called.
+        name: Default name for leaves without one.
         known: Names of the leaves of a list, if they have any.
     """
     pairs = keras.tree.flatten_with_path(structure)
@@ -140,7 +140,7 @@ def named(structure: Tensors, name: str, known: Sequence[str] = ()) -> dict[str,
     if len({name.lower() for name in names}) < len(names):
         raise ValueError(
             "Two inputs or outputs of the model have the same name for a client: "
-            f"{sorted(names)}. Letters besides a to z, digits and _ are written as _, and "
-            "TensorFlow does not tell large letters from small ones."
+            f"{sorted(names)}. In these names, characters other than a to z, digits and _ become "
+            "_, and case is ignored. Rename the inputs or outputs."
         )
     return dict(zip(names, leaves, strict=True))

@@ -1,4 +1,4 @@
-"""The dtype of products, and dtype policies that reach all sublayers."""
+"""Dtypes of products, and dtype policies that apply to all sublayers."""
 
 from collections.abc import MutableMapping
 
@@ -12,10 +12,8 @@ from keras_hyper.utils.graph import walk
 def product_dtype(variable: keras.Variable, *tensors: Tensor) -> str:
     """Returns the dtype of a product of tensors with a variable.
 
-    Args:
-        variable: A `keras.Variable`. Inside an autocast scope its dtype is that of the
-            scope, also where a wrapper calls the `call` of a layer directly.
-        *tensors: Tensors of any dtype.
+    In an autocast scope, `variable.dtype` is the dtype of the scope. This holds even when a
+    wrapper calls `call` of a layer directly.
     """
     dtypes = [keras.backend.standardize_dtype(x.dtype) for x in (variable, *tensors)]
     # Keras's own rule rounds float64 to float32 on JAX and PyTorch.
@@ -24,15 +22,15 @@ def product_dtype(variable: keras.Variable, *tensors: Tensor) -> str:
 
 
 class PolicyLayer(keras.layers.Layer):
-    """Base of the layers whose sublayers follow a `dtype_policy` that is set later.
+    """Base layer that propagates a new `dtype_policy` to its sublayers.
 
-    Sublayers stand in place of the variables of a stock layer, which follow the
-    policy of their layer by themselves. Quantized sublayers keep their policy.
+    The sublayers replace variables of a stock layer, which follow the policy of their layer.
+    Quantized sublayers keep their policy.
     """
 
     @property
     def dtype_policy(self) -> keras.DTypePolicy:
-        """The dtype policy. Setting it sets that of all sublayers."""
+        """The dtype policy of the layer and its sublayers."""
         return super().dtype_policy
 
     @dtype_policy.setter
@@ -44,13 +42,9 @@ class PolicyLayer(keras.layers.Layer):
                     layer.dtype_policy = value
 
     def save_own_variables(self, store: MutableMapping[str, Tensor]) -> None:
-        """Saves the variables of the layer itself."""
-        save_as_arrays(self, store)
-
-
-def save_as_arrays(layer: keras.Layer, store: MutableMapping[str, Tensor]) -> None:
-    """Does what `keras.layers.Layer.save_own_variables` does, without NumPy's warnings."""
-    variables: dict[str, Tensor] = {}
-    keras.layers.Layer.save_own_variables(layer, variables)
-    for name, variable in variables.items():
-        store[name] = to_numpy(variable)
+        """Saves the variables as NumPy arrays. With tensors, NumPy would warn."""
+        variables: dict[str, Tensor] = {}
+        # The stock layer that a subclass also inherits from would save its kernel.
+        keras.layers.Layer.save_own_variables(self, variables)
+        for name, variable in variables.items():
+            store[name] = to_numpy(variable)

@@ -155,7 +155,7 @@ def test_recording_changes_nothing(rng):
 def test_the_scales_of_a_new_network_do_not_change():
     layer = HyperLSTM(6, **SMALL)
     x = np.ones((2, STEPS, 3), "float32")
-    with pytest.raises(ValueError, match="has no weights yet: call it"):
+    with pytest.raises(ValueError, match="is not built. Call it on inputs"):
         record_weights(layer, x)
     layer(x)
     found = to_numpy(tensors_of(record_weights(layer, x)))
