@@ -75,7 +75,7 @@ def main() -> None:
     session = arguments.session.absolute()
     packages, tests = PARTS[arguments.part]
     with tempfile.TemporaryDirectory() as copy, use_db(str(session)) as db:
-        for name in ("keras_hyper", "tests"):
+        for name in ("keras_hyper", "tests", "docs"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(name, pathlib.Path(copy, name), ignore=ignored)
         shutil.copy("setup.cfg", copy)

@@ -39,7 +39,9 @@ def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the scales and the like that a layer got when it was quantized."""
     if not is_quantized(layer):
         return []
-    return [v for name, v in own_weights(layer).items() if name not in (*_KERNELS, *_OTHERS)]
+    own = own_weights(layer).items()
+    others = [(name, v) for name, v in own if name not in (*_KERNELS, *_OTHERS)]
+    return [v for name, v in others if not name.startswith("lora_")]
 
 
 def call_quantized(

@@ -41,7 +41,7 @@ def configuration_of(model: "GeneratingModel") -> Config:
     if model.built:
         record = with_sublayers(
             {
-                "paths": list(model.paths),
+                "paths": model.target_variables.paths(),
                 "generated": list(model.generated_weights),
                 **model.target_variables.frozen_paths(),
             },

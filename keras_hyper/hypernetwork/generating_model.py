@@ -41,7 +41,6 @@ class GeneratingModel(ConditionalModel):
         ordinary_reasons: Why the other weights of the target are not generated, by path.
         past_tasks: The weights of tasks that ended, where they are kept.
         record: What the configuration says of the target of a model from a file.
-        paths: The paths of all weights of the target.
         was_quantized: Whether the target was quantized before `build`.
     """
 
@@ -56,7 +55,6 @@ class GeneratingModel(ConditionalModel):
     past_tasks: PastTasks | None
     sample_seeds: keras.random.SeedGenerator
     record: Config | None
-    paths: list[str]
     was_quantized: bool
     generators: Untracked
     runner: TargetRunner
@@ -104,7 +102,6 @@ class GeneratingModel(ConditionalModel):
             self.condition.build(condition_shape)
             width = self.condition.width()
         parts = divide(self.target, self.include, self.composition, self.record)
-        self.paths = parts.paths
         if self.generator is None:
             # Kept, for files: another version may choose another.
             self.generators.value = default_for(
@@ -152,8 +149,9 @@ class GeneratingModel(ConditionalModel):
         of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
         if of_tasks is not None:
             hold(self, "state_of_tasks", of_tasks)
-        bases = [w.variable if made[w.path].base_outside else made[w.path].base for w in generated]
-        return TargetVariables(self.target, generated, ordinary, parts.state, of_tasks, bases)
+        return TargetVariables(
+            self.target, parts.owners, generated, ordinary, parts.state, of_tasks, made
+        )
 
     def tasks(self) -> TaskEmbedding:
         """Returns the `TaskEmbedding` of the condition."""

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from keras_hyper.application import of_quantization, own_initializer, quantized_shapes
+from keras_hyper.application import is_quantized, of_quantization, own_initializer, quantized_shapes
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
@@ -43,7 +43,7 @@ class Parts:
         reasons: Why the others are not, by path.
         state: What the model changes itself, such as moving averages.
         frozen: The paths of `weights` that are not trained.
-        paths: Those of all weights, in the order of the model.
+        owners: The layer of each weight by path, in the order of the model.
     """
 
     weights: list[NamedWeight]
@@ -51,7 +51,7 @@ class Parts:
     reasons: dict[str, str]
     state: list[NamedWeight]
     frozen: set[str]
-    paths: list[str]
+    owners: dict[str, keras.Layer]
 
 
 def as_include(include: Any) -> Include:
@@ -117,7 +117,7 @@ def divide(
             raise ValueError(f"`include` names '{weight.path}', which {advice}")
         reasons[weight.path] = short
     included = [w for w in weights if w.path not in reasons]
-    return Parts(weights, included, reasons, state, frozen, [w.path for w in named])
+    return Parts(weights, included, reasons, state, frozen, {w.path: w.layers[-1] for w in named})
 
 
 def _reason(
@@ -133,6 +133,8 @@ def _reason(
         return "not included", ""
     if quantized and factor:
         return "quantized, which no factor changes", ""
+    if is_quantized(weight.layers[-1]) and weight.variable.name.startswith("lora_"):
+        return "of LoRA, in a quantized layer", ""
     if not quantized and not keras.backend.is_float_dtype(weight.variable.dtype):
         return f"of dtype {weight.variable.dtype}", ""
     if record is not None:

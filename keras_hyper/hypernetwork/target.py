@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import NamedWeight, own_weights, walk
+from keras_hyper.weights import GeneratedWeight
 
 
 class TargetVariables:
@@ -15,11 +16,12 @@ class TargetVariables:
 
     Args:
         model: The target.
+        owners: The layer of each weight by path, in the order of the model.
         generated: Weights that are generated.
         ordinary: Its other weights.
         state: What the target changes itself.
         of_tasks: None, or for each of `state` a variable with a row for each task.
-        bases: Those of `generated` that are used below what is generated.
+        made: What generates each of `generated`, by path.
 
     Attributes:
         frozen: Those of `ordinary` that were not trained at construction.
@@ -28,13 +30,17 @@ class TargetVariables:
     def __init__(
         self,
         model: keras.Layer,
+        owners: Mapping[str, keras.Layer],
         generated: Sequence[NamedWeight],
         ordinary: Sequence[NamedWeight],
         state: Sequence[NamedWeight],
         of_tasks: Sequence[keras.Variable] | None,
-        bases: Sequence[Any],
+        made: Mapping[str, GeneratedWeight],
     ) -> None:
         self._model = model
+        self._paths = dict[keras.Layer, list[str]]()
+        for path, owner in owners.items():
+            self._paths.setdefault(owner, []).append(path)
         self.generated = {weight.path: weight.variable for weight in generated}
         self.ordinary = {weight.path: weight.variable for weight in ordinary}
         self.own_state = {weight.path: weight.variable for weight in state}
@@ -45,8 +51,12 @@ class TargetVariables:
         known = [*self.generated.values(), *self.ordinary.values(), *self.own_state.values()]
         # Quantized ones are no longer those of the model's weights.
         self._known = {id(v) for v in known if keras.backend.is_float_dtype(v.dtype)}
-        used = {id(base) for base in bases}
-        self._replaced = {id(v): v for v in self.generated.values() if id(v) not in used}
+        self._made = made
+        self._replaced = {
+            id(v): v
+            for path, v in self.generated.items()
+            if made[path].base is not v and not made[path].base_outside
+        }
         if self.per_task:
             self._replaced |= {id(v): v for v in self.own_state.values()}
         self._owners = [w.layers[-1] for w in generated if id(w.variable) in self._replaced]
@@ -70,12 +80,28 @@ class TargetVariables:
         return [v for v in own_weights(layer).values() if id(v) not in self._known]
 
     def stored(self) -> list[keras.Variable]:
-        """Returns what is stored in files, in an order that does not depend on what is frozen."""
-        unused, current = self.unused(), {id(v) for v in self._model.weights}
-        quantized = [v for layer in walk(self._model) for v in self._of_quantization(layer)]
-        # A quantized layer has other variables in place of some.
-        own = [v for v in self.ordinary.values() if id(v) in current]
-        return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
+        """Returns the variables in files, in an order that does not depend on their history.
+
+        Those of LoRA and of quantization come last, whenever the layers got them.
+        Generated weights store their bases themselves.
+        """
+        current = {id(v) for v in self._model.weights}
+        first = [v for v in self.ordinary.values() if id(v) in current and not _is_of_lora(v)]
+        first += self.state.values()
+        bases = (weight.base for weight in self._made.values())
+        done = {*self.unused(), *map(id, (*bases, *first, *self.own_state.values()))}
+        own = [v for layer in walk(self._model) for _, v in sorted(own_weights(layer).items())]
+        return [*first, *(v for v in own if id(v) not in done)]
+
+    def paths(self) -> list[str]:
+        """Returns the paths of all weights, with those of LoRA that was enabled later."""
+        return [path for layer in self._paths for path in self._paths_of(layer)]
+
+    def _paths_of(self, layer: keras.Layer) -> list[str]:
+        paths = self._paths[layer]
+        place, slash, _ = paths[0].rpartition("/")
+        factors = [name for name, v in own_weights(layer).items() if _is_of_lora(v)]
+        return list(dict.fromkeys([*paths, *(f"{place}{slash}{name}" for name in factors)]))
 
     def state_of(self, task: Tensor) -> dict[str, Tensor]:
         """Returns the state of a task, or of one task for each sample, by path."""
@@ -123,3 +149,7 @@ class TargetVariables:
 def quantization_modes(layers: Iterable[keras.Layer]) -> tuple[str | None, ...]:
     """Returns how each of some layers is quantized, None for one that is not."""
     return tuple(getattr(layer, "quantization_mode", None) for layer in layers)
+
+
+def _is_of_lora(variable: keras.Variable) -> bool:
+    return str(variable.name).startswith("lora_")

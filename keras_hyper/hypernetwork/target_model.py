@@ -38,8 +38,11 @@ class TargetModel(keras.Model):
         return None if self.sample_axis else self.target.input_spec
 
     def __dir__(self) -> list[str]:
-        """Lists the attributes but the target, whose replaced weights Keras would save."""
-        return [name for name in super().__dir__() if name != "target"]
+        """Lists the attributes but those by which Keras would save the target's layers again.
+
+        `save_own_variables` saves the variables that are used.
+        """
+        return [name for name in super().__dir__() if name not in ("target", "layers")]
 
     @property
     def variables(self) -> list[keras.Variable]:
