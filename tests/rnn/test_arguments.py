@@ -70,7 +70,7 @@ def test_an_initialization_is_one_by_name(cls):
 
 @pytest.mark.parametrize("initialization", ["supercell", "distinct"])
 def test_a_full_matrix_has_one_initialization(initialization):
-    with pytest.raises(ValueError, match='no scales in `form="full"`'):
+    with pytest.raises(ValueError, match='`form="full"` has no scales'):
         HyperSimpleRNNCell(4, form="full", initialization=initialization)
 
 
