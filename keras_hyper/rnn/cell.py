@@ -150,10 +150,7 @@ class RecurrentCell(PolicyLayer):
     def project(self, inputs: Tensor, multiply: Multiply) -> list[Tensor]:
         """Returns tensors that depend on the inputs alone, for one step or for several.
 
-        Args:
-            inputs: Tensor of shape `(..., features)`, with the dtype of the states.
-            multiply: `multiply(inputs, name)` returns the product with one of
-                `input_matrices`.
+        `multiply(inputs, name)` returns the product with one of `input_matrices`.
         """
         return [plus(multiply(inputs, "kernel"), self.bias)]
 
@@ -177,15 +174,10 @@ class RecurrentCell(PolicyLayer):
     def step(
         self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
     ) -> list[Tensor]:
-        """Returns new states from the products of one step.
+        """Returns the new states of one of `parts` from the products of one step.
 
-        Args:
-            inputs: Tensor of shape `(batch, gates * width)`, the contribution of the inputs
-                to the pre-activations of the gates.
-            hidden: The contribution of the first state, of the same shape.
-            drop: The mask of the candidate, or None.
-            *states: The states before the step.
-            part: The cell that takes the step, one of the keys of `parts`.
+        The pre-activations of the gates are made of `inputs` and `hidden`, both of shape
+        `(batch, gates * width)`. `drop` is the mask of the candidate, or None.
         """
         raise NotImplementedError
 
@@ -199,7 +191,7 @@ class RecurrentCell(PolicyLayer):
         return [ops.cast(state, dtype) for state in states]
 
     def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
-        """Calls it, or raises if it receives a condition or a list of inputs."""
+        """Calls the cell. Raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
@@ -212,15 +204,14 @@ class RecurrentCell(PolicyLayer):
         dtype = product_dtype(self.kernel, inputs, *states)
         inputs = ops.cast(inputs, dtype)
         states = [ops.cast(state, dtype) for state in states]
-        batch = ops.shape(states[0])[0]
         drops = [
-            self._drop((batch, width), dtype, rate) if training and rate else None
+            self._drop(states[0], rate, width) if training and rate else None
             for rate, width in self.dropouts
         ]
         states = self.advance(self.project(inputs, self.multiply), states, drops, self.multiply)
         return states[0], states
 
-    def _drop(self, shape: Shape, dtype: str, rate: float) -> Tensor:
+    def _drop(self, state: Tensor, rate: float, width: int) -> Tensor:
         if keras.backend.backend() == "jax":
             raise NotImplementedError(
                 f"{type(self).__name__} cannot draw a dropout mask at every step on JAX, because "
@@ -228,7 +219,7 @@ class RecurrentCell(PolicyLayer):
                 f"`keras_hyper.{type(self).__name__.removesuffix('Cell')}`, which draws the masks "
                 "of all steps before the loop, or set the dropout rates to 0."
             )
-        return dropout_mask(shape, dtype, rate, self.seed_generator)
+        return dropout_mask((ops.shape(state)[0], width), state.dtype, rate, self.seed_generator)
 
     def check_states(self, states: Tensors) -> None:
         """Raises if `states` do not fit this cell."""

@@ -18,7 +18,6 @@ class HyperGRUCell(HyperCell):
     This applies the paper's construction of the HyperLSTM to a GRU. The hyper cell is a GRU of
     `hyper_units` that sees `[h; x]` and takes its step first: `h^'` is its *new* output.
     For each gate `y` of `z, r, g`:
-
     `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x`, `z_b = E_b h^'`, and
     `y_x = d_x (W_x x) + S_b z_b + b_0`, `y_h = d_h (W_h h)` with `d_h = S_h z_h` and
     `d_x = S_x z_x`. Then

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
+from keras_hyper.rnn.hyper_cell import FIRST_SCALE, INITIALIZATIONS, HyperCell
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 from keras_hyper.utils.arguments import passed
@@ -20,14 +20,14 @@ class HyperSimpleRNNCell(HyperCell):
     r"""One step of a simple RNN whose weights a smaller one changes at every step.
 
     The hyper cell is a simple RNN of `hyper_units` that sees `[h; x]` and takes its
-    step first: `h^'` is its *new* output (equation 6), and
-    `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x`, `z_b = E_b h^'`. Then
+    step first: `h^'` is its *new* output (equation 6). Then
+    `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x` and `z_b = E_b h^'`.
 
-    `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with `d_h = S_h z_h` and
-    `d_x = S_x z_x` for `form="scaled"` (equation 8), and
-    `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)` for `form="full"` (equation 5),
-    where `<W, z>` is the sum of `embedding_dim` matrices weighted by `z`. The full form has
-    `embedding_dim` times as many parameters in `W_h` and `W_x`, and operations with them.
+    `form="scaled"` (equation 8) is `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with
+    `d_h = S_h z_h` and `d_x = S_x z_x`. `form="full"` (equation 5) is
+    `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)`, where `<W, z>` is the sum of
+    `embedding_dim` matrices weighted by `z`. It has `embedding_dim` times as many parameters in
+    `W_h` and `W_x`, and as many operations with them.
 
     Args:
         units: Integer, width of the output.
@@ -35,9 +35,9 @@ class HyperSimpleRNNCell(HyperCell):
         embedding_dim: Integer, width of each of the three embeddings.
         form: `"scaled"` or `"full"`.
         initialization: `"paper"`: orthogonal matrices, `E_h` and `E_x` zero, `e` one, and a
-            constant `S` such that every scale starts at 0.1. In the full form, the mixed
-            matrices start at 0.1 times the size of orthogonal ones. `"supercell"`: Glorot
-            uniform input weights. `"distinct"`: `"paper"` with a random `S`.
+            constant `S` such that every scale starts at 0.1. The full form supports only this:
+            mixed matrices start at 0.1 times the size of orthogonal ones. `"supercell"` and
+            `"distinct"`: See `HyperLSTMCell`.
         activation: Activation function, in both cells.
         use_bias: Whether there are biases, stored and generated.
         kernel_initializer: Initializer of `W_x`. None: chosen by `initialization`.
@@ -99,7 +99,7 @@ class HyperSimpleRNNCell(HyperCell):
     ) -> None:
         arguments = passed(locals())
         if one_of("form", form, FORMS) == "full":
-            if initialization in ("supercell", "distinct"):
+            if one_of("initialization", initialization, INITIALIZATIONS) != "paper":
                 raise ValueError(
                     '`form="full"` has no scales to initialize: use initialization="paper". '
                     f"Received: form={form!r}, initialization={initialization!r}"

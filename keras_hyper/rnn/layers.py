@@ -12,8 +12,8 @@ from keras_hyper.saving import serializable
 class HyperSimpleRNN(RecurrentLayer):
     r"""A simple RNN whose weights a smaller one changes at every step.
 
-    Equivalent to `keras.layers.RNN(HyperSimpleRNNCell(...))`, with dropout of the
-    inputs. In training, the inputs of all steps are projected at once.
+    Equivalent to `keras.layers.RNN(HyperSimpleRNNCell(...))`, with dropout of the inputs. In
+    training, the layer projects all inputs before the loop.
 
     Args:
         units: Integer, width of the output.
@@ -28,8 +28,7 @@ class HyperSimpleRNN(RecurrentLayer):
         initial_state, mask, training: See `keras.layers.SimpleRNN`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences=True`. With
-        `return_state=True`, also the last states.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
         ValueError: If an argument, the inputs or the states are invalid.
@@ -49,9 +48,8 @@ class HyperSimpleRNN(RecurrentLayer):
 class HyperLSTM(RecurrentLayer):
     r"""An LSTM whose weights a smaller LSTM changes at every step.
 
-    Equivalent to `keras.layers.RNN(HyperLSTMCell(...))`, with dropout of the
-    inputs. In training, the inputs of all steps are projected at once, and dropout masks are
-    drawn before the loop.
+    Equivalent to `keras.layers.RNN(HyperLSTMCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
@@ -66,8 +64,7 @@ class HyperLSTM(RecurrentLayer):
         initial_state, mask, training: See `keras.layers.LSTM`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences=True`. With
-        `return_state=True`, also the last states.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
         ValueError: If an argument, the inputs or the states are invalid.
@@ -87,9 +84,8 @@ class HyperLSTM(RecurrentLayer):
 class HyperGRU(RecurrentLayer):
     r"""A GRU whose weights a smaller GRU changes at every step.
 
-    Equivalent to `keras.layers.RNN(HyperGRUCell(...))`, with dropout of the
-    inputs. In training, the inputs of all steps are projected at once, and dropout masks are
-    drawn before the loop.
+    Equivalent to `keras.layers.RNN(HyperGRUCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
@@ -104,8 +100,7 @@ class HyperGRU(RecurrentLayer):
         initial_state, mask, training: See `keras.layers.GRU`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences=True`. With
-        `return_state=True`, also the last states.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
         ValueError: If an argument, the inputs or the states are invalid.
@@ -125,9 +120,8 @@ class HyperGRU(RecurrentLayer):
 class LayerNormLSTM(RecurrentLayer):
     r"""An LSTM with layer normalization, the baseline of the paper.
 
-    Equivalent to `keras.layers.RNN(LayerNormLSTMCell(...))`, with dropout of the
-    inputs. In training, the inputs of all steps are projected at once, and dropout masks are
-    drawn before the loop.
+    Equivalent to `keras.layers.RNN(LayerNormLSTMCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
@@ -142,8 +136,7 @@ class LayerNormLSTM(RecurrentLayer):
         initial_state, mask, training: See `keras.layers.LSTM`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences=True`. With
-        `return_state=True`, also the last states.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
         ValueError: If an argument, the inputs or the states are invalid.

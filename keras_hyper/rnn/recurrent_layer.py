@@ -1,7 +1,6 @@
 """Recurrent layers: a cell in a loop, with dropout masks and projections before the loop."""
 
 import dataclasses
-import inspect
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -51,8 +50,8 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         kwargs.pop("implementation", None)
         # Configurations list the frozen sublayers.
         record = kwargs.pop("record", None)
-        names = _arguments(self.cell_class)
-        of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
+        names = [name for name in self.cell_class.argument_names if name in kwargs]
+        of_cell = {name: kwargs.pop(name) for name in names}
         cell = self.cell_class(units=units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
         super().__init__(cell, **kwargs)
         self._record = record
@@ -66,7 +65,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Like Keras's layers, the layer has the arguments of its cell as attributes.
-        for name in _arguments(cls.cell_class):
+        for name in cls.cell_class.argument_names:
             if name != "seed":
                 setattr(cls, name, property(operator.attrgetter(f"cell.{name}")))
 
@@ -86,7 +85,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
     def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
-        """Calls it, or raises if it receives a condition or a list of inputs."""
+        """Calls the layer. Raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         warn_of_constants(self, args, kwargs)
         return super().__call__(*args, **kwargs)
@@ -169,12 +168,8 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
     ) -> Run:
         """Runs a step function in Keras's loop."""
         ends = _ends([part.shape[-1] for part in features])
-
-        def split(together: Tensor, states: States) -> tuple[Tensor, States]:
-            return step(ops.split(together, ends, axis=-1) if ends else [together], states)
-
         loop = keras.layers.RNN(
-            _Step(split, self.cell.state_size),
+            _Step(step, ends, self.cell.state_size),
             return_sequences=return_sequences,
             go_backwards=self.go_backwards,
             stateful=self.stateful,
@@ -235,11 +230,6 @@ def _can_sweep() -> bool:
     return not tf.executing_eagerly()
 
 
-def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
-    names = inspect.signature(cell_class.__init__).parameters
-    return [name for name in names if name not in ("self", "kwargs")]
-
-
 def _multiply(cell: RecurrentCell, dtype: str) -> Multiply:
     """Returns `RecurrentCell.multiply` with weights that are cast once, before the loop."""
     names = [*cell.input_matrices, *cell.state_matrices]
@@ -254,11 +244,15 @@ def _ends(widths: Sequence[int]) -> list[int]:
 
 @dataclasses.dataclass
 class _Step:
-    """A step function in the form of a cell, for Keras's loop."""
+    """A step function of several features, in the form of a cell for Keras's loop."""
 
-    call: Step
+    function: Step
+    ends: list[int]
     state_size: Sequence[int]
 
-    def __call__(self, *args: Tensors) -> Tensors:
+    def call(self, features: Tensor, states: States) -> tuple[Tensor, States]:
         """Takes the step."""
-        return self.call(*args)
+        parts = ops.split(features, self.ends, axis=-1) if self.ends else [features]
+        return self.function(parts, states)
+
+    __call__ = call
