@@ -26,8 +26,8 @@ class HyperSimpleRNNCell(HyperCell):
     `form="scaled"` (equation 8) is `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with
     `d_h = S_h z_h` and `d_x = S_x z_x`. `form="full"` (equation 5) is
     `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)`, where `<W, z>` is the sum of
-    `embedding_dim` matrices weighted by `z`. It has `embedding_dim` times as many parameters in
-    `W_h` and `W_x`, and as many operations with them.
+    `embedding_dim` matrices weighted by `z`. The full form stores `embedding_dim` matrices for
+    each matrix of the scaled form, and multiplies by all of them.
 
     Args:
         units: Integer, width of the output.

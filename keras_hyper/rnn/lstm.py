@@ -11,6 +11,10 @@ from keras_hyper.saving import serializable
 from keras_hyper.typing import Config, Shape, Tensor
 from keras_hyper.utils.precision import PolicyLayer
 
+# Added to variances, as in the author's code. It matters: with the paper's initialization, the
+# first pre-activations have a variance of 1e-5.
+EPSILON = 1e-3
+
 
 @serializable
 class GateNormalization(PolicyLayer):
@@ -21,15 +25,12 @@ class GateNormalization(PolicyLayer):
 
     Args:
         gates: Integer, number of gates on the last axis.
-        epsilon: Added to the variance. The default is that of the author's code. It matters:
-            with the paper's initialization, the first pre-activations have a variance of 1e-5.
         **kwargs: Arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, gates: int, epsilon: float = 1e-3, **kwargs: Any) -> None:
+    def __init__(self, gates: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gates = gates
-        self.epsilon = epsilon
         self.gamma: keras.Variable = None
         self.beta: keras.Variable = None
 
@@ -41,18 +42,18 @@ class GateNormalization(PolicyLayer):
     def call(self, inputs: Tensor) -> Tensor:
         """Returns the normalized gates."""
         width = inputs.shape[-1] // self.gates
-        # Half precision would round the mean. Keras's `mean` rounds float64 to float32 on
-        # some backends, so divide sums.
+        # Half precision would round the sums. `ops.mean` is not used because it rounds float64 to
+        # float32 on some backends.
         x = ops.reshape(ops.cast(inputs, at_least_float32(inputs.dtype)), (-1, self.gates, width))
         x = x - ops.sum(x, axis=-1, keepdims=True) / width
         variance = ops.sum(ops.square(x), axis=-1, keepdims=True) / width
-        x = ops.reshape(x * ops.rsqrt(variance + self.epsilon), (-1, self.gates * width))
+        x = ops.reshape(x * ops.rsqrt(variance + EPSILON), (-1, self.gates * width))
         gamma, beta = (ops.cast(v, inputs.dtype) for v in (self.gamma, self.beta))
         return ops.cast(x, inputs.dtype) * gamma + beta
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
-        return {**super().get_config(), "gates": self.gates, "epsilon": self.epsilon}
+        return {**super().get_config(), "gates": self.gates}
 
 
 class LSTM(RecurrentCell):
