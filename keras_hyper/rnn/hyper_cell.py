@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.rnn.cell import Fuse, Multiply, RecurrentCell, States, plus
-from keras_hyper.typing import DType, Initializer, Shape, Tensor
+from keras_hyper.typing import DType, Shape, Tensor
 from keras_hyper.utils.checks import one_of
 
 INITIALIZATIONS = ("paper", "supercell", "distinct")
@@ -22,8 +22,8 @@ class HyperCell(RecurrentCell):
     """Base of the cells with generated weights.
 
     A small cell of the same kind, the *hyper cell*, sees `[h; x]` at every step. Its new state
-    `h^` makes three embeddings for each gate of the main cell, and these make scales and a bias:
-    see `HyperLSTMCell` for the equations.
+    `h^` makes three embeddings for each gate of the main cell. The embeddings make scales and a
+    bias. See `HyperLSTMCell` for the equations.
 
     Attributes:
         scaled: Whether the rows of each matrix are scaled. If not, each matrix is a weighted
@@ -36,15 +36,11 @@ class HyperCell(RecurrentCell):
     scaled = True
     hyper_recurrent_dropout = 0.0
 
-    def __init__(
-        self, *, initialization: str, kernel_initializer: Initializer | None, **arguments: Any
-    ) -> None:
-        one_of("initialization", initialization, INITIALIZATIONS)
-        if kernel_initializer is None and initialization == "supercell":
-            kernel_initializer = "glorot_uniform"
-        super().__init__(
-            initialization=initialization, kernel_initializer=kernel_initializer, **arguments
-        )
+    def __init__(self, **arguments: Any) -> None:
+        initialization = one_of("initialization", arguments["initialization"], INITIALIZATIONS)
+        if arguments["kernel_initializer"] is None and initialization == "supercell":
+            arguments["kernel_initializer"] = "glorot_uniform"
+        super().__init__(**arguments)
 
     @property
     def parts(self) -> dict[str, int]:
