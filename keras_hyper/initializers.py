@@ -1,10 +1,10 @@
-"""Initialization: which standard deviation a generated weight should start with.
+"""Initializers, and the standard deviation that an initializer gives a weight.
 
-A generator emits numbers of unit variance; a generated weight multiplies them by the standard
-deviation that the layer's own `kernel_initializer` would have given an ordinary kernel. With
-`VarianceScaling` in the modes fan_in, fan_out and fan_avg this is the hyperfan-in, the hyperfan-out
-and their average of Chang, Flokas & Lipson ("Principled weight initialization for hypernetworks",
-ICLR 2020), moved from the generator's head into one fixed factor.
+Generators emit elements of variance 1. A generated weight multiplies them by the standard
+deviation that the layer's `kernel_initializer` would give an ordinary kernel. For
+`VarianceScaling` with fan_in, fan_out or fan_avg, this is hyperfan-in, hyperfan-out or their
+average (Chang, Flokas & Lipson, "Principled weight initialization for hypernetworks", ICLR 2020).
+The factor is fixed. It is not part of the weights of the generator's last layer.
 """
 
 import math
@@ -19,7 +19,7 @@ from keras_hyper.saving import serializable
 from keras_hyper.typing import Config, Tensor
 from keras_hyper.utils.checks import positive_int
 
-# Standard deviation of a standard normal cut off at two standard deviations.
+# Standard deviation of a standard normal distribution truncated at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978
 
 
@@ -27,13 +27,12 @@ _TRUNCATED_STD = 0.87962566103423978
 class UnitRMS(keras.initializers.Initializer):
     r"""Vectors of random direction whose root mean square is exactly 1.
 
-    `z = sqrt(n) g / |g|` with `g` standard normal and `n` the last dimension: uniform on the
-    sphere. A weight that is linear in such an embedding has a variance that does not scatter with
-    the embedding's length, and, unlike random signs, two embeddings of few dimensions are never
-    equal.
+    `z = sqrt(n) g / |g|`, where `g` is standard normal and `n` is the last dimension. The variance
+    of a weight that is linear in such an embedding does not depend on the embedding's length.
+    Unlike random signs, two short embeddings are never equal.
 
     Args:
-        seed: Optional integer, to draw the same numbers again.
+        seed: Optional integer, random seed.
 
     Examples:
         >>> import keras
@@ -45,7 +44,7 @@ class UnitRMS(keras.initializers.Initializer):
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        self._normal = keras.initializers.RandomNormal(mean=0.0, stddev=1.0, seed=seed)
+        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         """Returns a tensor of `shape`, normalized over its last axis."""
@@ -64,13 +63,13 @@ class UnitRMS(keras.initializers.Initializer):
 class UnitGainOrthogonal(keras.initializers.Initializer):
     r"""Orthogonal matrices of variance `1 / fan_in`.
 
-    A wide matrix `M` of shape `(fan_in, fan_out)` has orthogonal rows: `x M` has a mean square of
-    exactly 1 for *every* `x` whose mean square is 1, where independent entries give 1 on average
-    only. With such layers every tile of `TiledKernelGenerator` starts at the standard deviation it
-    should have, which matters because all layers that share the generator share its error.
+    A wide matrix `M` of shape `(fan_in, fan_out)` has orthogonal rows. If `x` has a mean square
+    of 1, so has `x M`, for *every* `x`. With independent entries this holds only on average.
+    `TiledKernelGenerator` needs it for every draw, because all layers that share the generator
+    share its error.
 
     Args:
-        seed: Optional integer, to draw the same numbers again.
+        seed: Optional integer, random seed.
 
     Examples:
         >>> import keras
@@ -88,10 +87,9 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
         """Returns a matrix of `shape`."""
         dtype = keras.backend.standardize_dtype(dtype)
         fan_in, fan_out = shape
-        gain = math.sqrt(max(1.0, fan_out / fan_in))
         # There is no QR decomposition in half precision.
         matrix = self._orthogonal(shape, dtype=at_least_float32(dtype))
-        return ops.cast(matrix * gain, dtype)
+        return ops.cast(matrix * math.sqrt(max(1.0, fan_out / fan_in)), dtype)
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this initializer again."""
@@ -102,18 +100,18 @@ class UnitGainOrthogonal(keras.initializers.Initializer):
 class OrthogonalPerGate(keras.initializers.Initializer):
     r"""An orthogonal matrix for each gate, side by side.
 
-    `keras.initializers.Orthogonal` on the fused kernel of an LSTM makes the four gates together
-    orthogonal, and none of them by itself when the kernel is wide. The author's code of
-    "HyperNetworks" draws each gate alone.
+    The author's code of "HyperNetworks" (Ha, Dai & Le, ICLR 2017) does this.
+    `keras.initializers.Orthogonal` makes the fused kernel of an LSTM orthogonal as a whole. The
+    matrix of one gate is then not orthogonal if the kernel is wide.
 
     Args:
-        gates: Integer, how many gates the last axis holds.
+        gates: Integer, number of gates on the last axis.
         gain: Factor of the matrices.
-        seed: Optional integer, to draw the same numbers again.
+        seed: Optional integer, random seed.
 
     Raises:
-        ValueError: If there are not two axes, or the last is no multiple of `gates`.
-        TypeError: If the seed is no integer.
+        ValueError: If there are not two axes, or the last is not a multiple of `gates`.
+        TypeError: If the seed is not an integer.
 
     Examples:
         >>> import keras
@@ -133,8 +131,8 @@ class OrthogonalPerGate(keras.initializers.Initializer):
                 f"`seed` must be None or an integer. Received: seed={seed!r} "
                 f"(of type {type(seed).__name__})"
             )
-        # One instance would draw the same numbers for every gate, and neighboring
-        # seeds those of another instance.
+        # One instance would draw the same matrix for every gate. Consecutive seeds would repeat
+        # matrices of other instances.
         draw = random.Random(seed).randrange
         seeds = [None if seed is None else draw(2**31) for _ in range(self.gates)]
         self._draws = [keras.initializers.Orthogonal(gain=gain, seed=s) for s in seeds]
@@ -143,8 +141,8 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         """Returns a matrix of `shape`."""
         if len(shape) != 2 or shape[-1] % self.gates:
             raise ValueError(
-                f"The last of two axes must hold {self.gates} gates of one width. Received: "
-                f"shape={tuple(shape)}"
+                f"`shape` must have two axes, and the last must hold {self.gates} gates of equal "
+                f"width. Received: shape={tuple(shape)}"
             )
         rows, columns = shape
         dtype = keras.backend.standardize_dtype(dtype)
@@ -159,7 +157,7 @@ class OrthogonalPerGate(keras.initializers.Initializer):
 
 
 def flat_draw(initializer: keras.Initializer, weight_shape: Sequence[int]) -> Callable[..., Tensor]:
-    """Returns an initializer that draws a weight of a shape, and lays it out otherwise."""
+    """Returns an initializer that draws a weight of `weight_shape` and reshapes it."""
     return lambda shape, dtype=None: ops.reshape(initializer(weight_shape, dtype=dtype), shape)
 
 
@@ -170,13 +168,10 @@ def fans(
 ) -> tuple[int, int]:
     """Returns `(fan_in, fan_out)` of a weight, as Keras counts them."""
     if input_axes is not None and output_axes is not None:
-        return (
-            math.prod(shape[axis] for axis in input_axes),
-            math.prod(shape[axis] for axis in output_axes),
-        )
+        inputs, outputs = ([shape[axis] for axis in axes] for axes in (input_axes, output_axes))
+        return math.prod(inputs), math.prod(outputs)
     if len(shape) < 2:
-        size = shape[0] if shape else 1
-        return size, size
+        return math.prod(shape), math.prod(shape)
     receptive = math.prod(shape[:-2])
     return shape[-2] * receptive, shape[-1] * receptive
 
@@ -184,13 +179,12 @@ def fans(
 def weight_std(initializer: keras.Initializer | None, shape: Sequence[int]) -> float | None:
     """Returns the standard deviation that `initializer` gives a weight of `shape`.
 
-    It is read from the initializer's configuration, never from drawn values, so that it can be
-    known while a graph is traced. None where it cannot be: a function, a constant, or a draw whose
-    mean is not zero.
+    It follows from the initializer's configuration, not from drawn values, so it is known while
+    a graph is traced. None if it is unknown: for a function, a constant, or a nonzero mean.
     """
     init = keras.initializers
     if isinstance(initializer, init.VarianceScaling):
-        # Keras gained the two `axes` arguments after 3.12.
+        # Keras 3.12 has no `input_axes` and `output_axes`.
         axes = (getattr(initializer, f"{side}_axes", None) for side in ("input", "output"))
         fan_in, fan_out = fans(shape, *axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
@@ -202,6 +196,5 @@ def weight_std(initializer: keras.Initializer | None, shape: Sequence[int]) -> f
     if isinstance(initializer, init.RandomUniform) and initializer.minval == -initializer.maxval:
         return float(initializer.maxval) / math.sqrt(3)
     if isinstance(initializer, init.Orthogonal):
-        rows, columns = math.prod(shape[:-1]), shape[-1]
-        return float(initializer.gain) / math.sqrt(max(rows, columns))
+        return float(initializer.gain) / math.sqrt(max(math.prod(shape[:-1]), shape[-1]))
     return None

@@ -1,5 +1,6 @@
-"""What the recurrent cells share: their stored weights, their states, their checks."""
+"""Base of the recurrent cells: arguments, stored weights, states and checks."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -8,9 +9,8 @@ from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.dropout import drop_in_this_step
-from keras_hyper.typing import Activation, Config, Shape, Tensor, Tensors
-from keras_hyper.utils.checks import size
+from keras_hyper.typing import Config, Shape, Tensor, Tensors
+from keras_hyper.utils.checks import positive_int, rate, size
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
@@ -18,56 +18,66 @@ from keras_hyper.utils.precision import PolicyLayer, product_dtype
 States = Sequence[Tensor]
 Multiply = Callable[[Tensor, str], Tensor]
 Fuse = Callable[..., list[Tensor]]
-# The arguments of the three weights, with the modules of Keras that make and serialize them.
-_SETTINGS = {
+# The modules of Keras that read and serialize arguments.
+_OF_WEIGHTS = {
     f"{weight}_{kind}": getattr(keras, f"{kind}s")
     for kind in ("initializer", "regularizer", "constraint")
     for weight in ("kernel", "recurrent", "bias")
 }
+_MODULES = {
+    **_OF_WEIGHTS,
+    **dict.fromkeys(("activation", "recurrent_activation"), keras.activations),
+}
+# Checks of the other arguments. The rest are stored unchanged.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "units": size,
+    "hyper_units": positive_int,
+    "embedding_dim": positive_int,
+    "recurrent_dropout": rate,
+    "hyper_recurrent_dropout": rate,
+}
+_SWITCHES = ("use_bias", "layer_norm", "unit_forget_bias")
+# Arguments of the cells with gates and a candidate.
+GATED_ARGUMENTS = ("recurrent_activation", "recurrent_dropout", "seed")
 
 
 class RecurrentCell(PolicyLayer):
     """Base of the cells: `W_x`, `W_h` and `b` of all gates, side by side.
 
     Args:
-        units: Integer, width of the output.
-        activation: Activation function of the candidate.
-        use_bias: Whether there is a bias.
-        **kwargs: Initializers, regularizers and constraints of the three weights, named as
-            in Keras's cells, and arguments of `keras.layers.Layer`. The initializers of
-            `W_x` and `W_h` may be None, for `OrthogonalPerGate`. Keras's `implementation` is
-            ignored.
+        **arguments: The arguments in `argument_names`, and arguments of `keras.layers.Layer`.
+            Keras's `implementation` is ignored.
 
     Attributes:
+        argument_names: Names of the arguments that are attributes, for `get_config`.
         gate_names: Names of the gates, in the order of the weights.
-        main_state_names: Names of the states of the cell without a hyper cell in it.
-        input_matrices: Names of the weights that inputs are multiplied with.
-        copies: How many matrices are stored for each gate.
-        recurrent_dropout: Fraction of the candidate that is dropped at each step.
+        main_state_names: Names of the states of the main cell.
+        input_matrices: Names of the weights that multiply the inputs.
+        copies: Number of matrices stored for each gate.
+        recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at each step.
+            Semeniuta et al., "Recurrent Dropout without Memory Loss", 2016, drop the update of
+            the memory, never the memory itself.
     """
 
+    argument_names: ClassVar[tuple[str, ...]] = ("units", "activation", "use_bias", *_OF_WEIGHTS)
     gate_names: ClassVar[tuple[str, ...]]
     main_state_names: ClassVar[tuple[str, ...]]
     input_matrices: ClassVar[tuple[str, ...]] = ("kernel",)
     copies = 1
     recurrent_dropout = 0.0
-    kernel: keras.Variable = None
-    recurrent_kernel: keras.Variable = None
+    units: int
     bias: keras.Variable = None
 
-    def __init__(
-        self, units: int, *, activation: Activation, use_bias: bool, **kwargs: Any
-    ) -> None:
-        kwargs.pop("implementation", None)
-        settings = {name: module.get(kwargs.pop(name)) for name, module in _SETTINGS.items()}
-        super().__init__(**kwargs)
-        self.units = size("units", units)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
+    def __init__(self, **arguments: Any) -> None:
+        arguments.pop("implementation", None)
+        values = {name: _read(name, arguments.pop(name)) for name in self.argument_names}
+        super().__init__(**arguments)
         for name in ("kernel_initializer", "recurrent_initializer"):
-            settings[name] = settings[name] or OrthogonalPerGate(self.gates)
-        for name, value in settings.items():
+            values[name] = values[name] or OrthogonalPerGate(self.gates)
+        for name, value in values.items():
             setattr(self, name, value)
+        if "seed" in values:
+            self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @property
     def gates(self) -> int:
@@ -76,12 +86,12 @@ class RecurrentCell(PolicyLayer):
 
     @property
     def parts(self) -> dict[str, int]:
-        """Widths of the cells that take a step, by how the names of their attributes start."""
+        """Width of each cell that takes a step, by the prefix of its attributes."""
         return {"": self.units}
 
     @property
     def state_names(self) -> list[str]:
-        """Names of the states. The first one is the output."""
+        """Names of the states. The first state is the output."""
         return [f"{part}{name}" for part in self.parts for name in self.main_state_names]
 
     @property
@@ -96,13 +106,13 @@ class RecurrentCell(PolicyLayer):
 
     @property
     def dropouts(self) -> list[tuple[float, int]]:
-        """Rate and width of the candidates that a step drops."""
+        """Dropout rate and width of the candidate of each part."""
         parts = self.parts.items()
         return [(getattr(self, f"{part}recurrent_dropout"), width) for part, width in parts]
 
     @property
     def state_matrices(self) -> list[str]:
-        """Names of the weights that states are multiplied with, in every step."""
+        """Names of the weights that multiply states at every step."""
         return ["recurrent_kernel"]
 
     def build(self, input_shape: Shape) -> None:
@@ -119,56 +129,42 @@ class RecurrentCell(PolicyLayer):
         freeze_what_is_new(self)
 
     def build_parts(self, width: int) -> None:
-        """Creates `W_x`, `W_h` and the bias. Subclasses create what they have besides.
-
-        Args:
-            width: Width of the inputs.
-        """
+        """Creates the weights for inputs of a width. Subclasses add theirs."""
         gates = self.gates * self.units
-        self._create("kernel", "kernel", (width, self.copies * gates))
-        self._create("recurrent_kernel", "recurrent", (self.units, self.copies * gates))
+        shapes: dict[str, tuple[int, ...]] = {
+            "kernel": (width, self.copies * gates),
+            "recurrent_kernel": (self.units, self.copies * gates),
+        }
         if self.use_bias:
-            self._create("bias", "bias", (gates,))
-
-    def _create(self, name: str, prefix: str, shape: tuple[int, ...]) -> None:
-        weight = self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=getattr(self, f"{prefix}_initializer"),
-            regularizer=getattr(self, f"{prefix}_regularizer"),
-            constraint=getattr(self, f"{prefix}_constraint"),
-        )
-        setattr(self, name, weight)
+            shapes["bias"] = (gates,)
+        for name, shape in shapes.items():
+            prefix = name.removesuffix("_kernel")
+            kinds = ("initializer", "regularizer", "constraint")
+            settings = {kind: getattr(self, f"{prefix}_{kind}") for kind in kinds}
+            setattr(self, name, self.add_weight(name=name, shape=shape, **settings))
 
     def multiply(self, x: Tensor, name: str) -> Tensor:
         """Returns the product of `x` with the weight of a name."""
         return shared_dense(x, ops.cast(getattr(self, name), x.dtype))
 
     def project(self, inputs: Tensor, multiply: Multiply) -> list[Tensor]:
-        """Returns all that depends on the inputs alone, for one step or for many.
+        """Returns tensors that depend on the inputs alone, for one step or for several.
 
-        Args:
-            inputs: Tensor of shape `(..., features)`, of the type of the states.
-            multiply: `multiply(inputs, name)` returns the product with one of
-                `input_matrices`.
-
-        Returns:
-            Tensors of shape `(..., width)`.
+        `multiply(inputs, name)` returns the product with one of `input_matrices`.
         """
         return [plus(multiply(inputs, "kernel"), self.bias)]
 
     def transition(
         self, projected: States, states: States, drops: States, multiply: Multiply, fuse: Fuse
     ) -> list[Tensor]:
-        """Returns the new states: the equations of the cell, in two kinds of pieces.
+        """Returns the new states.
 
         Args:
-            projected: What `project` returned, for one step.
-            states: The states before it.
-            drops: For each of `dropouts` None, or what it is multiplied by.
-            multiply: `multiply(x, name)` returns the product of `x`, one of the states
-                before the step or after it, with one of `state_matrices`. Each of them
-                is used exactly once.
+            projected: The result of `project` for this step.
+            states: The states before the step.
+            drops: The mask of the candidate, or None, for each of `dropouts`.
+            multiply: `multiply(x, name)` returns the product of `x`, a state before or after the
+                step, with one of `state_matrices`. Each matrix is used exactly once.
             fuse: `fuse(function, *tensors)` returns `function(*tensors)`, new states. All
                 other operations with weights are in such functions.
         """
@@ -178,29 +174,24 @@ class RecurrentCell(PolicyLayer):
     def step(
         self, inputs: Tensor, hidden: Tensor, drop: Tensor, *states: Tensor, part: str = ""
     ) -> list[Tensor]:
-        """Returns new states from the products of one step.
+        """Returns the new states of one of `parts` from the products of one step.
 
-        Args:
-            inputs: Tensor of shape `(batch, gates * width)`, what the inputs contribute to
-                the pre-activations of the gates.
-            hidden: The same of the first state.
-            drop: None, or what the candidate is multiplied by.
-            *states: The states before the step.
-            part: The cell that takes the step, one of the keys of `parts`.
+        The pre-activations of the gates are made of `inputs` and `hidden`, both of shape
+        `(batch, gates * width)`. `drop` is the mask of the candidate, or None.
         """
         raise NotImplementedError
 
     def advance(
         self, projected: States, states: States, drops: States, multiply: Multiply
     ) -> list[Tensor]:
-        """Returns the new states: `transition`, written out."""
+        """Returns the new states of `transition` without fused functions."""
         dtype = states[0].dtype
-        states = self.transition(projected, list(states), drops, multiply, _apply)
-        # Keras's tanh rounds float64 to float32 on JAX, whose loops insist on one type.
+        states = self.transition(projected, list(states), drops, multiply, operator.call)
+        # Keras's tanh rounds float64 to float32 on JAX, whose loops require one dtype.
         return [ops.cast(state, dtype) for state in states]
 
     def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
-        """Calls the cell, or raises if it receives a condition or a list of inputs."""
+        """Calls the cell. Raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
@@ -209,19 +200,29 @@ class RecurrentCell(PolicyLayer):
     ) -> tuple[Tensor, list[Tensor]]:
         """Returns the output and the new states."""
         self.check_states(states)
-        # Integers too, as Keras's own cells take them.
+        # Keras's cells also accept integers.
         dtype = product_dtype(self.kernel, inputs, *states)
         inputs = ops.cast(inputs, dtype)
         states = [ops.cast(state, dtype) for state in states]
         drops = [
-            drop_in_this_step(self, rate, width, states[0], training)
+            self._drop(states[0], rate, width) if training and rate else None
             for rate, width in self.dropouts
         ]
         states = self.advance(self.project(inputs, self.multiply), states, drops, self.multiply)
         return states[0], states
 
+    def _drop(self, state: Tensor, rate: float, width: int) -> Tensor:
+        if keras.backend.backend() == "jax":
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot draw a dropout mask at every step on JAX, because "
+                "JAX's loops cannot advance a random state. Use the layer "
+                f"`keras_hyper.{type(self).__name__.removesuffix('Cell')}`, which draws the masks "
+                "of all steps before the loop, or set the dropout rates to 0."
+            )
+        return dropout_mask((ops.shape(state)[0], width), state.dtype, rate, self.seed_generator)
+
     def check_states(self, states: Tensors) -> None:
-        """Raises if these are not the states of this cell."""
+        """Raises if `states` do not fit this cell."""
         nested = isinstance(states, list | tuple)
         shapes = [tuple(state.shape) for state in (states if nested else (states,))]
         if not nested or [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
@@ -238,11 +239,12 @@ class RecurrentCell(PolicyLayer):
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this cell again."""
-        config = {name: module.serialize(getattr(self, name)) for name, module in _SETTINGS.items()}
-        config["units"] = self.units
-        config["activation"] = keras.activations.serialize(self.activation)
-        config["use_bias"] = self.use_bias
-        return {**super().get_config(), **config}
+        config: Config = super().get_config()
+        for name in self.argument_names:
+            value = getattr(self, name)
+            module = _MODULES.get(name)
+            config[name] = module.serialize(value) if module else value
+        return config
 
 
 def plus(x: Tensor, bias: Tensor) -> Tensor:
@@ -250,14 +252,21 @@ def plus(x: Tensor, bias: Tensor) -> Tensor:
     return x if bias is None else x + ops.cast(bias, x.dtype)
 
 
-def check_call(layer: keras.Layer, args: Sequence[Tensors], kwargs: Mapping[str, Tensors]) -> None:
-    """Raises if a recurrent layer is called with a condition or a list of inputs.
+def dropout_mask(shape: Shape, dtype: str, rate: float, seed: keras.random.SeedGenerator) -> Tensor:
+    """Returns a tensor of zeros, at the given rate, and `1 / (1 - rate)`."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.random.dropout(ops.ones(shape, dtype=dtype), rate, seed=seed)
+    import tensorflow as tf
 
-    Args:
-        layer: A recurrent layer or cell.
-        args: The positional arguments of the call.
-        kwargs: The keyword arguments of the call.
-    """
+    # XLA may repeat the key derivation of TensorFlow's default algorithm for each element, which
+    # takes a hundred times as long on a CPU. A named algorithm avoids that.
+    seeds = tf.cast(seed.next() % tf.int32.max, "int32")
+    drawn = tf.random.stateless_uniform(shape, seeds, alg="philox")
+    return tf.where(drawn < rate, tf.zeros((), dtype), tf.cast(1 / (1 - rate), dtype))
+
+
+def check_call(layer: keras.Layer, args: Sequence[Tensors], kwargs: Mapping[str, Tensors]) -> None:
+    """Raises if a recurrent layer or cell is called with a condition or a list of inputs."""
     takes = f"{type(layer).__name__} '{layer.name}' takes"
     no_condition = (
         "no `condition`: the weights of recurrent layers depend on the sequence alone. "
@@ -274,5 +283,9 @@ def check_call(layer: keras.Layer, args: Sequence[Tensors], kwargs: Mapping[str,
         )
 
 
-def _apply(function: Fuse, *tensors: Tensor) -> list[Tensor]:
-    return function(*tensors)
+def _read(name: str, value: Any) -> Any:
+    if name in _MODULES:
+        return _MODULES[name].get(value)
+    if name in _CHECKS:
+        return _CHECKS[name](name, value)
+    return bool(value) if name in _SWITCHES else value

@@ -4,43 +4,37 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyper.rnn.hyper_cell import GatedHyperCell
+from keras_hyper.rnn.cell import GATED_ARGUMENTS
+from keras_hyper.rnn.hyper_cell import HyperCell
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 from keras_hyper.utils.arguments import passed
 
 
 @serializable
-class HyperGRUCell(GatedHyperCell):
+class HyperGRUCell(HyperCell):
     r"""One step of a GRU whose weights a smaller GRU changes at every step.
 
-    The paper's construction of the HyperLSTM, carried over. The hyper cell is a GRU
-    of `hyper_units` that sees `[h; x]` and takes its step first: `h^'` is its *new*
-    output. For each gate `y` of `z, r, g`:
-
+    This applies the paper's construction of the HyperLSTM to a GRU. The hyper cell is a GRU of
+    `hyper_units` that sees `[h; x]` and takes its step first: `h^'` is its *new* output.
+    For each gate `y` of `z, r, g`:
     `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x`, `z_b = E_b h^'`, and
     `y_x = d_x (W_x x) + S_b z_b + b_0`, `y_h = d_h (W_h h)` with `d_h = S_h z_h` and
     `d_x = S_x z_x`. Then
     `h' = s(z_x + z_h) h + (1 - s(z_x + z_h)) Drop(tanh(g_x + s(r_x + r_h) g_h))`.
-
-    That is Keras's `GRU(reset_after=True)`, without its second bias. The gates are
-    in Keras's order.
+    This is Keras's `GRU(reset_after=True)` without its second bias, with gates in Keras's order.
 
     Args:
         units: Integer, width of the output.
         hyper_units: Integer, width of the hyper cell.
         embedding_dim: Integer, width of each of the nine embeddings.
-        recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at every
-            step. Keras's argument of this name drops parts of `h`, with one mask.
-        hyper_recurrent_dropout: The same in the hyper cell.
-        initialization: `"paper"`: orthogonal matrices for each gate, `E_h` and `E_x` zero, `e`
-            one, and `S` such that every scale starts at 0.1. `"supercell"`: glorot uniform
-            weights of the inputs, as in the author's code. `"distinct"`: as `"paper"`, with a
-            random `S`, or else the numbers of an embedding stay equal.
+        recurrent_dropout: Fraction of the candidate that is dropped. See `HyperLSTMCell`.
+        hyper_recurrent_dropout: The same for the hyper cell.
+        initialization: `"paper"`, `"supercell"` or `"distinct"`. See `HyperLSTMCell`.
         activation: Activation function of the candidate, in both cells.
         recurrent_activation: Activation function of the gates, in both cells.
         use_bias: Whether there are biases, stored and generated.
-        kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
+        kernel_initializer: Initializer of `W_x`. None: chosen by `initialization`.
         recurrent_initializer: Initializer of `W_h`. None for orthogonal gates.
         bias_initializer: Initializer of `b_0`.
         kernel_regularizer: Regularizer of `W_x`.
@@ -55,14 +49,14 @@ class HyperGRUCell(GatedHyperCell):
     Call arguments:
         inputs: Tensor of shape `(batch, features)`.
         states: `[h, h^]`, of shapes `(batch, units)` and `(batch, hyper_units)`.
-        training: Boolean, whether to drop.
+        training: Boolean, whether to apply dropout.
 
     Output shape:
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
-        NotImplementedError: In training with dropout on JAX. Use the layer `HyperGRU`.
+        ValueError: If an argument, the inputs or the states are invalid.
+        NotImplementedError: If dropout is applied on JAX. Use the layer `HyperGRU` instead.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, appendix A.2.2, for the construction;
@@ -76,6 +70,7 @@ class HyperGRUCell(GatedHyperCell):
         (2, 8)
     """
 
+    argument_names = (*HyperCell.argument_names, *GATED_ARGUMENTS, "hyper_recurrent_dropout")
     gate_names = ("update", "reset", "candidate")
     main_state_names = ("h",)
 

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from keras_hyper.rnn.gate_norm import GateNormalization
-from keras_hyper.rnn.gated_cell import LSTM
-from keras_hyper.rnn.hyper_cell import GatedHyperCell
+from keras_hyper.rnn.hyper_cell import HYPER_ARGUMENTS, HyperCell
+from keras_hyper.rnn.lstm import LSTM
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer
 from keras_hyper.utils.arguments import passed
 
 
 @serializable
-class HyperLSTMCell(GatedHyperCell, LSTM):
+class HyperLSTMCell(HyperCell, LSTM):
     r"""One step of an LSTM whose weights a smaller LSTM changes at every step.
 
     The hyper cell is an LSTM of `hyper_units` that sees `[h; x]` and takes its step
@@ -22,10 +21,10 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
     `d_x = S_x z_x` (equation 12), then
     `c' = s(f + 1) c + s(i) Drop(tanh(g))`, `h' = s(o) tanh(LN(c'))` (equation 13).
 
-    The layer normalization is optional, and there in both cells or in none. The
-    carried `c` is never normalized, and the forget bias is added after it. The
-    gates are in Keras's order. The paper prints the embeddings with the state
-    `h^` before the step, and describes and computes them with that after it.
+    Layer normalization is optional, in both cells or in neither. The carried `c` is never
+    normalized. The forget bias is added after the normalization. The gates are in Keras's
+    order. The paper's equations use `h^` before the step in the embeddings. Its text and code
+    use `h^` after the step, as this class does.
 
     Args:
         units: Integer, width of the output.
@@ -33,20 +32,20 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         embedding_dim: Integer, width of each of the twelve embeddings.
         layer_norm: Whether both cells have layer normalization.
         recurrent_dropout: Fraction of the candidate that is dropped, with a new mask at every
-            step. Keras's argument of this name drops parts of `h`, with one mask.
-        hyper_recurrent_dropout: The same in the hyper cell.
+            step. Keras's argument of this name drops elements of `h`, with one mask.
+        hyper_recurrent_dropout: The same for the hyper cell.
         initialization: `"paper"`: orthogonal matrices for each gate, `E_h` and `E_x` zero, `e`
-            one, and `S` such that every scale starts at 0.1. `"supercell"`: glorot uniform
-            weights of the inputs, as in the author's code. `"distinct"`: as `"paper"`, with a
-            random `S`, or else the numbers of an embedding stay equal.
+            one, and a constant `S` such that every scale starts at 0.1. `"supercell"`: Glorot
+            uniform input weights, as in the author's code. `"distinct"`: `"paper"` with a
+            random `S`. With a constant `S`, the elements of an embedding stay equal.
         activation: Activation function of candidate and output, in both cells.
         recurrent_activation: Activation function of the gates, in both cells.
         use_bias: Whether there are biases, stored and generated.
-        kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
+        kernel_initializer: Initializer of `W_x`. None: chosen by `initialization`.
         recurrent_initializer: Initializer of `W_h`. None for orthogonal gates.
         bias_initializer: Initializer of `b_0`.
-        unit_forget_bias: Whether 1 is added to the forget gate of both cells. It is
-            a constant of the equations and not the start of `b_0`.
+        unit_forget_bias: Whether 1 is added to the forget gate of both cells. The 1 is a
+            constant of the equations, not a part of the initial `b_0`.
         kernel_regularizer: Regularizer of `W_x`.
         recurrent_regularizer: Regularizer of `W_h`.
         bias_regularizer: Regularizer of `b_0`.
@@ -60,14 +59,14 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         inputs: Tensor of shape `(batch, features)`.
         states: `[h, c, h^, c^]`, two of shape `(batch, units)`, then two of
             shape `(batch, hyper_units)`.
-        training: Boolean, whether to drop.
+        training: Boolean, whether to apply dropout.
 
     Output shape:
         `(batch, units)`, and the four new states.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
-        NotImplementedError: In training with dropout on JAX. Use the layer `HyperLSTM`.
+        ValueError: If an argument, the inputs or the states are invalid.
+        NotImplementedError: If dropout is applied on JAX. Use the layer `HyperLSTM` instead.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, appendix A.2.2 and A.2.3.
@@ -79,6 +78,8 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         >>> tuple(layer(keras.random.normal((2, 5, 3))).shape)
         (2, 8)
     """
+
+    argument_names = (*LSTM.argument_names, *HYPER_ARGUMENTS, "hyper_recurrent_dropout")
 
     def __init__(
         self,
@@ -106,5 +107,3 @@ class HyperLSTMCell(GatedHyperCell, LSTM):
         **kwargs: Any,
     ) -> None:
         super().__init__(**passed(locals()))
-        self.hyper_gate_norm: GateNormalization | None = None
-        self.hyper_carry_norm: GateNormalization | None = None

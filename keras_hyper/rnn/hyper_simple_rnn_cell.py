@@ -6,9 +6,9 @@ from typing import Any
 from keras import ops
 
 from keras_hyper.initializers import OrthogonalPerGate
-from keras_hyper.rnn.hyper_cell import FIRST_SCALE, HyperCell
+from keras_hyper.rnn.hyper_cell import FIRST_SCALE, INITIALIZATIONS, HyperCell
 from keras_hyper.saving import serializable
-from keras_hyper.typing import Activation, Config, Constraint, Initializer, Regularizer, Tensor
+from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Tensor
 from keras_hyper.utils.arguments import passed
 from keras_hyper.utils.checks import one_of, positive_int
 
@@ -20,28 +20,27 @@ class HyperSimpleRNNCell(HyperCell):
     r"""One step of a simple RNN whose weights a smaller one changes at every step.
 
     The hyper cell is a simple RNN of `hyper_units` that sees `[h; x]` and takes its
-    step first: `h^'` is its *new* output (equation 6), and
-    `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x`, `z_b = E_b h^'`. Then
+    step first: `h^'` is its *new* output (equation 6). Then
+    `z_h = E_h h^' + e_h`, `z_x = E_x h^' + e_x` and `z_b = E_b h^'`.
 
-    `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with `d_h = S_h z_h` and
-    `d_x = S_x z_x` for `form="scaled"` (equation 8), and
-    `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)`, where `<W, z>` is the sum
-    of `embedding_dim` matrices weighted by `z`, for `form="full"` (equation 5). The
-    second one stores, and multiplies by, `embedding_dim` times as much.
+    `form="scaled"` (equation 8) is `h' = tanh(d_h (W_h h) + d_x (W_x x) + S_b z_b + b_0)` with
+    `d_h = S_h z_h` and `d_x = S_x z_x`. `form="full"` (equation 5) is
+    `h' = tanh(<W_h, z_h> h + <W_x, z_x> x + S_b z_b + b_0)`, where `<W, z>` is the sum of
+    `embedding_dim` matrices weighted by `z`. The full form stores `embedding_dim` matrices for
+    each matrix of the scaled form, and multiplies by all of them.
 
     Args:
         units: Integer, width of the output.
         hyper_units: Integer, width of the hyper cell.
         embedding_dim: Integer, width of each of the three embeddings.
         form: `"scaled"` or `"full"`.
-        initialization: `"paper"`: orthogonal `W_x` and `W_h`, all weights of the hyper
-            cell orthogonal, `E_h` and `E_x` zero, `e` one, and `S` such that every
-            scale is 0.1 at the start; a full matrix is 0.1 as large as an orthogonal
-            one. `"supercell"`: with glorot uniform weights of the inputs. `"distinct"`:
-            as `"paper"`, with a random `S` for the same scales.
+        initialization: `"paper"`: orthogonal matrices, `E_h` and `E_x` zero, `e` one, and a
+            constant `S` such that every scale starts at 0.1. The full form supports only this:
+            mixed matrices start at 0.1 times the size of orthogonal ones. `"supercell"` and
+            `"distinct"`: See `HyperLSTMCell`.
         activation: Activation function, in both cells.
         use_bias: Whether there are biases, stored and generated.
-        kernel_initializer: Initializer of `W_x`. None for that of `initialization`.
+        kernel_initializer: Initializer of `W_x`. None: chosen by `initialization`.
         recurrent_initializer: Initializer of `W_h`. None for an orthogonal matrix.
         bias_initializer: Initializer of `b_0`.
         kernel_regularizer: Regularizer of `W_x`.
@@ -55,13 +54,13 @@ class HyperSimpleRNNCell(HyperCell):
     Call arguments:
         inputs: Tensor of shape `(batch, features)`.
         states: `[h, h^]`, of shapes `(batch, units)` and `(batch, hyper_units)`.
-        training: Boolean, without effect.
+        training: Boolean, ignored.
 
     Output shape:
         `(batch, units)`, and the two new states.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
+        ValueError: If an argument, the inputs or the states are invalid.
 
     Reference:
         Ha, Dai & Le, "HyperNetworks", ICLR 2017, section 3.2.
@@ -74,6 +73,7 @@ class HyperSimpleRNNCell(HyperCell):
         (2, 8)
     """
 
+    argument_names = (*HyperCell.argument_names, "form")
     gate_names = ("state",)
     main_state_names = ("h",)
 
@@ -98,23 +98,20 @@ class HyperSimpleRNNCell(HyperCell):
         **kwargs: Any,
     ) -> None:
         arguments = passed(locals())
-        del arguments["form"]
         if one_of("form", form, FORMS) == "full":
-            if initialization in ("supercell", "distinct"):
+            if one_of("initialization", initialization, INITIALIZATIONS) != "paper":
                 raise ValueError(
-                    'There are no scales in `form="full"`: use initialization="paper". '
+                    '`form="full"` has no scales to initialize: use initialization="paper". '
                     f"Received: form={form!r}, initialization={initialization!r}"
                 )
             dim = positive_int("embedding_dim", embedding_dim)
-            # All `z` are 1 at the start: a sum of `dim` independent matrices.
+            # At the start all `z` are 1: each matrix is the sum of `dim` independent draws.
             gain = FIRST_SCALE / math.sqrt(dim)
             for name in ("kernel_initializer", "recurrent_initializer"):
                 arguments[name] = arguments[name] or OrthogonalPerGate(dim, gain)
         super().__init__(**arguments)
-        self.form = form
         self.scaled = form == "scaled"
-        if not self.scaled:
-            self.copies = self.embedding_dim
+        self.copies = 1 if self.scaled else self.embedding_dim
 
     def modulate(self, inputs: Tensor, hidden: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Returns `W_x(z_x) x` and `W_h(z_h) h` from the plain products and `[z_h, z_x]`."""
@@ -132,7 +129,3 @@ class HyperSimpleRNNCell(HyperCell):
     ) -> list[Tensor]:
         """Returns `[h']`."""
         return [self.activation(inputs + hidden)]
-
-    def get_config(self) -> Config:
-        """Returns the arguments to construct this cell again."""
-        return {**super().get_config(), "form": self.form}

@@ -12,27 +12,26 @@ from keras_hyper.saving import serializable
 class HyperSimpleRNN(RecurrentLayer):
     r"""A simple RNN whose weights a smaller one changes at every step.
 
-    Has the equations and weights of `keras.layers.RNN(HyperSimpleRNNCell(...))`, and dropout of
-    the inputs. In training, the inputs of all steps are projected at once.
+    Equivalent to `keras.layers.RNN(HyperSimpleRNNCell(...))`, with dropout of the inputs. In
+    training, the layer projects all inputs before the loop.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        dropout: Fraction of the input features that is dropped, with one mask for all steps.
         seed: Optional integer, random seed of the dropout.
-        use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperSimpleRNNCell`, `keras.layers.RNN` and
+        use_cudnn: `"auto"` or False. There is no cuDNN kernel for this cell.
+        **kwargs: Other arguments of `HyperSimpleRNNCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
-            `training` are those of `keras.layers.SimpleRNN`.
+        sequences: Tensor of shape `(batch, steps, features)`.
+        initial_state, mask, training: See `keras.layers.SimpleRNN`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
-        last states with `return_state`.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
+        ValueError: If an argument, the inputs or the states are invalid.
 
     Examples:
         >>> import keras
@@ -49,28 +48,26 @@ class HyperSimpleRNN(RecurrentLayer):
 class HyperLSTM(RecurrentLayer):
     r"""An LSTM whose weights a smaller LSTM changes at every step.
 
-    Has the equations and weights of `keras.layers.RNN(HyperLSTMCell(...))`, and dropout of
-    the inputs. In training, the inputs of all steps are projected at once, and dropout
-    masks are drawn before the loop, as JAX requires.
+    Equivalent to `keras.layers.RNN(HyperLSTMCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        dropout: Fraction of the input features that is dropped, with one mask for all steps.
         seed: Optional integer, random seed of the dropout.
-        use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperLSTMCell`, `keras.layers.RNN` and
+        use_cudnn: `"auto"` or False. There is no cuDNN kernel for this cell.
+        **kwargs: Other arguments of `HyperLSTMCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
-            `training` are those of `keras.layers.LSTM`.
+        sequences: Tensor of shape `(batch, steps, features)`.
+        initial_state, mask, training: See `keras.layers.LSTM`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
-        last states with `return_state`.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
+        ValueError: If an argument, the inputs or the states are invalid.
 
     Examples:
         >>> import keras
@@ -87,28 +84,26 @@ class HyperLSTM(RecurrentLayer):
 class HyperGRU(RecurrentLayer):
     r"""A GRU whose weights a smaller GRU changes at every step.
 
-    Has the equations and weights of `keras.layers.RNN(HyperGRUCell(...))`, and dropout of
-    the inputs. In training, the inputs of all steps are projected at once, and dropout
-    masks are drawn before the loop, as JAX requires.
+    Equivalent to `keras.layers.RNN(HyperGRUCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        dropout: Fraction of the input features that is dropped, with one mask for all steps.
         seed: Optional integer, random seed of the dropout.
-        use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `HyperGRUCell`, `keras.layers.RNN` and
+        use_cudnn: `"auto"` or False. There is no cuDNN kernel for this cell.
+        **kwargs: Other arguments of `HyperGRUCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
-            `training` are those of `keras.layers.GRU`.
+        sequences: Tensor of shape `(batch, steps, features)`.
+        initial_state, mask, training: See `keras.layers.GRU`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
-        last states with `return_state`.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
+        ValueError: If an argument, the inputs or the states are invalid.
 
     Examples:
         >>> import keras
@@ -125,28 +120,26 @@ class HyperGRU(RecurrentLayer):
 class LayerNormLSTM(RecurrentLayer):
     r"""An LSTM with layer normalization, the baseline of the paper.
 
-    Has the equations and weights of `keras.layers.RNN(LayerNormLSTMCell(...))`, and dropout of
-    the inputs. In training, the inputs of all steps are projected at once, and dropout
-    masks are drawn before the loop, as JAX requires.
+    Equivalent to `keras.layers.RNN(LayerNormLSTMCell(...))`, with dropout of the inputs. Before
+    the loop, the layer draws all dropout masks and, in training, projects all inputs.
 
     Args:
         units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every step.
+        dropout: Fraction of the input features that is dropped, with one mask for all steps.
         seed: Optional integer, random seed of the dropout.
-        use_cudnn: `"auto"` or False: there is no cuDNN kernel of this cell.
-        **kwargs: All other arguments of `LayerNormLSTMCell`, `keras.layers.RNN` and
+        use_cudnn: `"auto"` or False. There is no cuDNN kernel for this cell.
+        **kwargs: Other arguments of `LayerNormLSTMCell`, `keras.layers.RNN` and
             `keras.layers.Layer`, such as `return_sequences` and `stateful`.
 
     Call arguments:
-        sequences: Tensor of shape `(batch, steps, features)`. `initial_state`, `mask` and
-            `training` are those of `keras.layers.LSTM`.
+        sequences: Tensor of shape `(batch, steps, features)`.
+        initial_state, mask, training: See `keras.layers.LSTM`.
 
     Output shape:
-        `(batch, units)`, or `(batch, steps, units)` with `return_sequences`; and the
-        last states with `return_state`.
+        `(batch, units)` or `(batch, steps, units)`, and the last states with `return_state`.
 
     Raises:
-        ValueError: If an argument is invalid, or inputs or states do not fit.
+        ValueError: If an argument, the inputs or the states are invalid.
 
     Examples:
         >>> import keras

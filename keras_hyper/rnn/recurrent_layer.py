@@ -1,6 +1,6 @@
-"""A cell in a loop, with what is better done before the loop."""
+"""Recurrent layers: a cell in a loop, with dropout masks and projections before the loop."""
 
-import inspect
+import dataclasses
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,7 @@ import keras
 from keras import ops
 
 from keras_hyper.ops import shared_dense
-from keras_hyper.rnn.cell import Multiply, RecurrentCell, States, check_call
-from keras_hyper.rnn.dropout import dropout_mask
+from keras_hyper.rnn.cell import Multiply, RecurrentCell, States, check_call, dropout_mask
 from keras_hyper.saving.sublayers import restore_sublayers, with_sublayers
 from keras_hyper.typing import Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import rate
@@ -19,23 +18,17 @@ from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer, product_dtype
 
-# What Keras's loop returns: the last output, all outputs and the last states.
+# The result of Keras's loop: the last output, all outputs and the last states.
 Run = tuple[Tensor, Tensor, States]
-# A step in a loop, from features and states to an output and new states.
+# One step of a loop, from features and states to an output and new states.
 Step = Callable[[Tensors, States], tuple[Tensor, States]]
 
 
 class RecurrentLayer(PolicyLayer, keras.layers.RNN):
-    """Base of the layers: a cell of one class over a sequence.
+    """Base of the layers that run a cell of `cell_class` over a sequence.
 
-    Args:
-        units: Integer, width of the output.
-        dropout: Fraction of the input features that is dropped, the same ones at every
-            step of a sequence.
-        seed: Optional integer, random seed of the dropout.
-        use_cudnn: `"auto"` or False.
-        **kwargs: Arguments of the cell, of `keras.layers.RNN` and of
-            `keras.layers.Layer`. Keras's `implementation` is ignored.
+    `**kwargs` are arguments of the cell, of `keras.layers.RNN` and of `keras.layers.Layer`.
+    Keras's `implementation` is ignored.
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
@@ -55,11 +48,11 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
                 f"or False. Received: use_cudnn={use_cudnn!r}"
             )
         kwargs.pop("implementation", None)
-        # From a configuration: which sublayers are frozen.
+        # Configurations list the frozen sublayers.
         record = kwargs.pop("record", None)
-        names = _arguments(self.cell_class)
-        of_cell = {name: kwargs.pop(name) for name in names if name in kwargs}
-        cell = self.cell_class(units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
+        names = [name for name in self.cell_class.argument_names if name in kwargs]
+        of_cell = {name: kwargs.pop(name) for name in names}
+        cell = self.cell_class(units=units, **of_cell, dtype=kwargs.get("dtype"), name="cell")
         super().__init__(cell, **kwargs)
         self._record = record
         self.dropout = rate("dropout", dropout)
@@ -70,16 +63,16 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Gives a layer the arguments of its cell as attributes, as Keras's layers have them."""
         super().__init_subclass__(**kwargs)
-        for name in _arguments(cls.cell_class):
+        # Like Keras's layers, the layer has the arguments of its cell as attributes.
+        for name in cls.cell_class.argument_names:
             if name != "seed":
                 setattr(cls, name, property(operator.attrgetter(f"cell.{name}")))
 
     def build(
         self, sequences_shape: Shape, initial_state_shape: Sequence[Shape] | None = None
     ) -> None:
-        """Builds the cell, for sequences of a known last axis."""
+        """Builds the cell for sequences with a known number of features."""
         width = sequences_shape[-1] if sequences_shape else None
         if len(sequences_shape) != 3 or width is None:
             raise ValueError(
@@ -92,14 +85,13 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
 
     def __call__(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
-        """Calls the layer, or raises if it receives a condition or a list of inputs."""
+        """Calls the layer. Raises if it receives a condition or a list of inputs."""
         check_call(self, args, kwargs)
         warn_of_constants(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def compute_output_spec(self, *args: Tensors, **kwargs: Tensors) -> Tensors:
-        """Returns the specification of the outputs, for a functional model."""
-        # The functional model calls it with this value, also when it is served.
+        """Records whether a functional model calls the layer with `training=True`."""
         self._always_trains = self._always_trains or bool(kwargs.get("training"))
         return super().compute_output_spec(*args, **kwargs)
 
@@ -111,23 +103,24 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         dtype = product_dtype(self.cell.kernel, sequences)
         sequences = ops.cast(sequences, dtype)
         initial_state = [ops.cast(state, dtype) for state in initial_state]
-        # Keras takes a mask for each input; that of the sequences is the first.
+        # Keras accepts a mask for each input. The first is that of the sequences.
         mask = keras.tree.flatten(mask)[0]
+        seed = self.seed_generator
         if training and self.dropout:
             shape = (ops.shape(sequences)[0], 1, sequences.shape[-1])
-            sequences = sequences * self._mask(shape, dtype, self.dropout)
-        # Random numbers, which a loop cannot draw on JAX, are drawn before it.
+            sequences = sequences * dropout_mask(shape, dtype, self.dropout, seed)
+        # A loop cannot draw random numbers on JAX, so draw all masks before it.
         batch, steps = ops.shape(sequences)[:2]
         drops = [
-            self._mask((batch, steps, width), dtype, number) if training and number else None
-            for number, width in self.cell.dropouts
+            dropout_mask((batch, steps, width), dtype, rate, seed) if training and rate else None
+            for rate, width in self.cell.dropouts
         ]
         if training and not self.unroll and not self._always_trains and _can_sweep():
             return self._sweep(sequences, initial_state, drops, mask)
         multiply = _multiply(self.cell, dtype)
-        # All that depends on the inputs alone is one product over all steps where its
-        # gradient is needed, or where a loop is slow. In inference, writing and reading
-        # it takes longer than one small product more in each step.
+        # Project the inputs of all steps by one product if its gradient is needed or loops are
+        # slow. In inference, a small product in each step is faster than writing and reading
+        # the result of a large one.
         before = training or keras.backend.backend() == "torch"
         inputs = self.cell.project(sequences, multiply) if before else [sequences]
 
@@ -145,15 +138,10 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
     def states_of(
         self, sequences: Tensor, initial_state: States | None = None, mask: Tensor = None
     ) -> list[Tensor]:
-        """Returns all states after every step, in the order in which steps are taken.
+        """Returns a tensor `(batch, steps, width)` for each state, in inference.
 
-        Args:
-            sequences: Tensor of shape `(batch, steps, features)`.
-            initial_state: None, or the states to start with.
-            mask: None, or Booleans of shape `(batch, steps)`.
-
-        Returns:
-            A tensor `(batch, steps, width)` for each state.
+        The steps are in the order in which they are taken. `mask` is None, or Booleans of shape
+        `(batch, steps)`.
         """
         cell, dtype = self.cell, self.cell.compute_dtype
         sequences = ops.cast(sequences, dtype)
@@ -170,24 +158,18 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
                 new = [ops.where(taken[0] > 0, a, b) for a, b in zip(new, states, strict=True)]
             return ops.concatenate(new, axis=-1), new
 
-        # Keras's loops take a mask only where the output has the shape of the first state.
-        features = [sequences]
-        if mask is not None:
-            features.append(ops.cast(mask, cell.compute_dtype)[..., None])
+        # The mask is a feature: Keras's loops require outputs with the shape of the first state.
+        features = [sequences] if mask is None else [sequences, ops.cast(mask, dtype)[..., None]]
         _, states, _ = self._loop(step, features, initial_state, None, True)
         return list(ops.split(states, _ends(cell.state_size), axis=-1))
 
     def _loop(
         self, step: Step, features: States, states: States, mask: Tensor, return_sequences: bool
     ) -> Run:
-        """Runs a function of the features and states of one step in Keras's loop."""
+        """Runs a step function in Keras's loop."""
         ends = _ends([part.shape[-1] for part in features])
-
-        def split(together: Tensor, states: States) -> tuple[Tensor, States]:
-            return step(ops.split(together, ends, axis=-1) if ends else [together], states)
-
         loop = keras.layers.RNN(
-            _Step(split, self.cell),
+            _Step(step, ends, self.cell.state_size),
             return_sequences=return_sequences,
             go_backwards=self.go_backwards,
             stateful=self.stateful,
@@ -199,7 +181,7 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         return last, outputs, states
 
     def _sweep(self, sequences: Tensor, initial_state: States, drops: States, mask: Tensor) -> Run:
-        """Returns what `_loop` returns, with the backward pass of `tensorflow_sweep`."""
+        """Returns the result of `_loop`, with the backward pass of `tensorflow_sweep`."""
         from keras_hyper.rnn.tensorflow_sweep import sweep
 
         def by_step(x: Tensor) -> Tensor:
@@ -212,16 +194,14 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
             mask = ops.expand_dims(mask, axis=-1) if len(mask.shape) == 2 else mask
         outputs, states = sweep(self.cell, by_step(sequences), initial_state, drops, mask)
         if mask is not None:
-            # A masked step repeats the output before it, of which the first has none.
+            # A masked step repeats the output of the step before it. Before the first step that
+            # is taken, outputs are zero.
             seen = ops.cumsum(ops.cast(mask, "int32"), axis=0) > 0
             outputs = ops.where(mask if self.zero_output_for_mask else seen, outputs, 0)
         last = outputs[-1]
         if not self.return_sequences:
             return last, last[:, None], states
         return last, ops.swapaxes(outputs, 0, 1), states
-
-    def _mask(self, shape: Shape, dtype: str, number: float) -> Tensor:
-        return dropout_mask(shape, dtype, number, self.seed_generator)
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
@@ -230,9 +210,10 @@ class RecurrentLayer(PolicyLayer, keras.layers.RNN):
         of_cell = self.cell.get_config()
         for name in ("name", "trainable", "dtype"):
             del of_cell[name]
-        ours = {"dropout": self.dropout, "seed": self.seed, "use_cudnn": self.use_cudnn}
+        config |= of_cell
+        config |= {"dropout": self.dropout, "seed": self.seed, "use_cudnn": self.use_cudnn}
         record = with_sublayers({}, self) if self.built else self._record
-        return {**config, **of_cell, **ours, **({"record": record} if record else {})}
+        return {**config, "record": record} if record else config
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Mapping[str, type] | None = None) -> Self:
@@ -245,35 +226,33 @@ def _can_sweep() -> bool:
         return False
     import tensorflow as tf
 
-    # In an eager call, it would be traced again at every call.
+    # Every eager call would trace the loops again.
     return not tf.executing_eagerly()
 
 
-def _arguments(cell_class: type[RecurrentCell]) -> list[str]:
-    names = inspect.signature(cell_class.__init__).parameters
-    return [name for name in names if name not in ("self", "kwargs")]
-
-
 def _multiply(cell: RecurrentCell, dtype: str) -> Multiply:
-    """Returns what `RecurrentCell.multiply` does, with weights that are cast now, once."""
+    """Returns `RecurrentCell.multiply` with weights that are cast once, before the loop."""
     names = [*cell.input_matrices, *cell.state_matrices]
     matrices = {name: ops.cast(getattr(cell, name), dtype) for name in names}
     return lambda x, name: shared_dense(x, matrices[name])
 
 
 def _ends(widths: Sequence[int]) -> list[int]:
-    """Returns where to split what is concatenated."""
+    """Returns where to split a concatenation."""
     return list(itertools.accumulate(widths))[:-1]
 
 
+@dataclasses.dataclass
 class _Step:
-    """A function of one step, as Keras's loop takes it."""
+    """A step function of several features, in the form of a cell for Keras's loop."""
 
-    def __init__(self, function: Step, cell: RecurrentCell) -> None:
-        self.call = function
-        self.state_size = cell.state_size
-        self.output_size = cell.output_size
+    function: Step
+    ends: list[int]
+    state_size: Sequence[int]
 
-    def __call__(self, *args: Tensors) -> Tensors:
+    def call(self, features: Tensor, states: States) -> tuple[Tensor, States]:
         """Takes the step."""
-        return self.call(*args)
+        parts = ops.split(features, self.ends, axis=-1) if self.ends else [features]
+        return self.function(parts, states)
+
+    __call__ = call

@@ -1,16 +1,18 @@
-"""The training pass of recurrent layers on TensorFlow, with a gradient written by hand.
+"""The training pass of recurrent layers on TensorFlow, with a hand-written gradient.
 
-TensorFlow's own gradient of a loop keeps every intermediate value of every step, and
-adds to the gradient of every weight at every step. Here the loop forward keeps the
-states and the products of states with matrices. The loop backward computes the rest of
-a step again, goes through it, and keeps the gradients of the products; the gradient of
-each matrix is one product of all steps after the loop. The gradient of what lies between
-the products is compiled with XLA, which makes one loop over all of its numbers. The
-products are not, because those of TensorFlow are faster on a CPU, and nothing forward is,
-because compiling gained nothing there.
+TensorFlow's gradient of a loop keeps every intermediate value of every step, and adds to the
+gradient of every weight at every step. Here the forward loop keeps the states and the products
+of states with matrices. The backward loop computes the rest of a step again, differentiates it,
+and keeps the gradients of the products. After the loop, one product of all steps gives the
+gradient of each matrix.
+
+XLA compiles the gradient of the operations between the products into one loop over elements.
+The products are not compiled, because those of TensorFlow are faster on a CPU. The forward
+loop is not compiled, because compiling gained nothing there.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -18,26 +20,26 @@ import tensorflow as tf
 
 from keras_hyper.ops import at_least_float32
 from keras_hyper.rnn.cell import Multiply, RecurrentCell, States
-from keras_hyper.typing import Tensor, Tensors
+from keras_hyper.typing import Shape, Tensor, Tensors
 
-# Which state a product multiplies: its index, and 1 if it is that after the step.
+# The state that a product multiplies: its index, and 1 for the state after the step.
 Place = tuple[int, int]
 
 
 def sweep(
     cell: RecurrentCell, sequences: Tensor, states: States, drops: States, mask: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
-    """Returns the outputs of all steps, and the last states.
+    """Returns the outputs of all steps and the last states.
 
     Args:
         cell: A built cell.
-        sequences: Tensor of shape `(steps, batch, features)`, of the compute type.
+        sequences: Tensor of shape `(steps, batch, features)`, of the compute dtype.
         states: The states before the first step.
-        drops: For each of its `dropouts` None, or a tensor `(steps, batch, width)`.
+        drops: A tensor `(steps, batch, width)`, or None, for each of the cell's `dropouts`.
         mask: None, or Booleans of shape `(steps, batch, 1)`.
 
     Returns:
-        A tensor of shape `(steps, batch, units)`, and as many states as there were.
+        A tensor of shape `(steps, batch, units)`, and a list of states.
     """
     names = cell.state_matrices
     in_products = {id(getattr(cell, name)) for name in [*cell.input_matrices, *names]}
@@ -48,13 +50,11 @@ def sweep(
         loop = _Loop(cell, projected, drops, mask, weights, others, values)
         kept, products, places = loop.forward(states)
 
-        def gradient(*upstream: Tensor) -> list[Tensor]:
-            # What takes a part of a state has a sparse gradient.
+        def gradient(*upstream: Tensor) -> Tensors:
+            # The gradient of `tf.gather` is sparse.
             dense = [tf.convert_to_tensor(slope) for slope in upstream]
-            through = [*projected, *states, *weights, *values]
-            return _once(
-                cell, lambda slopes: loop.backward(kept, products, places, slopes), dense, through
-            )
+            backward = functools.partial(loop.backward, kept, products, places)
+            return _once(cell, backward, dense, [*projected, *states, *weights, *values])
 
         return [kept[0][1:], *(state[-1] for state in kept)], gradient
 
@@ -69,25 +69,15 @@ def sweep(
 
 @dataclasses.dataclass
 class _Loop:
-    """The two loops of one cell.
-
-    Attributes:
-        cell: The cell.
-        projected: What it makes of the inputs of all steps.
-        drops: For each of its `dropouts` None, or the masks of all steps.
-        mask: None, or which steps are taken.
-        weights: Values of its `state_matrices`.
-        others: Its other variables.
-        values: Their values.
-    """
+    """The forward and backward loops of one cell, and their constants."""
 
     cell: RecurrentCell
-    projected: States
+    projected: States  # The projected inputs of all steps.
     drops: States
     mask: Tensor
-    weights: States
-    others: Sequence[keras.Variable]
-    values: States
+    weights: States  # Values of the cell's `state_matrices`.
+    others: Sequence[keras.Variable]  # The other variables of the cell.
+    values: States  # Values of `others`.
 
     def forward(self, states: States) -> tuple[list[Tensor], list[tf.TensorArray], list[Place]]:
         """Returns the states before each step and after the last, the products, their places."""
@@ -112,38 +102,26 @@ class _Loop:
             products = _written(products, time, [made[name] for name in names])
             return time + 1, taken, kept, products
 
-        kept = [
-            tf.TensorArray(state.dtype, steps + 1, element_shape=state.shape).write(0, state)
-            for state in states
-        ]
-        first = states[0]
-        products = [
-            tf.TensorArray(first.dtype, steps, element_shape=(first.shape[0], w.shape[1]))
-            for w in self.weights
-        ]
+        kept = [_array(steps + 1, state, state.shape).write(0, state) for state in states]
+        batch = states[0].shape[0]
+        products = [_array(steps, states[0], (batch, w.shape[1])) for w in self.weights]
+        start = (0, states, kept, products)
         _, _, kept, products = tf.while_loop(
-            lambda time, *_: time < steps,
-            body,
-            (0, states, kept, products),
-            maximum_iterations=steps,
+            lambda time, *_: time < steps, body, start, maximum_iterations=steps
         )
         return [array.stack() for array in kept], products, places
 
     def backward(
-        self,
-        kept: States,
-        products: Sequence[tf.TensorArray],
-        places: Sequence[Place],
-        slopes: States,
+        self, kept: States, products: Tensors, places: Sequence[Place], slopes: States
     ) -> list[Tensor]:
         """Returns the gradients by the inputs, the first states, the matrices and the others.
 
-        Takes what `forward` returned, and the gradients by the outputs and the last states.
+        Takes the results of `forward`, and the gradients by the outputs and the last states.
         """
         steps = tf.shape(self.projected[0])[0]
         names = self.cell.state_matrices
         upstream, *slopes = slopes
-        # Once: products with a transposed matrix take longer.
+        # Transpose once: products with a transposed matrix take longer.
         transposed = [tf.transpose(weight) for weight in self.weights]
 
         def body(
@@ -178,23 +156,15 @@ class _Loop:
             by_products = _written(by_products, time, by_made)
             return time, slopes, by_others, by_inputs, by_products
 
-        # In half precision, a long sum would not grow any more.
+        # In half precision, a long sum would stop growing.
         zeros = [tf.zeros_like(v, dtype=at_least_float32(v.dtype)) for v in self.values]
-        by_inputs = [
-            tf.TensorArray(part.dtype, steps, element_shape=part.shape[1:])
-            for part in self.projected
-        ]
-        # Not in the place of the products: XLA copies a whole array in every step if one step
-        # reads and writes it.
-        by_products = [
-            tf.TensorArray(product.dtype, steps, element_shape=product.element_shape)
-            for product in products
-        ]
+        by_inputs = [_array(steps, part, part.shape[1:]) for part in self.projected]
+        # Do not reuse the arrays of the products: XLA copies an array in every step that reads
+        # and writes it.
+        by_products = [_array(steps, product, product.element_shape) for product in products]
+        start = (steps, slopes, zeros, by_inputs, by_products)
         _, slopes, by_others, by_inputs, by_products = tf.while_loop(
-            lambda time, *_: time > 0,
-            body,
-            (steps, slopes, zeros, by_inputs, by_products),
-            maximum_iterations=steps,
+            lambda time, *_: time > 0, body, start, maximum_iterations=steps
         )
         by_others = [tf.cast(a, v.dtype) for a, v in zip(by_others, self.values, strict=True)]
         by_weights = []
@@ -215,8 +185,8 @@ class _Loop:
             return new
         return [tf.where(self.mask[time], a, b) for a, b in zip(new, old, strict=True)]
 
-    def _fuse(self, function: Callable[..., list[Tensor]], *tensors: Tensor) -> list[Tensor]:
-        """Returns `function(*tensors)`, whose gradient is compiled."""
+    def _fuse(self, function: Callable[..., list[Tensor]], *tensors: Tensor) -> Tensors:
+        """Returns `function(*tensors)` with a compiled gradient."""
         given = [tensor is not None for tensor in tensors]
 
         def whole(tensors: States, values: States) -> list[Tensor]:
@@ -226,26 +196,22 @@ class _Loop:
                 return function(*arguments)
 
         @tf.function(jit_compile=True, autograph=False)
-        def slopes(tensors: States, values: States, upstream: States) -> list[Tensor]:
+        def slopes(tensors: States, values: States, upstream: States) -> Tensors:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([tensors, values])
                 outputs = whole(tensors, values)
-            gradients: list[Tensor] = tape.gradient(
-                outputs, [*tensors, *values], output_gradients=upstream
-            )
-            return gradients
+            return tape.gradient(outputs, [*tensors, *values], output_gradients=upstream)
 
         @tf.custom_gradient
         def call(tensors: States, values: States) -> Tensors:
             outputs = whole(tensors, values)
             return outputs, lambda *upstream: slopes(tensors, values, list(upstream))
 
-        outputs: list[Tensor] = call([x for x in tensors if x is not None], list(self.values))
-        return outputs
+        return call([x for x in tensors if x is not None], list(self.values))
 
 
 def _known_product(x: Tensor, product: Tensor, transposed: Tensor) -> Tensor:
-    """Returns a product of `x` that is known, with the gradient by `x` of a new one."""
+    """Returns `product`, with the gradient of a product of `x` with a matrix."""
 
     @tf.custom_gradient
     def call(x: Tensor) -> Tensors:
@@ -255,19 +221,9 @@ def _known_product(x: Tensor, product: Tensor, transposed: Tensor) -> Tensor:
 
 
 def _once(
-    cell: RecurrentCell,
-    function: Callable[[States], list[Tensor]],
-    upstream: States,
-    through: States,
-) -> list[Tensor]:
-    """Returns `function(upstream)`, or raises if it is differentiated.
-
-    Args:
-        cell: The cell, for the message.
-        function: The gradient of the loop.
-        upstream: Its arguments.
-        through: The other tensors that second derivatives would go through.
-    """
+    cell: RecurrentCell, function: Callable[[States], Tensors], upstream: States, through: States
+) -> Tensors:
+    """Returns `function(upstream)`; raises if it is differentiated, also by `through`."""
 
     @tf.custom_gradient
     def call(upstream: States, through: States) -> Tensors:
@@ -280,8 +236,11 @@ def _once(
 
         return function(upstream), refuse
 
-    gradients: list[Tensor] = call(upstream, through)
-    return gradients
+    return call(upstream, through)
+
+
+def _array(steps: Tensor, like: Tensor, shape: Shape) -> tf.TensorArray:
+    return tf.TensorArray(like.dtype, steps, element_shape=shape)
 
 
 def _at(tensors: Sequence[Tensor], time: Tensor) -> list[Tensor]:
@@ -301,4 +260,4 @@ def _place(source: Tensor, old: States, new: States) -> Place:
         for n, state in enumerate(states):
             if source is state:
                 return n, after
-    raise ValueError("Only states can be multiplied in `transition`.")
+    raise ValueError("`transition` can multiply only states with matrices.")

@@ -49,6 +49,13 @@ def test_every_argument_of_the_stock_layer_is_taken(layer, stock):
 
 
 @pytest.mark.parametrize("cls", CELLS)
+def test_every_argument_of_a_cell_is_in_its_configuration(cls):
+    names = inspect.signature(cls.__init__).parameters.keys() - {"self", "kwargs"}
+    assert sorted(cls.argument_names) == sorted(names)
+    assert names <= cls(4).get_config().keys()
+
+
+@pytest.mark.parametrize("cls", CELLS)
 @pytest.mark.parametrize("units", [0, -3, 2.5, True, "4"])
 def test_units_must_be_a_positive_integer(cls, units):
     with pytest.raises(ValueError, match="`units` must be a positive integer"):
@@ -70,7 +77,7 @@ def test_an_initialization_is_one_by_name(cls):
 
 @pytest.mark.parametrize("initialization", ["supercell", "distinct"])
 def test_a_full_matrix_has_one_initialization(initialization):
-    with pytest.raises(ValueError, match='no scales in `form="full"`'):
+    with pytest.raises(ValueError, match='`form="full"` has no scales'):
         HyperSimpleRNNCell(4, form="full", initialization=initialization)
 
 
