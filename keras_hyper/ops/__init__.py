@@ -1,4 +1,4 @@
-"""Pure functions on tensors: no state, no layer."""
+"""Pure functions on tensors."""
 
 from keras_hyper.ops.as_array import as_array as as_array
 from keras_hyper.ops.as_array import to_numpy as to_numpy
@@ -14,4 +14,5 @@ from keras_hyper.ops.per_sample import shared_dense as shared_dense
 from keras_hyper.ops.rms_normalize import at_least_float32 as at_least_float32
 from keras_hyper.ops.rms_normalize import rms_normalize as rms_normalize
 from keras_hyper.ops.rows import same_batch as same_batch
+from keras_hyper.ops.rows import squeeze_column as squeeze_column
 from keras_hyper.ops.rows import with_known_rank as with_known_rank
