@@ -1,7 +1,7 @@
 """Kernels as mixtures of templates."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,16 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_hyper.generators.generator import Generator
-from keras_hyper.kernels import Full, Kernel, Mixture
+from keras_hyper.kernels import Kernel, Mixture
+from keras_hyper.ops import as_array
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import one_of, positive_int
-
-_COEFFICIENTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda logits: logits,
-    "softmax": lambda logits: ops.softmax(logits, axis=-1),
-    "sigmoid": ops.sigmoid,
-}
 
 
 @serializable
@@ -94,7 +89,7 @@ class TemplateGenerator(Generator):
         super().__init__(
             self.num_templates, "native", normalize_condition=normalize_condition, **kwargs
         )
-        self.coefficients = one_of("coefficients", coefficients, tuple(_COEFFICIENTS))
+        self.coefficients = one_of("coefficients", coefficients, ("linear", "softmax", "sigmoid"))
         if not isinstance(temperature, Real) or not 0 < temperature < math.inf:
             raise ValueError(
                 f"`temperature` must be a positive number. Received: temperature={temperature!r}"
@@ -131,7 +126,8 @@ class TemplateGenerator(Generator):
         """Returns the coefficients for embeddings of shape `(..., num_templates)`."""
         if self.coefficients == "linear":
             return embedding
-        return _COEFFICIENTS[self.coefficients](embedding / self.temperature)
+        function = ops.softmax if self.coefficients == "softmax" else ops.sigmoid
+        return function(embedding / self.temperature)
 
     def call(self, embedding: Tensor) -> Tensor:
         """Returns the flattened kernel."""
@@ -141,7 +137,7 @@ class TemplateGenerator(Generator):
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight, as a mixture for a batch of embeddings."""
         if len(embedding.shape) == 2:
-            return Full(self.assemble(self(embedding), weight_shape), batched=False)
+            return super().kernel(embedding, weight_shape)
         dtype = self.compute_dtype
         coefficients = ops.cast(self.mix(ops.squeeze(embedding, 1)), dtype)
         return Mixture(ops.cast(self.templates, dtype), coefficients)
@@ -172,10 +168,7 @@ class TemplateGenerator(Generator):
                 "`weights` must be the `kernel_weight` of built layers without a condition that "
                 f"use '{self.name}'. Received: weights={weights}"
             )
-        rows = [
-            keras.ops.convert_to_numpy(ops.stop_gradient(self.mix(weight.embed()))).reshape(-1)
-            for weight in weights
-        ]
+        rows = [as_array(self.mix(weight.embed())).reshape(-1) for weight in weights]
         units = np.stack([row / np.linalg.norm(row) for row in rows])
         similarity: np.ndarray = np.abs(units @ units.T)
         return similarity

@@ -19,27 +19,25 @@ def per_sample_conv_transpose(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Applies to every sample the transpose of its own convolution.
+    """Computes a transposed convolution with per-sample kernels.
 
-    `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with
-    stride `s` and dilation `d`; `full` is then cut to the size that Keras gives
-    it. One batched matrix product makes all `x[i] K[u]`. Those whose `d u` leave
-    the same remainder modulo `s` add up to one phase of the output, and the
-    phases are interleaved: no zero is ever multiplied.
+    `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with stride `s` and
+    dilation `d`. The output is `full`, cropped to the size that Keras returns. One batched matrix
+    product computes all `x[i] K[u]`. Products with equal `d u` modulo `s` add up to one phase of
+    the output, and the phases are interleaved. No product has a factor of zero.
 
     Args:
-        inputs: Tensor of shape `(batch, *spatial, channels)`, or
-            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`.
         kernels: Tensor of shape `(batch, *kernel_size, filters, channels)`.
-        strides: One integer for each spatial axis.
+        strides: One integer per spatial axis.
         padding: `"valid"` or `"same"`.
-        output_padding: None, or one integer for each spatial axis.
+        output_padding: None, or one integer per spatial axis.
         data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: One integer for each spatial axis.
+        dilation_rate: One integer per spatial axis.
 
     Returns:
-        Tensor of shape `(batch, *new_spatial, filters)`, with the channels
-        second for `"channels_first"`.
+        Tensor of shape `(batch, *new_spatial, filters)` in the given data format.
 
     Examples:
         >>> from keras import ops
@@ -60,7 +58,7 @@ def per_sample_conv_transpose(
     products = rows @ ops.transpose(matrix, (0, 2, 1))
     products = ops.reshape(products, (batch, *spatial, len(taps), filters))
 
-    # How far beyond the inputs a phase reaches, in steps of the stride.
+    # How far a phase extends beyond the inputs, in steps of the stride.
     reach = [(k - 1) * d // s + 1 for k, d, s in zip(size, dilation_rate, strides, strict=True)]
     phases: dict[tuple[int, ...], Tensor] = {}
     for index, tap in enumerate(taps):
@@ -93,14 +91,13 @@ def _cut(
     output_padding: Sequence[int] | None,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Cuts the full outputs to what the padding asks for, adding zeros if short."""
+    """Crops the full outputs according to the padding, or pads them with zeros if too short."""
     starts, lengths = [0], [ops.shape(outputs)[0]]
     missing = [(0, 0)]
     for axis, (k, s, d) in enumerate(zip(size, strides, dilation_rate, strict=True)):
         span = (k - 1) * d + 1
         extra = None if output_padding is None else output_padding[axis]
-        # Of `(n - 1) s + span` outputs, as Keras counts: what to leave out at the
-        # start, and by how much the rest is longer than `(n - 1) s`.
+        # Of `(n - 1) s + span` outputs, drop `start` and keep `(n - 1) s + beyond`, as Keras does.
         if padding == "valid":
             start, beyond = 0, max(span, s) if extra is None else span + extra
         else:
@@ -109,7 +106,7 @@ def _cut(
             start = span - 1 - min(pad // 2 + pad % 2, span - 1)
         starts.append(start)
         lengths.append((spatial[axis] - 1) * s + beyond)
-        # The phases hold `n + (k - 1) d // s + 1` steps of the stride.
+        # The phases have `n + (k - 1) d // s + 1` steps of the stride.
         missing.append((0, max(start + beyond - s - ((k - 1) * d // s + 1) * s, 0)))
     missing.append((0, 0))
     if any(pad != (0, 0) for pad in missing):

@@ -73,7 +73,7 @@ def test_one_row_is_not_for_all_samples(make, x):
 
     dtype = tf.as_dtype(x.dtype)
     signature = [tf.TensorSpec((None, *x.shape[1:]), dtype), tf.TensorSpec((None, 2))]
-    sentence = r"one row for each sample.*samples:\] \[1\] \[4\]"
+    sentence = r"one row per sample.*samples:\] \[1\] \[4\]"
     for jit in (False, True):
         run = tf.function(lambda *args: model(args), input_signature=signature, jit_compile=jit)
         assert run(x, np.ones((4, 2), "float32")).shape[0] == 4
