@@ -39,24 +39,21 @@ class Generator(PolicyLayer):
             `kernel_initializer` of its layer. Subclasses can add more values.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
             square of 1. The variance of the weights is then independent of the condition's scale.
-            Learned embeddings are never scaled.
-        normalization: How a generated weight is normalized before it is multiplied by its standard
+        normalization: Normalization of a generated weight, before it is multiplied by its standard
             deviation and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root
-            mean square of 1. `"weight"`: each unit (column of a dense kernel, filter) to a root
-            mean square of 1, with one gain per unit. `"batch"`: each element to mean 0 and variance
-            1 over a batch of conditions, with moving averages in inference, as in
-            `keras.layers.BatchNormalization`. None: no normalization.
+            mean square of 1. `"weight"`: as `"rms"`, for each unit (column of a dense kernel,
+            filter). `"batch"`: each element over a batch of conditions, with moving averages in
+            inference, as in `keras.layers.BatchNormalization`. None (default): no normalization.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
         argument_names: Names of the arguments that `get_config` reads from attributes.
         shape_free: Whether one generator can make weights of different shapes.
         initializations: The allowed values of `initialization`.
-        projects_pieces: True if a condition is projected onto each piece of an embedding, False if
-            it shifts all pieces alike.
+        projects_pieces: Whether each piece of an embedding has its own projection of the condition.
         factors: Whether the generator makes low-rank factors of an inputs-by-units matrix.
-        work: Number of intermediate values per piece, if it exceeds the size of a piece and `call`
-            is deterministic; otherwise 0. If positive, large weights are made in groups of pieces.
+        work: Number of intermediate values per piece. If positive, large weights are made in groups
+            of pieces. Must be 0 if `call` is random.
 
     Call arguments:
         embedding: Tensor of shape `(..., pieces, embedding_dim)`.
@@ -134,36 +131,18 @@ class Generator(PolicyLayer):
         return keras.initializers.RandomNormal(stddev=condition_dim**-0.5)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns the shape `(pieces, width)` of the embedding of a weight.
-
-        Raises:
-            ValueError: If the generator does not support the shape.
-        """
+        """Returns the shape `(pieces, width)` of an embedding. Raises for unsupported weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement `embedding_shape`.")
 
     def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        """Assembles a weight from its pieces.
-
-        Args:
-            pieces: Tensor, the output of `call`.
-            weight_shape: Shape of the weight.
-
-        Returns:
-            Tensor of shape `(*lead, *weight_shape)`, with the leading axes of the embedding.
-        """
+        """Assembles a weight from the output of `call`, and keeps its leading axes."""
         lead = ops.shape(pieces)[:-2]
         return ops.reshape(pieces, (*lead, *weight_shape))
 
     def assemble_all(
         self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]], axis: int
     ) -> list[Tensor]:
-        """Assembles several weights from their concatenated pieces.
-
-        Args:
-            pieces: Tensor, the output of `call` for the pieces of all weights.
-            weight_shapes: Shapes of the weights.
-            axis: The axis along which the pieces are concatenated.
-        """
+        """Assembles several weights from their pieces, which are concatenated along `axis`."""
         counts = [self.embedding_shape(shape)[0] for shape in weight_shapes]
         # The gradient of a split is one concatenation, that of slices a sum of padded tensors.
         parts = ops.split(pieces, list(itertools.accumulate(counts))[:-1], axis=axis)
@@ -198,10 +177,7 @@ class Generator(PolicyLayer):
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
 
-        Args:
-            embedding: Tensor of shape `(pieces, width)`, or `(batch, pieces, width)` for per-sample
-                weights.
-            weight_shape: Shape of the weight.
+        For per-sample weights, `embedding` has the shape `(batch, pieces, width)`.
         """
         batched = len(embedding.shape) == 3
         return Full(self.assemble(self.pieces(embedding), weight_shape), batched)
@@ -225,12 +201,7 @@ class Generator(PolicyLayer):
         return ops.concatenate(parts, axis=len(embedding.shape) - 2)
 
     def prepare(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
-        """Prepares the generator for a weight.
-
-        Each user of the generator calls it once. The first call builds the generator.
-
-        Returns:
-            Float, the factor for the generated values.
+        """Returns the scale of a weight. The first call builds the generator.
 
         Raises:
             ValueError: If the generator does not support the weight, or was built for a weight of a
@@ -260,11 +231,9 @@ class Generator(PolicyLayer):
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns `(scale, native)`, which together match an initializer.
+        """Returns the standard deviation of a weight and None.
 
-        Returns:
-            The standard deviation of the weight and None; or 1.0 and `initializer`, if the bias of
-            the generator starts as a draw from it.
+        If the bias of the generator starts as a draw from `initializer`, returns 1.0 and it.
         """
         scaling = isinstance(initializer, keras.initializers.VarianceScaling)
         if self.initialization == "native" or ("native" in self.initializations and not scaling):
@@ -272,11 +241,7 @@ class Generator(PolicyLayer):
         return self.matching_std(weight_shape, initializer), None
 
     def matching_std(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
-        """Returns the standard deviation of a weight with the given initializer.
-
-        Raises:
-            ValueError: If the standard deviation is unknown or zero.
-        """
+        """Returns the standard deviation of an initializer. Raises if it is unknown or zero."""
         std = weight_std(initializer, weight_shape)
         if not std:
             raise ValueError(

@@ -62,10 +62,9 @@ def per_sample_conv_transpose(
     reach = [(k - 1) * d // s + 1 for k, d, s in zip(size, dilation_rate, strides, strict=True)]
     phases: dict[tuple[int, ...], Tensor] = {}
     for index, tap in enumerate(taps):
-        offsets = [u * d for u, d in zip(tap, dilation_rate, strict=True)]
-        phase = tuple(o % s for o, s in zip(offsets, strides, strict=True))
-        starts = [o // s for o, s in zip(offsets, strides, strict=True)]
-        widths = [(start, r - start) for start, r in zip(starts, reach, strict=True)]
+        steps = [divmod(u * d, s) for u, d, s in zip(tap, dilation_rate, strides, strict=True)]
+        phase = tuple(remainder for _, remainder in steps)
+        widths = [(step, r - step) for (step, _), r in zip(steps, reach, strict=True)]
         part = ops.pad(products[..., index, :], [(0, 0), *widths, (0, 0)])
         phases[phase] = part if phase not in phases else phases[phase] + part
     zeros = ops.zeros_like(next(iter(phases.values())))
@@ -78,37 +77,25 @@ def per_sample_conv_transpose(
     outputs = ops.transpose(outputs, (0, *order, 1 + 2 * rank))
     full = [length * s for length, s in zip(lengths, strides, strict=True)]
     outputs = ops.reshape(outputs, (batch, *full, filters))
-    outputs = _cut(outputs, spatial, size, strides, padding, output_padding, dilation_rate)
+
+    extras = output_padding or (None,) * rank
+    axes = zip(size, strides, dilation_rate, extras, strict=True)
+    starts, beyond = zip(*(_crop(padding, *axis) for axis in axes), strict=True)
+    ends = zip(starts, beyond, strides, reach, strict=True)
+    short = [(0, max(start + b - (1 + r) * s, 0)) for start, b, s, r in ends]
+    if any(end for _, end in short):
+        outputs = ops.pad(outputs, [(0, 0), *short, (0, 0)])
+    kept = [(length - 1) * s + b for length, s, b in zip(spatial, strides, beyond, strict=True)]
+    outputs = ops.slice(outputs, (0, *starts, 0), (batch, *kept, filters))
     return channels_to(outputs, data_format)
 
 
-def _cut(
-    outputs: Tensor,
-    spatial: Sequence[Tensor],
-    size: Sequence[int],
-    strides: Sequence[int],
-    padding: str,
-    output_padding: Sequence[int] | None,
-    dilation_rate: Sequence[int],
-) -> Tensor:
-    """Crops the full outputs according to the padding, or pads them with zeros if too short."""
-    starts, lengths = [0], [ops.shape(outputs)[0]]
-    missing = [(0, 0)]
-    for axis, (k, s, d) in enumerate(zip(size, strides, dilation_rate, strict=True)):
-        span = (k - 1) * d + 1
-        extra = None if output_padding is None else output_padding[axis]
-        # Of `(n - 1) s + span` outputs, drop `start` and keep `(n - 1) s + beyond`, as Keras does.
-        if padding == "valid":
-            start, beyond = 0, max(span, s) if extra is None else span + extra
-        else:
-            beyond = s if extra is None else span % 2 + extra
-            pad = span + beyond - 2
-            start = span - 1 - min(pad // 2 + pad % 2, span - 1)
-        starts.append(start)
-        lengths.append((spatial[axis] - 1) * s + beyond)
-        # The phases have `n + (k - 1) d // s + 1` steps of the stride.
-        missing.append((0, max(start + beyond - s - ((k - 1) * d // s + 1) * s, 0)))
-    missing.append((0, 0))
-    if any(pad != (0, 0) for pad in missing):
-        outputs = ops.pad(outputs, missing)
-    return ops.slice(outputs, (*starts, 0), (*lengths, outputs.shape[-1]))
+def _crop(
+    padding: str, size: int, stride: int, dilation: int, extra: int | None
+) -> tuple[int, int]:
+    """Returns `(start, beyond)`: Keras keeps `(n - 1) stride + beyond` outputs from `start` on."""
+    span = (size - 1) * dilation + 1
+    if padding == "valid":
+        return 0, max(span, stride) if extra is None else span + extra
+    beyond = stride if extra is None else span % 2 + extra
+    return max(span - 1 - (span + beyond - 1) // 2, 0), beyond
