@@ -124,8 +124,9 @@ class JoinedCondition(keras.layers.Layer):
         """Builds the parts."""
         if values_shape is None:
             values_shape = _one_or_list([None for _ in self._takers])
-        for i, (part, shape) in enumerate(self._pairs(values_shape)):
-            part.build(shape, f"parts_{i}")
+        shapes = dict(self._pairs(values_shape))
+        for i, part in enumerate(self._made):
+            part.build(shapes.get(part), f"parts_{i}")
 
     def tensors(self, values: Condition, inputs: Tensors = None) -> Condition:
         """Returns values, which may be plain integers and lists, as tensors of known rank.
@@ -134,19 +135,12 @@ class JoinedCondition(keras.layers.Layer):
         """
         rows = [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ()))]
         like = rows[0] if rows else None
-        given = []
-        for part, value in self._pairs(values):
-            if value is not None:
-                given.append(with_known_rank(numeric("condition", value), part.row, like))
-        return _one_or_list(given)
+        pairs = [(part, numeric("condition", value)) for part, value in self._pairs(values)]
+        return _one_or_list([with_known_rank(value, part.row, like) for part, value in pairs])
 
     def rows(self, values: Condition) -> int | None:
         """Returns the batch size of the values, None if unknown or without a batch axis."""
-        rows = {
-            value.shape[0]
-            for part, value in self._pairs(values)
-            if value is not None and not part.is_one(value)
-        }
+        rows = {value.shape[0] for part, value in self._pairs(values) if not part.is_one(value)}
         if len(rows - {None}) > 1:
             raise ValueError(
                 "All values of `condition` must have the same batch size. Received: batch sizes "
@@ -173,12 +167,12 @@ class JoinedCondition(keras.layers.Layer):
 
         Values without a batch axis are repeated `count` times, in a dict for `without_rows`.
         """
-        given = []
+        repeated = []
         for part, value in self._pairs(values):
-            if value is not None and part.is_one(value):
+            if part.is_one(value):
                 value = {_REPEATED: np.repeat(ops.convert_to_numpy(value)[None], count, axis=0)}
-            given += [] if value is None else [value]
-        return _one_or_list(given)
+            repeated.append(value)
+        return _one_or_list(repeated)
 
     def describe(self) -> str:
         """Returns a description of the values, for error messages."""
@@ -196,7 +190,7 @@ class JoinedCondition(keras.layers.Layer):
         """Concatenates the parts."""
         pairs = self._pairs(values)
         masks = [value for part, value in pairs if part.is_mask and not part.is_one(value)]
-        made = {p: p.make(value) for p, value in pairs if p.takes_value and not p.is_mask}
+        made = {part: part.make(value) for part, value in pairs if not part.is_mask}
         known = [*(row for row, is_batched in made.values() if is_batched), *masks]
         like = next(iter(known if inputs is None else keras.tree.flatten(inputs)), None)
         made |= {part: part.make(like) for part in self._made if not part.takes_value}
@@ -215,7 +209,7 @@ class JoinedCondition(keras.layers.Layer):
         return joined
 
     def _pairs(self, values: Condition) -> list[tuple[Part, Tensor]]:
-        """Returns all parts with their values (or shapes). The value of noise is None."""
+        """Returns the parts except noise with their values, or with their shapes."""
         takers = self._takers
         if len(takers) == 1:
             values = [values]
@@ -229,8 +223,7 @@ class JoinedCondition(keras.layers.Layer):
             if not takers:
                 expected = "`condition` must be None if all its parts are noise."
             raise ValueError(f"{expected} Received: condition={values!r}")
-        given = iter(values)
-        return [(part, next(given) if part.takes_value else None) for part in self._made]
+        return list(zip(takers, values, strict=True))
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""

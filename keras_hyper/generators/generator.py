@@ -41,9 +41,9 @@ class Generator(PolicyLayer):
             square of 1. The variance of the weights is then independent of the condition's scale.
         normalization: Normalization of a generated weight, before it is multiplied by its standard
             deviation and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root
-            mean square of 1. `"weight"`: as `"rms"`, for each unit (column of a dense kernel,
-            filter). `"batch"`: each element over a batch of conditions, with moving averages in
-            inference, as in `keras.layers.BatchNormalization`. None (default): no normalization.
+            mean square of 1. `"weight"`: as `"rms"` for each unit (column of a dense kernel,
+            filter), with one gain per unit. `"batch"`: each element over a batch of conditions, as
+            in `keras.layers.BatchNormalization`. None (default): no normalization.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
