@@ -61,12 +61,8 @@ class ChunkedGenerator(MLPGenerator):
         >>> import keras
         >>> from keras_hyper import ChunkedGenerator, HyperConv2D, HyperDense
         >>> chunks = ChunkedGenerator(chunk_size=100, hidden_units=(12,), embedding_dim=10)
-        >>> model = keras.Sequential([
-        ...     keras.Input((28, 28, 3)),
-        ...     HyperConv2D(16, 3, generator=chunks),
-        ...     keras.layers.GlobalAveragePooling2D(),
-        ...     HyperDense(10, generator=chunks),
-        ... ])
+        >>> x = HyperConv2D(16, 3, generator=chunks)(keras.Input((28, 28, 3)))
+        >>> outputs = HyperDense(10, generator=chunks)(x)
         >>> chunks.count_params()  # 10 * 12 + 12, and 12 * 100 + 100
         1432
     """

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from keras_hyper.ops.per_sample import product
 from keras_hyper.typing import Shape, Tensor
 
 
@@ -59,7 +58,7 @@ def per_sample_conv(
 
     windows = _windows(inputs, size, strides, dilation_rate)
     batch, *spatial = ops.shape(windows[0])[:-1]
-    taps, positions = len(windows), product(spatial)
+    taps, positions = len(windows), math.prod(spatial)
     if groups == 1:
         patches = ops.concatenate(windows, axis=-1)
         rows = ops.reshape(patches, (batch, positions, taps * width))
@@ -93,7 +92,7 @@ def _split_conv(inputs: Tensor, kernels: Tensor, dilation_rate: Sequence[int]) -
     windows = _windows(inputs, (*(1 for _ in rest), across), (1,) * rank, dilation_rate)
     batch, *lengths = ops.shape(windows[0])[:-1]
     rows = ops.concatenate(windows, axis=-1)
-    rows = ops.reshape(rows, (batch, product(lengths), across * channels))
+    rows = ops.reshape(rows, (batch, math.prod(lengths), across * channels))
     # (batch, *rest, across, channels, filters) -> (batch, across, channels, *rest, filters)
     matrix = ops.transpose(kernels, (0, rank, rank + 1, *range(1, rank), rank + 2))
     units = math.prod(rest) * filters

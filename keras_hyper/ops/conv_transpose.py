@@ -1,12 +1,12 @@
 """Transposed convolution with per-sample kernels."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from keras import ops
 
 from keras_hyper.ops.conv import channels_last, channels_to
-from keras_hyper.ops.per_sample import product
 from keras_hyper.typing import Tensor
 
 
@@ -54,7 +54,7 @@ def per_sample_conv_transpose(
     taps = list(itertools.product(*(range(k) for k in size)))
 
     matrix = ops.reshape(kernels, (batch, len(taps) * filters, channels))
-    rows = ops.reshape(inputs, (batch, product(spatial), channels))
+    rows = ops.reshape(inputs, (batch, math.prod(spatial), channels))
     products = rows @ ops.transpose(matrix, (0, 2, 1))
     products = ops.reshape(products, (batch, *spatial, len(taps), filters))
 

@@ -3,9 +3,7 @@
 Products use `@`, because `keras.ops.matmul` rounds float64 to float32 on PyTorch.
 """
 
-import functools
-import operator
-from collections.abc import Sequence
+import math
 
 import keras
 from keras import ops
@@ -34,7 +32,7 @@ def per_sample_dense(inputs: Tensor, kernels: Tensor) -> Tensor:
     # Without the reshape, the product would broadcast a batch of one. In a TensorFlow graph of
     # unknown batch size, the optimizer may drop the reshape.
     kernels = ops.reshape(kernels, (batch, fan_in, fan_out))
-    rows = ops.reshape(inputs, (batch, product(positions), fan_in))
+    rows = ops.reshape(inputs, (batch, math.prod(positions), fan_in))
     return ops.reshape(rows @ kernels, (batch, *positions, fan_out))
 
 
@@ -81,8 +79,3 @@ def per_sample_take(tables: Tensor, ids: Tensor) -> Tensor:
     # Ids out of range must not reach the table of a different sample.
     inside = ops.logical_and(ids >= 0, ids < rows)
     return ops.take(flat, ops.where(inside, ids + first, batch * rows), axis=0)
-
-
-def product(lengths: Sequence[Tensor]) -> Tensor:
-    """Returns the product of axis lengths, each an integer or a scalar tensor."""
-    return functools.reduce(operator.mul, lengths, 1)
