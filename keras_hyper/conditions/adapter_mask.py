@@ -1,36 +1,37 @@
-"""A part of a condition that marks the samples without an adapter."""
+"""A part of a condition that selects the samples with an adapter."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_hyper.conditions.task_embedding import of_stand_ins
+from keras_hyper.conditions.task_embedding import on_placeholders
+from keras_hyper.ops import squeeze_column
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Shape, Tensor
 
 
 @serializable
 class AdapterMask(keras.layers.Layer):
-    """Marks which samples of a batch have an adapter: a part of `condition` of `Hypernetwork`.
+    """Selects the samples of a batch that have an adapter.
 
-    A sample that is marked with False gets the outputs of the target with its own
-    weights. The mask is one of the values of the condition, in calls, in `fit` and in
-    exported models. It needs a composition that keeps the target's own weights: `"add"`,
-    `"multiply"` or `"scale"`.
+    It is a part of the argument `condition` of `Hypernetwork`. For samples with False, the outputs
+    are those of the target with its original weights. The mask is one of the values of a condition,
+    in calls, in `fit` and in exported models. It requires a composition that keeps the target's
+    weights: `"add"`, `"multiply"` or `"scale"`.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        adapted: Boolean tensor of shape `()`, for the whole batch, or `(batch,)` or `(batch, 1)`.
+        adapted: Boolean tensor of shape `()` for the whole batch, or `(batch,)` or `(batch, 1)`.
 
     Output shape:
         `()` or `(batch,)`: 1 for samples with an adapter, 0 for the others.
 
     Raises:
         TypeError: If the mask is not boolean.
-        ValueError: If it has other axes.
+        ValueError: If the mask has an invalid shape.
 
     Examples:
         >>> import keras
@@ -49,28 +50,22 @@ class AdapterMask(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
 
     def call(self, adapted: Tensor) -> Tensor:
-        """Returns the mask as numbers."""
+        """Returns the mask as zeros and ones."""
         self.check(adapted)
-        if len(adapted.shape) == 2:
-            adapted = ops.squeeze(adapted, axis=-1)
-        return ops.cast(adapted, self.compute_dtype)
+        return ops.cast(squeeze_column(adapted), self.compute_dtype)
 
     def check(self, mask: Tensor) -> None:
-        """Raises if a mask has an invalid shape or dtype.
-
-        Args:
-            mask: Tensor.
-        """
+        """Raises if a mask has an invalid shape or dtype."""
         if len(mask.shape) > 1 and tuple(mask.shape[1:]) != (1,):
             raise ValueError(
-                "An AdapterMask takes one boolean, or one for each sample. Received: a mask of "
-                f"shape {tuple(mask.shape)}"
+                "An AdapterMask takes one boolean, or one per sample. Received: a mask of shape "
+                f"{tuple(mask.shape)}"
             )
         dtype = keras.backend.standardize_dtype(mask.dtype)
-        if dtype != "bool" and not of_stand_ins():
+        if dtype != "bool" and not on_placeholders():
             raise TypeError(
                 "An AdapterMask takes booleans: True for samples with an adapter. Received: a "
-                f"mask of dtype {dtype}. Use `mask != 0`, say, for numbers."
+                f"mask of dtype {dtype}. Use `mask != 0` for numbers."
             )
 
     def compute_output_shape(self, adapted_shape: Shape) -> tuple[int | None, ...]:

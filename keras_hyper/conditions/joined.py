@@ -1,4 +1,4 @@
-"""One condition out of several parts: tensors, task ids, noise."""
+"""Conditions of several parts: tensors, task ids, masks, noise and layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_hyper.conditions.parts import Part, part_of
 from keras_hyper.conditions.task_embedding import TaskEmbedding
-from keras_hyper.ops import with_known_rank
-from keras_hyper.saving import deserialize_shared, hold, serializable
+from keras_hyper.ops import squeeze_column, with_known_rank
+from keras_hyper.saving import deserialize_shared, hold, serializable, serialize_shared
 from keras_hyper.typing import Condition, Config, Shape, Tensor, Tensors
 from keras_hyper.utils.checks import numeric
 
@@ -22,29 +22,27 @@ _REPEATED = "repeated"
 class JoinedCondition(keras.layers.Layer):
     """Concatenates the parts of a condition.
 
-    `keras_hyper.Hypernetwork` makes one of its argument `condition`. A part is the
-    width of a tensor that is used as it is, or a layer that makes a tensor, such as
-    `TaskEmbedding`, `NoiseCondition`, `MagnitudeInvariantEncoding` or a whole model.
+    `keras_hyper.Hypernetwork` makes it from its argument `condition`. A part is the width of a
+    tensor, or a layer or model that makes a tensor, such as `TaskEmbedding`.
 
     Args:
         parts: An integer, a layer, or a list of them.
-        per_weight: Whether the condition has a row for each generated weight. A tensor has such
-            rows, and a layer may return them; any other part is the same for all weights.
+        per_weight: Whether the condition has one row per generated weight. Tensors must have these
+            rows, and layers may return them. Other parts are repeated for all weights.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        values: What the parts are given: one value, or a list of one for each
-            part but noise.
-        inputs: The inputs of the target, whose batch size is that of noise. With None,
-            noise is drawn once for each row of the other parts, or once.
+        values: One value, or a list with one value for each part except noise.
+        inputs: Inputs of the target, which determine the batch size of noise. If None, it follows
+            from the other parts.
 
     Output shape:
-        `(dim,)`, if no part has a row for each sample, otherwise `(batch, dim)`.
-        `(weights, dim)` or `(batch, weights, dim)` with `per_weight`.
+        `(batch, dim)`, or `(dim,)` if no part has a batch axis. With `per_weight`,
+        `(batch, weights, dim)` or `(weights, dim)`.
 
     Raises:
         TypeError: If a part is neither an integer nor a layer.
-        ValueError: If the values do not fit the parts.
+        ValueError: If the values do not match the parts.
 
     Examples:
         >>> import keras
@@ -61,7 +59,7 @@ class JoinedCondition(keras.layers.Layer):
         per_weight: bool = False,
         **kwargs: Any,
     ) -> None:
-        # The parts cast what they take; task ids must not be cast.
+        # The parts cast their values. Task ids must not be cast.
         super().__init__(autocast=False, **kwargs)
         listed = list(parts) if isinstance(parts, list | tuple) else [parts]
         if not listed:
@@ -73,7 +71,7 @@ class JoinedCondition(keras.layers.Layer):
         self._masks = tuple(part for part in self._made if part.is_mask)
         if len(self._masks) > 1 or len(self._masks) == len(self._made):
             raise ValueError(
-                "`condition` takes one AdapterMask, beside the parts that weights depend on. "
+                "`condition` may have one AdapterMask, beside the parts that weights depend on. "
                 f"Received: condition={parts!r}"
             )
         self.parts: list[int | keras.Layer] = []
@@ -81,37 +79,25 @@ class JoinedCondition(keras.layers.Layer):
 
     @property
     def takes_values(self) -> bool:
-        """Whether anything must be passed: not if all parts are noise."""
+        """Whether a call needs values. False if all parts are noise."""
         return bool(self._takers)
 
     @property
     def task_embedding(self) -> TaskEmbedding | None:
         """The first part that is a `TaskEmbedding`."""
-        return next((part.tasks for part in self._made if part.tasks is not None), None)
+        return next((part for part in self.parts if isinstance(part, TaskEmbedding)), None)
 
     def task_ids(self, values: Condition) -> Tensor:
-        """Returns what was passed to the first `TaskEmbedding`, `()` or `(batch,)`.
-
-        Args:
-            values: As in a call.
-        """
+        """Returns the ids for the first `TaskEmbedding`, of shape `()` or `(batch,)`."""
         for part, value in self._pairs(values):
-            if part.tasks is not None:
-                ids = ops.convert_to_tensor(value)
-                return ops.squeeze(ids, axis=-1) if len(ids.shape) == 2 else ids
+            if isinstance(part.source, TaskEmbedding):
+                return squeeze_column(ops.convert_to_tensor(value))
         raise ValueError(f"'{self.name}' has no TaskEmbedding.")
 
     def adapted(self, values: Condition) -> Tensor | None:
-        """Returns which samples have an adapter, None if there is no `AdapterMask`.
-
-        Args:
-            values: As in a call.
-
-        Returns:
-            1 or 0, for all samples or in a tensor of shape `(batch,)`.
-        """
+        """Returns 1 for samples with an adapter and 0 for others. None without `AdapterMask`."""
         pairs = self._pairs(values) if self._masks else []
-        return next((part.make(value)[0] for part, value in pairs if part.is_mask), None)
+        return next((part.source(value) for part, value in pairs if part.is_mask), None)
 
     @property
     def has_mask(self) -> bool:
@@ -119,16 +105,16 @@ class JoinedCondition(keras.layers.Layer):
         return bool(self._masks)
 
     def width(self) -> int | None:
-        """Returns the width of the condition, None if it is not known yet."""
+        """Returns the width of the condition, None if unknown."""
         widths = [part.width for part in self._made]
         return None if None in widths else sum(w for w in widths if w is not None)
 
     def default_shape(self) -> Shape | list[Shape] | None:
-        """Returns the shapes of values for which the width is known without a call."""
+        """Returns the shapes of per-sample values, None if there are no values."""
         return _one_or_list([tuple(spec.shape) for spec in self.value_specs()]) or None
 
     def expect_weights(self, count: int) -> None:
-        """Sets the number of generated weights, each of which gets a row of the condition."""
+        """Sets the number of generated weights, for `per_weight`."""
         for part in self._made:
             part.weights = count
 
@@ -138,94 +124,77 @@ class JoinedCondition(keras.layers.Layer):
         """Builds the parts."""
         if values_shape is None:
             values_shape = _one_or_list([None for _ in self._takers])
-        for i, (part, shape) in enumerate(self._pairs(values_shape)):
-            part.build(shape, f"parts_{i}")
+        shapes = dict(self._pairs(values_shape))
+        for i, part in enumerate(self._made):
+            part.build(shapes.get(part), f"parts_{i}")
 
     def tensors(self, values: Condition, inputs: Tensors = None) -> Condition:
-        """Returns the values as tensors of known rank.
+        """Returns values, which may be plain integers and lists, as tensors of known rank.
 
-        Args:
-            values: As in a call. They may be plain integers and lists of ids, too.
-            inputs: Optional inputs of the target, see `with_known_rank`.
+        `inputs` are optional inputs of the target, see `with_known_rank`.
         """
         rows = [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ()))]
         like = rows[0] if rows else None
-        given = []
-        for part, value in self._pairs(values):
-            if value is not None:
-                given.append(with_known_rank(numeric("condition", value), part.row, like))
-        return _one_or_list(given)
+        pairs = [(part, numeric("condition", value)) for part, value in self._pairs(values)]
+        return _one_or_list([with_known_rank(value, part.row, like) for part, value in pairs])
 
     def rows(self, values: Condition) -> int | None:
-        """Returns for how many samples there are values, None for one or an unknown number."""
-        rows = {
-            value.shape[0]
-            for part, value in self._pairs(values)
-            if value is not None and not part.is_one(value)
-        }
+        """Returns the batch size of the values, None if unknown or without a batch axis."""
+        rows = {value.shape[0] for part, value in self._pairs(values) if not part.is_one(value)}
         if len(rows - {None}) > 1:
             raise ValueError(
-                "The parts of `condition` must be for equally many samples. Received: parts for "
-                f"{sorted(rows - {None})} samples"
+                "All values of `condition` must have the same batch size. Received: batch sizes "
+                f"{sorted(rows - {None})}"
             )
         return rows.pop() if len(rows) == 1 else None
 
     def value_names(self) -> list[str]:
-        """Returns the names of the values where inputs and condition are in one dict."""
+        """Returns the keys of the values in a dict of inputs and condition."""
         count = len(self._takers)
         return ["condition"] if count == 1 else [f"condition_{i}" for i in range(count)]
 
     def value_specs(self) -> list[keras.KerasTensor]:
-        """Returns shape and dtype of the values of a call with a row for each sample."""
+        """Returns the shapes and dtypes of per-sample values."""
         return [part.spec for part in self._takers]
 
     def check(self, values: Condition) -> None:
-        """Raises if the values have the wrong shape or type.
-
-        Args:
-            values: As `tensors` returns them.
-        """
+        """Raises if the values, from `tensors`, have an invalid shape or dtype."""
         for part, value in self._pairs(values):
             part.check(value)
 
     def with_rows(self, values: Condition, count: int) -> Condition:
-        """Returns values of which Keras can take batches.
+        """Returns values, from `tensors`, that Keras can divide into batches.
 
-        Args:
-            values: As `tensors` returns them. One for all samples is repeated, in a dict that
-                tells it from values with a row for each sample (see `without_rows`).
-            count: Integer, number of samples.
+        Values without a batch axis are repeated `count` times, in a dict for `without_rows`.
         """
-        given = []
+        repeated = []
         for part, value in self._pairs(values):
-            if value is not None and part.is_one(value):
+            if part.is_one(value):
                 value = {_REPEATED: np.repeat(ops.convert_to_numpy(value)[None], count, axis=0)}
-            given += [] if value is None else [value]
-        return _one_or_list(given)
+            repeated.append(value)
+        return _one_or_list(repeated)
 
     def describe(self) -> str:
-        """Returns what is to be passed, in words."""
+        """Returns a description of the values, for error messages."""
         takers = [part.describe() for part in self._takers]
         return takers[0] if len(takers) == 1 else f"a list of {', '.join(takers)}"
 
     def __call__(self, values: Condition = None, **kwargs: Tensors) -> Tensor:
-        """Joins the parts."""
+        """Concatenates the parts, for values that may be plain integers and lists."""
         values = None if values is None else self.tensors(values)
         return super().__call__(values, **kwargs)
 
     def call(
         self, values: Condition = None, inputs: Tensors = None, training: bool | None = None
     ) -> Tensor:
-        """Returns the parts, side by side."""
-        every = self._pairs(values)
-        pairs = [(part, value) for part, value in every if not part.is_mask]
-        masks = [value for part, value in every if part.is_mask and not part.is_one(value)]
-        made = {part: part.make(value) for part, value in pairs if part.takes_value}
-        batched = [row for row, is_batched in made.values() if is_batched]
-        known = [*batched, *masks] if inputs is None else keras.tree.flatten(inputs)
-        like = next(iter(known), None)
-        made |= {part: part.make(like) for part, _ in pairs if not part.takes_value}
-        rows = [ops.cast(made[part][0], self.compute_dtype) for part, _ in pairs]
+        """Concatenates the parts."""
+        pairs = self._pairs(values)
+        masks = [value for part, value in pairs if part.is_mask and not part.is_one(value)]
+        made = {part: part.make(value) for part, value in pairs if not part.is_mask}
+        known = [*(row for row, is_batched in made.values() if is_batched), *masks]
+        like = next(iter(known if inputs is None else keras.tree.flatten(inputs)), None)
+        made |= {part: part.make(like) for part in self._made if not part.takes_value}
+        rows = [ops.cast(made[part][0], self.compute_dtype) for part in self._made if part in made]
         batched = [row for row, is_batched in made.values() if is_batched]
         if batched:
             lead = ops.shape(batched[0])[:-1]
@@ -235,12 +204,12 @@ class JoinedCondition(keras.layers.Layer):
             ]
         joined = rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
         if masks and not batched:
-            # Weights for each sample, since not all of them have an adapter.
+            # Per-sample weights, since some samples have no adapter.
             joined = ops.broadcast_to(joined, (ops.shape(masks[0])[0], *joined.shape))
         return joined
 
     def _pairs(self, values: Condition) -> list[tuple[Part, Tensor]]:
-        """Returns each part with its value, or its shape. Noise has None."""
+        """Returns the parts except noise with their values, or with their shapes."""
         takers = self._takers
         if len(takers) == 1:
             values = [values]
@@ -248,23 +217,25 @@ class JoinedCondition(keras.layers.Layer):
             values = []
         if not isinstance(values, list | tuple) or len(values) != len(takers):
             expected = (
-                f"`condition` must be a list of {len(takers)} values, one for each part but noise: "
-                f"{[part.describe() for part in takers]}."
+                f"`condition` must be a list of {len(takers)} values, one for each part except "
+                f"noise: {[part.describe() for part in takers]}."
             )
             if not takers:
-                expected = "`condition` is noise alone here, and takes no value."
+                expected = "`condition` must be None if all its parts are noise."
             raise ValueError(f"{expected} Received: condition={values!r}")
-        given = iter(values)
-        return [(part, next(given) if part.takes_value else None) for part in self._made]
+        return list(zip(takers, values, strict=True))
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this layer again."""
-        parts = [part.serialize(self, f"parts_{i}") for i, part in enumerate(self._made)]
+        parts = [
+            part if isinstance(part, int) else serialize_shared(part, self, f"parts_{i}")
+            for i, part in enumerate(self.parts)
+        ]
         return {**super().get_config(), "parts": parts, "per_weight": self.per_weight}
 
 
 def without_rows(values: Condition) -> Condition:
-    """Returns values of a batch as they were before `JoinedCondition.with_rows`."""
+    """Returns a batch of the values from `JoinedCondition.with_rows` without repetitions."""
     if isinstance(values, list | tuple):
         return [without_rows(value) for value in values]
     return values[_REPEATED][0] if isinstance(values, Mapping) and _REPEATED in values else values

@@ -1,4 +1,4 @@
-"""Random conditions: different weights at every call."""
+"""Random conditions: different weights in each call."""
 
 from typing import Any
 
@@ -12,21 +12,19 @@ from keras_hyper.utils.checks import positive_int
 
 @serializable
 class NoiseCondition(keras.layers.Layer):
-    """Draws standard normal vectors, to be used as conditions.
+    """Draws standard normal vectors, for use as conditions.
 
-    Weights generated from noise are samples of an implicit distribution over
-    networks (Krueger et al., "Bayesian hypernetworks", 2017). They are drawn in
-    training and in inference alike.
+    Weights generated from noise are samples from an implicit distribution over networks (Krueger et
+    al., "Bayesian hypernetworks", 2017). New vectors are drawn in training and in inference.
 
     Args:
         dim: Integer, width of the vectors.
-        shared: Whether one vector is drawn for the whole batch, rather than one
-            for each sample.
+        shared: Whether to draw one vector for the whole batch instead of one per sample.
         seed: Optional integer, random seed.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, ...)`. Only its batch size counts.
+        inputs: Tensor of shape `(batch, ...)`. Only its batch size is used.
 
     Output shape:
         `(batch, dim)`, or `(dim,)` if `shared`.
@@ -46,7 +44,7 @@ class NoiseCondition(keras.layers.Layer):
     def __init__(
         self, dim: int, shared: bool = False, seed: int | None = None, **kwargs: Any
     ) -> None:
-        # Only the shape of the inputs counts: ids are as good as images.
+        # Only the shape of the inputs is used, so they need no cast.
         super().__init__(autocast=False, **kwargs)
         self.dim = positive_int("dim", dim)
         self.shared = bool(shared)
@@ -54,15 +52,15 @@ class NoiseCondition(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, inputs_shape: Shape | None = None) -> None:
-        """Creates nothing; the state of the random numbers exists already."""
+        """Creates no variables."""
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Returns the vectors."""
+        """Draws the vectors."""
         shape = (self.dim,) if self.shared else (ops.shape(inputs)[0], self.dim)
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
 
     def compute_output_shape(self, inputs_shape: Shape) -> Shape:
-        """Returns the shape of the vectors."""
+        """Returns the output shape."""
         return (self.dim,) if self.shared else (inputs_shape[0], self.dim)
 
     def get_config(self) -> Config:

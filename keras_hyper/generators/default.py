@@ -1,5 +1,6 @@
-"""The generator that a layer gets when its user names none."""
+"""The default generator of a layer."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
 from keras_hyper.initializers import weight_std
 from keras_hyper.typing import Initializer
 
-# Tiles from fewer numbers are nearly all alike.
+# With narrower embeddings, all tiles are nearly alike.
 _WIDTHS = (4, 8, 16, 32, 64)
 
 
@@ -23,23 +24,23 @@ def default_generator(
     embedding_dim: int | None = None,
     **kwargs: Any,
 ) -> Generator:
-    """Returns the generator that `generator=None` stands for.
+    """Returns the generator of a layer with `generator=None`.
 
-    A `TiledKernelGenerator` of the layer's own. Of all tiles with lengths that are powers of two,
-    and embedding widths of 4, 8, ..., 64, those are considered that store at most half as many
-    numbers as the kernel has, embeddings included; of these, those that can make kernels of the
-    highest rank; of these, those with the widest embeddings; of these, the one that stores least.
+    It is a `TiledKernelGenerator` that stores at most half as many parameters as the kernel has,
+    embeddings included. The candidates have tiles whose sides are powers of two or the full side,
+    and embeddings of width 4, 8, ..., 64. The best candidate has the highest rank of its kernels,
+    then the widest embeddings, then the fewest parameters.
 
-    A static kernel too small to be stored in half its size is held as it is, by a
-    `DirectGenerator`: a static layer never stores more than its stock twin, unless `embedding_dim`
-    asks for it. So is a kernel whose initializer tiles cannot match, such as zeros or the identity.
+    Kernels whose initializer tiles cannot match, such as zeros, get a `DirectGenerator`. So do
+    static kernels without a candidate, unless `embedding_dim` is given: a static layer then stores
+    no more parameters than its stock layer.
 
-    A condition costs a projection onto every number of the embeddings. Where nothing fits in half
-    of the kernel then, the tile that stores least is taken, and that can be more than the kernel.
+    A condition needs a projection onto all embeddings. If no candidate remains, the result is the
+    tile with the fewest parameters, which may be more than the kernel has.
 
     Args:
         weight_shape: Shape of the kernel.
-        initializer: Keras initializer that an ordinary kernel would have, or its name.
+        initializer: Keras initializer of an ordinary kernel, or its name.
         condition_dim: Width of the condition, None for a static layer.
         embedding_dim: Width of the embeddings, None to choose it.
         **kwargs: Arguments of `keras.layers.Layer` for the generator.
@@ -54,49 +55,35 @@ def default_generator(
         ('TiledKernelGenerator', (8, 32), 32)
     """
     *spatial, fan_in, fan_out = weight_shape
-    initializer = keras.initializers.get(initializer)
-    if not weight_std(initializer, weight_shape):
+    if not weight_std(keras.initializers.get(initializer), weight_shape):
         return DirectGenerator(initialization="native", **kwargs)
-    choices = [
-        _Choice(weight_shape, rows, columns, width, condition_dim)
-        for rows in _lengths(fan_in)
-        for columns in _lengths(fan_out)
-        for width in (_WIDTHS if embedding_dim is None else (embedding_dim,))
-    ]
-    budget = math.prod(weight_shape) // 2
-    fitting = [choice for choice in choices if choice.stored <= budget]
-    if fitting:
-        best = min(fitting, key=lambda choice: (-choice.rank, -choice.width, choice.stored))
-    elif condition_dim is None and embedding_dim is None:
+    widths = _WIDTHS if embedding_dim is None else (embedding_dim,)
+    sizes = itertools.product(_sides(fan_in), _sides(fan_out), widths)
+    choices = [((*spatial, rows, columns), width) for rows, columns, width in sizes]
+    stored = {choice: _stored(weight_shape, *choice, condition_dim) for choice in choices}
+
+    def cost(choice: tuple[tuple[int, ...], int]) -> tuple[int, int, int]:
+        tile, width = choice
+        return -kernel_rank(tile, width, width, weight_shape), -width, stored[choice]
+
+    fitting = [choice for choice in choices if stored[choice] <= math.prod(weight_shape) // 2]
+    if not fitting and condition_dim is None and embedding_dim is None:
         return DirectGenerator(initialization="native", **kwargs)
-    else:
-        best = min(choices, key=lambda choice: choice.stored)
-    return TiledKernelGenerator(
-        (*spatial, best.rows, best.columns), embedding_dim=best.width, **kwargs
-    )
+    tile, width = min(fitting, key=cost) if fitting else min(choices, key=lambda c: stored[c])
+    return TiledKernelGenerator(tile, embedding_dim=width, **kwargs)
 
 
-def _lengths(channels: int) -> list[int]:
-    """Returns the tile lengths to try: powers of two up to the channels."""
+def _sides(channels: int) -> list[int]:
+    """Returns the sides of tiles to try."""
     return sorted({*(2**k for k in range(channels.bit_length())), channels})
 
 
-class _Choice:
-    """A tile and an embedding width, with what they cost and what they can do."""
-
-    def __init__(
-        self,
-        weight_shape: Sequence[int],
-        rows: int,
-        columns: int,
-        width: int,
-        condition_dim: int | None,
-    ) -> None:
-        *spatial, fan_in, fan_out = weight_shape
-        self.rows, self.columns, self.width = rows, columns, width
-        flat = math.prod(spatial) * columns
-        down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
-        generator = (rows * width + flat) * (width + 1)
-        self.stored = generator + down * across * width * (1 + (condition_dim or 0))
-        tile = (*spatial, rows, columns)
-        self.rank = kernel_rank(tile, width, width, weight_shape)
+def _stored(
+    weight_shape: Sequence[int], tile: tuple[int, ...], width: int, condition_dim: int | None
+) -> int:
+    """Returns the number of parameters of a generator, the embeddings and the projection."""
+    *_, rows, columns = tile
+    *_, fan_in, fan_out = weight_shape
+    tiles = math.ceil(fan_in / rows) * math.ceil(fan_out / columns)
+    generator = (rows * width + math.prod(tile) // rows) * (width + 1)
+    return generator + tiles * width * (1 + (condition_dim or 0))

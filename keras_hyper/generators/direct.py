@@ -14,28 +14,27 @@ from keras_hyper.typing import Tensor
 
 @serializable
 class DirectGenerator(Generator):
-    """Uses the embedding itself as the weight: `W = reshape(e)`.
+    """Uses the embedding as the weight: `W = reshape(e)`.
 
-    It has no parameters and serves every shape. A static weight is then an ordinary one, and a
-    conditioned weight is linear in its condition. A layer with `generator=None` uses it where no
-    other generator would store less, and for a generated bias.
+    It has no parameters and serves every shape. A static weight is then an ordinary weight, and a
+    conditioned weight is linear in its condition. Layers with `generator=None` use it for biases
+    and small kernels.
 
     Args:
         initialization: `"variance"`: the weight starts with the variance of the layer's
-            `kernel_initializer`, whatever the condition. `"native"`: it starts as a draw of that
+            `kernel_initializer`, whatever the condition. `"native"`: it starts as a draw from that
             initializer, and the projection of a condition starts at zero: `W = W_0 + P c`.
-        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1. Ignored with `"native"`, which never scales.
+        normalize_condition: Boolean, see `Generator`. Ignored with `"native"`, which never scales.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
         embedding: Tensor of shape `(..., 1, size)`.
 
     Output shape:
-        The same as the input shape.
+        Same as the input shape.
 
     Raises:
-        ValueError: If `initialization` is neither.
+        ValueError: If `initialization` has an unsupported value.
 
     Examples:
         >>> import keras
@@ -43,7 +42,7 @@ class DirectGenerator(Generator):
         >>> from keras_hyper.generators import DirectGenerator
         >>> layer = HyperDense(3, generator=DirectGenerator())
         >>> layer.build((None, 5))
-        >>> layer.count_params()  # 15 numbers of the kernel, 3 of the bias
+        >>> layer.count_params()  # 15 for the kernel, 3 for the bias
         18
     """
 
@@ -58,7 +57,7 @@ class DirectGenerator(Generator):
         super().__init__(
             initialization=initialization, normalize_condition=normalize_condition, **kwargs
         )
-        # The width is the weight's size, whichever weight asks.
+        # The width is the size of the weight, which differs between weights.
         self.embedding_dim: Tensor = None
         self.input_spec = None
 
@@ -83,10 +82,9 @@ class DirectGenerator(Generator):
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns the scale of a weight: 1 if the embedding is the initializer's draw."""
-        if self.initialization == "native":
-            return 1.0, None
-        return self.matching_std(weight_shape, initializer), None
+        """Returns the standard deviation, or 1 if the embedding is a draw, and None."""
+        native = self.initialization == "native"
+        return 1.0 if native else self.matching_std(weight_shape, initializer), None
 
     def call(self, embedding: Tensor) -> Tensor:
         """Returns the embedding."""

@@ -1,4 +1,4 @@
-"""What every generator is: a layer that maps embeddings to numbers of unit variance."""
+"""The base class of generators: layers that map embeddings to values of variance 1."""
 
 import itertools
 import math
@@ -17,49 +17,43 @@ from keras_hyper.utils.checks import name_of, one_of, positive_int
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.precision import PolicyLayer
 
-NORMALIZATIONS = ("layer", "rms", "weight", "batch")
-# Above this many numbers between embeddings and weight, a generator whose layers
-# are larger than what they make works on groups of pieces: 16 MiB in float32.
+# Maximum number of intermediate values in a group of pieces: 16 MiB in float32.
 _NUMBERS_AT_ONCE = 2**22
 
 
 class Generator(PolicyLayer):
-    """Base of the hypernetworks: maps embeddings to weights.
+    """Base class of the hypernetworks: maps embeddings to weights.
 
-    A generator has only what does not depend on the layer that uses it, so that any number of
-    layers can share one. What belongs to one weight (its embedding, its standard deviation) is in
-    `keras_hyper.GeneratedWeight`, which calls the generator.
+    A generator holds only state that is independent of the weights it makes, so that layers can
+    share one. `keras_hyper.GeneratedWeight` holds the embedding and the standard deviation of one
+    weight, and calls the generator.
 
-    A subclass implements `embedding_shape`, `build` and `call`, and `assemble` if its output is not
-    the weight laid out flat. For embeddings whose components have a mean square of 1, its outputs
-    have variance 1. In its methods, `weight_shape` is the shape of a weight and `initializer` the
-    Keras initializer that an ordinary weight would have.
+    Subclasses implement `embedding_shape`, `build` and `call`. They override `assemble` if the
+    output of `call` is not the flattened weight. For embeddings with a mean square of 1, the output
+    has variance 1. In all methods, `weight_shape` is the shape of a weight, and `initializer` the
+    Keras initializer of the ordinary weight that it replaces.
 
     Args:
         embedding_dim: Integer, width of the embeddings.
         initialization: `"variance"`: the weight starts with the variance of the
-            `kernel_initializer` of the layer that uses it. Subclasses add others.
+            `kernel_initializer` of its layer. Subclasses can add more values.
         normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1, which keeps the variance of the weights exact whatever the condition's
-            scale. A learned embedding is never scaled.
-        normalization: How a generated weight is normalized before it gets its standard deviation
-            and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root mean square
-            of 1. `"weight"`: each unit (column of a dense kernel, filter) to a root mean square of
-            1, with a gain for each. `"batch"`: each element to mean 0 and variance 1 over a batch
-            of conditions, and by moving averages in inference, like
-            `keras.layers.BatchNormalization`. None: not normalized.
+            square of 1. The variance of the weights is then independent of the condition's scale.
+        normalization: Normalization of a generated weight, before it is multiplied by its standard
+            deviation and a learned gain. `"layer"`: to mean 0 and variance 1. `"rms"`: to a root
+            mean square of 1. `"weight"`: as `"rms"` for each unit (column of a dense kernel,
+            filter), with one gain per unit. `"batch"`: each element over a batch of conditions, as
+            in `keras.layers.BatchNormalization`. None (default): no normalization.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
-        argument_names: The names of the arguments that are attributes, for `get_config`.
-        shape_free: True if one generator serves weights of different shapes.
+        argument_names: Names of the arguments that `get_config` reads from attributes.
+        shape_free: Whether one generator can make weights of different shapes.
         initializations: The allowed values of `initialization`.
-        projects_pieces: True if a condition is projected onto each piece of an embedding, False if
-            all pieces get the same shift.
-        factors: True if it makes the factors of a matrix of inputs by units.
-        work: How many values are computed between the embedding of one piece and the piece, if
-            they are more than the piece has and `call` is not random; else 0. Weights of many
-            pieces are then made in groups.
+        projects_pieces: Whether each piece of an embedding has its own projection of the condition.
+        factors: Whether the generator makes low-rank factors of an inputs-by-units matrix.
+        work: Number of intermediate values per piece. If positive, large weights are made in groups
+            of pieces. Must be 0 if `call` is random.
 
     Call arguments:
         embedding: Tensor of shape `(..., pieces, embedding_dim)`.
@@ -68,10 +62,10 @@ class Generator(PolicyLayer):
         `(..., pieces, size of a piece)`.
 
     Raises:
-        ValueError: If an argument is none of its allowed values.
+        ValueError: If an argument has an unsupported value.
 
     Examples:
-        A wave for each unit, whose embedding has its amplitude and its phase:
+        One sine wave per unit. Its embedding has an amplitude and a phase:
 
         >>> import keras
         >>> from keras_hyper import Generator, HyperDense
@@ -89,7 +83,7 @@ class Generator(PolicyLayer):
         >>> layer = HyperDense(3, generator=WaveGenerator(embedding_dim=2))
         >>> tuple(layer(keras.ops.ones((2, 16))).shape)
         (2, 3)
-        >>> layer.count_params()  # Two numbers for each unit, and the bias.
+        >>> layer.count_params()  # Two parameters per unit, and the bias.
         9
     """
 
@@ -101,6 +95,8 @@ class Generator(PolicyLayer):
     factors: bool = False
     work: int = 0
     initializations: tuple[str, ...] = ("variance",)
+    # Size of a piece, for generators that crop the last pieces of a weight.
+    _cropped_size: int = 0
 
     def __init__(
         self,
@@ -115,12 +111,11 @@ class Generator(PolicyLayer):
         self.initialization = one_of("initialization", initialization, self.initializations)
         self.normalize_condition = bool(normalize_condition)
         if normalization is not None:
-            one_of("normalization", normalization, NORMALIZATIONS)
+            one_of("normalization", normalization, ("layer", "rms", "weight", "batch"))
         self.normalization = normalization
-        # The limits that the user was warned of already.
-        self.warned_of: list[str] = []
+        self._warned_of: list[str] = []
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embedding_dim})
-        # Set by `prepare` on a generator that serves one shape only.
+        # Set by `prepare`: the shape if there is only one, and the initializer of the bias.
         self._weight_shape: tuple[int, ...] | None = None
         self._native: keras.Initializer | None = None
 
@@ -132,111 +127,85 @@ class Generator(PolicyLayer):
 
     def projection_initializer(self, condition_dim: int) -> keras.Initializer:
         """Returns an initializer for the projection of a condition onto an embedding."""
-        # Variance 1 for a condition of variance 1: as large as the embedding.
+        # A condition of variance 1 has a projection of variance 1, like a learned embedding.
         return keras.initializers.RandomNormal(stddev=condition_dim**-0.5)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns `(pieces, width)` of the embedding of a weight.
-
-        Raises:
-            ValueError: If the generator cannot make a weight of that shape.
-        """
+        """Returns the shape `(pieces, width)` of an embedding. Raises for unsupported weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement `embedding_shape`.")
 
     def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        """Returns a weight, put together from what `call` gave.
-
-        Args:
-            pieces: Tensor, the output of `call`.
-            weight_shape: Shape of the weight.
-
-        Returns:
-            Tensor of shape `weight_shape`, with the leading axes of the embedding before it.
-        """
+        """Assembles a weight from the output of `call`, and keeps its leading axes."""
         lead = ops.shape(pieces)[:-2]
         return ops.reshape(pieces, (*lead, *weight_shape))
 
     def assemble_all(
         self, pieces: Tensor, weight_shapes: Sequence[Sequence[int]], axis: int
     ) -> list[Tensor]:
-        """Returns several weights, put together from the pieces of all of them.
-
-        Args:
-            pieces: Tensor, the output of `call` for the pieces of all weights in a row.
-            weight_shapes: Shapes of the weights.
-            axis: The axis of `pieces` that numbers them.
-        """
+        """Assembles several weights from their pieces, which are concatenated along `axis`."""
         counts = [self.embedding_shape(shape)[0] for shape in weight_shapes]
-        # The gradient of a split is one concatenation, that of slices a sum of padded ones.
-        ends = list(itertools.accumulate(counts))
-        parts = ops.split(pieces, ends[:-1], axis=axis)
-        return [self.assemble(own, s) for own, s in zip(parts, weight_shapes, strict=True)]
+        # The gradient of a split is one concatenation, that of slices a sum of padded tensors.
+        parts = ops.split(pieces, list(itertools.accumulate(counts))[:-1], axis=axis)
+        return [self.assemble(part, s) for part, s in zip(parts, weight_shapes, strict=True)]
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator does not fit a weight, by kind, with figures.
-
-        Returns:
-            Dict of sentences, empty if nothing stands against it.
-        """
-        size, embedding = math.prod(weight_shape), math.prod(self.embedding_shape(weight_shape))
-        if embedding <= size:
-            return {}
-        return {"embeddings": f"its embedding has {embedding:,} numbers, the weight {size:,}"}
+        """Returns the reasons why the generator does not fit a weight: a sentence for each kind."""
+        size = math.prod(weight_shape)
+        pieces, width = self.embedding_shape(weight_shape)
+        limits = {}
+        if pieces * width > size:
+            limits["embeddings"] = (
+                f"the embedding has {pieces * width:,} values, the weight only {size:,}"
+            )
+        if pieces * self._cropped_size > 2 * size:
+            limits["unused"] = (
+                f"only {size:,} of the {pieces * self._cropped_size:,} generated values are used"
+            )
+        return limits
 
     def warn_of_limits(self, weight_shape: Sequence[int], path: str) -> None:
         """Warns if the generator does not fit a weight, once for each kind of reason."""
         for kind, sentence in self.limits(weight_shape).items():
-            if kind not in self.warned_of:
-                self.warned_of.append(kind)
+            if kind not in self._warned_of:
+                self._warned_of.append(kind)
                 warnings.warn(
-                    f"{self} does not fit '{path}' of shape {weight_shape}: {sentence}. "
-                    "`keras_hyper.summary` tells this of every weight; it is a defect only if you "
-                    "did not mean it.",
+                    f"{self} does not fit '{path}' of shape {weight_shape}: {sentence}. Ignore "
+                    "this if it is intended. `keras_hyper.summary` lists all such weights.",
                     stacklevel=2,
                 )
 
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
         """Returns the weight for an embedding.
 
-        Args:
-            embedding: Tensor of shape `(pieces, width)`, or `(batch, pieces, width)` for a weight
-                per sample.
-            weight_shape: Shape of the weight.
+        For per-sample weights, `embedding` has the shape `(batch, pieces, width)`.
         """
         batched = len(embedding.shape) == 3
         return Full(self.assemble(self.pieces(embedding), weight_shape), batched)
 
     def pieces(self, embedding: Tensor) -> Tensor:
-        """Returns what `call` makes, with a bound on the memory it takes.
+        """Calls the generator, with bounded memory.
 
-        Where the numbers between embeddings and pieces are many, and more than those of the pieces,
-        groups of pieces are made one after the other, and in training made again for their
-        gradients.
+        If `work` is positive and there are many pieces, they are made in groups, one after the
+        other. In training, each group is rematerialized for its gradient.
         """
         count = embedding.shape[-2]
         samples = embedding.shape[0] if len(embedding.shape) == 3 else 1
-        # Where the number of samples is not known, None or a symbol of JAX, as for one.
+        # An unknown batch size (None, or a symbol in JAX) counts as one.
         known = samples if isinstance(samples, int) else 1
         group = max(1, _NUMBERS_AT_ONCE // max(self.work * known, 1))
         if count <= group:
             return self(embedding)
-        # A function of this call's own: JAX keeps what it traced by function, with
-        # the values that the variables had then.
+        # A new function in each call: JAX caches traces by function, with the variables' values.
         make = keras.remat(lambda some: self(some))
         parts = [make(embedding[..., i : i + group, :]) for i in range(0, count, group)]
         return ops.concatenate(parts, axis=len(embedding.shape) - 2)
 
     def prepare(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
-        """Gets the generator ready to make a weight, and says how to scale it.
-
-        Every parent calls it once. The first call builds the generator.
-
-        Returns:
-            The factor by which the generated weight is to be multiplied.
+        """Returns the scale of a weight. The first call builds the generator.
 
         Raises:
-            ValueError: If the generator cannot make the weight, or was built for another weight
-                that it cannot share.
+            ValueError: If the generator does not support the weight, or was built for a weight of a
+                different shape or initializer and cannot be shared.
         """
         weight_shape = tuple(weight_shape)
         self.embedding_shape(weight_shape)
@@ -246,27 +215,25 @@ class Generator(PolicyLayer):
         elif self._weight_shape not in (None, weight_shape):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' makes weights of one shape, and was built "
-                f"for {self._weight_shape}. Received: weight_shape={weight_shape}. Give each "
-                "shape a generator of its own, or share one that serves every shape, such as "
+                f"for {self._weight_shape}. Received: weight_shape={weight_shape}. Use one "
+                "generator for each shape, or share one that serves every shape, such as "
                 "TiledKernelGenerator."
             )
         elif initializer_key(native) != initializer_key(self._native):
             raise ValueError(
-                f"{type(self).__name__} '{self.name}' is shared by layers whose kernels start "
-                "differently, and its one bias cannot start right for both. Received: "
-                f"kernel_initializer={name_of(initializer)}. Give the layers the same "
-                "initializer and composition, or a generator each."
+                f"{type(self).__name__} '{self.name}' is shared by layers with different initial "
+                "kernels, but has only one bias. Received: "
+                f"kernel_initializer={name_of(initializer)}. Use the same initializer and "
+                "composition in these layers, or one generator for each layer."
             )
         return scale
 
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns how the weight gets the start of an ordinary one: a factor, and a draw.
+        """Returns the standard deviation of a weight and None.
 
-        Returns:
-            The standard deviation to multiply numbers of variance 1 with, and None; or 1.0 and the
-            initializer, if the generator's own bias is to start as its draw.
+        If the bias of the generator starts as a draw from `initializer`, returns 1.0 and it.
         """
         scaling = isinstance(initializer, keras.initializers.VarianceScaling)
         if self.initialization == "native" or ("native" in self.initializations and not scaling):
@@ -274,27 +241,23 @@ class Generator(PolicyLayer):
         return self.matching_std(weight_shape, initializer), None
 
     def matching_std(self, weight_shape: Sequence[int], initializer: keras.Initializer) -> float:
-        """Returns the standard deviation that an initializer gives a weight.
-
-        Raises:
-            ValueError: If the standard deviation is not known, or zero.
-        """
+        """Returns the standard deviation of an initializer. Raises if it is unknown or zero."""
         std = weight_std(initializer, weight_shape)
         if not std:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' cannot match the initializer "
-                f"{name_of(initializer)}: its standard deviation is not known, or zero. Use a "
+                f"{name_of(initializer)}: its standard deviation is unknown or zero. Use a "
                 "VarianceScaling, RandomNormal, RandomUniform, TruncatedNormal or Orthogonal "
-                "initializer of mean zero, or a LinearGenerator or MLPGenerator, which start at "
-                "the initializer's own draw."
+                "initializer with mean zero. LinearGenerator and MLPGenerator support all "
+                "initializers."
             )
         return std
 
     def one_shape(self) -> tuple[int, ...]:
-        """Returns the shape of all weights of a generator that serves one shape."""
+        """Returns the weight shape of a generator that serves a single shape."""
         if self._weight_shape is None:
             raise ValueError(
-                f"{type(self).__name__} '{self.name}' makes one weight shape, which it learns "
+                f"{type(self).__name__} '{self.name}' makes weights of one shape, which it learns "
                 "from the layer that uses it. Pass it to a layer as `generator`, or call "
                 "`prepare(weight_shape, initializer)` first."
             )
@@ -309,18 +272,17 @@ class Generator(PolicyLayer):
         freeze_what_is_new(self)
 
     def get_build_config(self) -> Config | None:
-        """Returns what `build_from_config` needs to create the variables again."""
+        """Returns the configuration for `build_from_config`."""
         if not self.built:
             return None
         native = self._native and keras.initializers.serialize(self._native)
         return with_sublayers({"weight_shape": self._weight_shape, "native": native}, self)
 
     def build_from_config(self, config: Config) -> None:
-        """Creates the variables as they were when the generator was saved."""
+        """Creates the variables of a saved generator."""
         shape, native = config["weight_shape"], config["native"]
         self._build_for(
-            None if shape is None else tuple(shape),
-            None if native is None else keras.initializers.get(native),
+            None if shape is None else tuple(shape), native and keras.initializers.get(native)
         )
         restore_sublayers(config, self)
 
@@ -331,7 +293,7 @@ class Generator(PolicyLayer):
 
 
 def initializer_key(native: keras.Initializer | None) -> object:
-    """Returns what tells two native starts apart, which the seed does not."""
+    """Returns a value that is equal for initializers that differ only in their seeds."""
     if not isinstance(native, keras.initializers.Initializer):
         return native
     return type(native), {**native.get_config(), "seed": None}

@@ -1,4 +1,4 @@
-"""A weight that is linear in its embedding."""
+"""Weights that are linear in their embeddings."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,8 +13,7 @@ from keras_hyper.kernels import Kernel, Mixture
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Initializer, Tensor
 
-# How large the part that depends on the embedding starts, against the draw of
-# the initializer, with initialization="native" (as SIREN's hypernetworks do).
+# Initial size of `H e` relative to `beta` with initialization="native", as in SIREN.
 _NATIVE_SHARE = 0.01
 
 
@@ -22,21 +21,20 @@ _NATIVE_SHARE = 0.01
 class LinearGenerator(Generator):
     r"""Makes a weight as a linear function of its embedding.
 
-    `W = reshape(H e + beta)` with one head `H`: the most expressive generator and the largest, with
-    `(embedding_dim + 1) * size` parameters for a weight of `size` elements. It serves one weight
-    shape. See equation (5) of Ha, Dai & Le ("HyperNetworks", ICLR 2017).
+    `W = reshape(H e + beta)`, equation (5) of Ha, Dai & Le ("HyperNetworks", ICLR 2017). It is the
+    most expressive generator and the largest: a weight of `size` elements takes
+    `(embedding_dim + 1) * size` parameters. It serves one weight shape.
 
-    Per-sample weights stay a mixture of shared ones: a dense product with inputs of rank 2 never
-    writes them out.
+    Per-sample weights are mixtures of shared weights. A dense product with inputs of rank 2 never
+    materializes them.
 
     Args:
         embedding_dim: Integer, width of the embedding.
-        initialization: `"variance"`: `H` is drawn so that the weight has the variance of the
-            layer's `kernel_initializer`, `beta` is zero. `"native"`: `beta` is a draw of the
-            `kernel_initializer` and `H e` a hundredth of its size, as always for initializers other
-            than `keras.initializers.VarianceScaling`.
-        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1.
+        initialization: `"variance"`: the weight starts with the variance of the layer's
+            `kernel_initializer`, and `beta` is zero. `"native"`: `beta` is a draw from the
+            `kernel_initializer`, and `H e` a hundredth of its size. Initializers other than
+            `keras.initializers.VarianceScaling` always use `"native"`.
+        normalize_condition: Boolean, see `Generator`.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -46,7 +44,7 @@ class LinearGenerator(Generator):
         `(..., 1, size)`, values of variance 1 (`"variance"`).
 
     Raises:
-        ValueError: If one generator is shared by weights of different shapes.
+        ValueError: If weights of different shapes share the generator.
 
     Examples:
         >>> import keras
@@ -71,52 +69,52 @@ class LinearGenerator(Generator):
         self.head: Tensor = None
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns `(1, embedding_dim)`: a weight is one piece."""
+        """Returns `(1, embedding_dim)`."""
         return 1, self.embedding_dim
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Creates the head. Called by `prepare`, which knows the weight's shape."""
-        units = self.head_units()
-        width = self.build_features(input_shape)
-        self.head = keras.layers.Dense(
-            units, **self.head_initializers(width), dtype=self.dtype_policy, name="head"
-        )
+        """Creates the layers. Called by `prepare`, which sets the weight's shape."""
+        units, width = self.head_units(), self.build_features(input_shape)
+        initializers = self.head_initializers(width)
+        self.head = keras.layers.Dense(units, **initializers, dtype=self.dtype_policy, name="head")
         self.head.build((None, width))
 
     def head_units(self) -> int:
-        """Returns how many numbers the head makes."""
+        """Returns the number of outputs of the head."""
         return math.prod(self.one_shape())
 
     def head_initializers(self, width: int) -> dict[str, Initializer | Callable[..., Tensor]]:
-        """Returns the initializers of the head, for features of a width."""
+        """Returns the initializers of the head, for features of the given width."""
         normal, native = keras.initializers.RandomNormal(stddev=width**-0.5), self._native
         if native is None:
             return {"kernel_initializer": normal}
-        return {
-            "kernel_initializer": _small(normal, native, self.one_shape()),
-            "bias_initializer": flat_draw(native, self.one_shape()),
-        }
+        weight_shape = self.one_shape()
+
+        def small(shape: Sequence[int], dtype: str | None = None) -> Tensor:
+            rms = ops.sqrt(ops.mean(ops.square(native(weight_shape, dtype=dtype))))
+            return normal(shape, dtype=dtype) * rms * _NATIVE_SHARE
+
+        return {"kernel_initializer": small, "bias_initializer": flat_draw(native, weight_shape)}
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:
-        """Creates what comes before the head and returns its width."""
+        """Builds the layers before the head, and returns their width."""
         return self.embedding_dim
 
     def features(self, embedding: Tensor) -> Tensor:
-        """Returns what the head is applied to; its mean square is 1."""
+        """Returns the inputs of the head, which have a mean square of 1."""
         return embedding
 
     def call(self, embedding: Tensor) -> Tensor:
-        """Returns the numbers of the weight, flat."""
+        """Returns the flattened weight."""
         *lead, width = ops.shape(embedding)
-        # As one matrix of rows, for the reason that `shared_dense` gives.
+        # One matrix of rows, for the reason given in `shared_dense`.
         rows = self.head(self.features(ops.reshape(embedding, (-1, width))))
         return ops.reshape(rows, (*lead, self.head.units))
 
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
-        """Returns the weight; for a batch of embeddings, as a mixture."""
-        batched = len(embedding.shape) == 3
-        # A quantized head holds integers and scales: only its own call knows them.
-        if not batched or self.head.quantization_mode is not None:
+        """Returns the weight, as a mixture for a batch of embeddings."""
+        # The kernel of a quantized head has integers and scales that only its call combines.
+        if len(embedding.shape) == 2 or self.head.quantization_mode is not None:
             return super().kernel(embedding, weight_shape)
         dtype = self.compute_dtype
         bank = ops.cast(self.head.kernel, dtype)
@@ -125,15 +123,3 @@ class LinearGenerator(Generator):
             coefficients=ops.cast(self.features(ops.squeeze(embedding, 1)), dtype),
             bias=ops.reshape(ops.cast(self.head.bias, dtype), weight_shape),
         )
-
-
-def _small(
-    normal: keras.Initializer, native: keras.Initializer, weight_shape: Sequence[int]
-) -> Callable[..., Tensor]:
-    """Returns an initializer of a head that is small against a native draw."""
-
-    def initializer(shape: Sequence[int], dtype: str | None = None) -> Tensor:
-        rms = ops.sqrt(ops.mean(ops.square(native(weight_shape, dtype=dtype))))
-        return normal(shape, dtype=dtype) * rms * _NATIVE_SHARE
-
-    return initializer

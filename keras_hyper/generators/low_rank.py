@@ -1,4 +1,4 @@
-"""A kernel as a product of two thin matrices, both generated."""
+"""Kernels as products of two thin generated matrices."""
 
 import math
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from keras_hyper.utils.checks import positive_int
 class LowRankGenerator(LinearGenerator):
     r"""Makes a kernel as a product of two thin matrices.
 
-    `W = reshape(U V) / sqrt(rank)`, where `U`, of shape `(prod(shape[:-1]), rank)`, and `V`, of
-    shape `(rank, shape[-1])`, are linear in the embedding. It serves one weight shape and has
+    `W = reshape(U V) / sqrt(rank)`. `U`, of shape `(prod(shape[:-1]), rank)`, and `V`, of shape
+    `(rank, shape[-1])`, are linear in the embedding. The generator serves one weight shape and has
     `(embedding_dim + 1) * rank * (prod(shape[:-1]) + shape[-1])` parameters.
 
-    A product of per-sample kernels with inputs of rank 2 is two thin ones, and no kernel is written
-    out. The same holds for more positions, and in convolutions (without groups, not depthwise or
-    transposed), where both factors together are smaller than the kernel.
+    A dense product of per-sample kernels with inputs of rank 2 is two thin products, and no kernel
+    is materialized. If both factors together are smaller than the kernel, this also holds for
+    inputs of higher rank and for convolutions (not grouped, depthwise or transposed).
 
     Args:
         rank: Integer, the rank of the kernel as a matrix of inputs by units.
         embedding_dim: Integer, width of the embedding.
-        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1. Both factors depend on it: without the scaling the weights start too large.
+        normalize_condition: Boolean, see `Generator`. If False, the weights start too large, since
+            both factors are proportional to the embedding.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -39,8 +39,8 @@ class LowRankGenerator(LinearGenerator):
         `(..., 1, rank * (prod(shape[:-1]) + shape[-1]))`: `U`, then `V`, of variance 1.
 
     Raises:
-        ValueError: If one generator is shared by weights of different shapes, or if the layer's
-            initializer has no known standard deviation.
+        ValueError: If weights of different shapes share the generator, or the standard deviation of
+            the layer's initializer is unknown.
 
     Examples:
         >>> import keras
@@ -66,16 +66,16 @@ class LowRankGenerator(LinearGenerator):
         self.rank = positive_int("rank", rank)
 
     def embedding_shape(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns `(1, embedding_dim)`: a weight is one piece."""
+        """Returns `(1, embedding_dim)`."""
         if not weight_shape:
             raise ValueError(
-                f"LowRankGenerator '{self.name}' makes weights with one axis or more. Received: "
-                "weight_shape=()"
+                f"LowRankGenerator '{self.name}' supports only weights with one axis or more. "
+                "Received: weight_shape=()"
             )
         return super().embedding_shape(weight_shape)
 
     def kernel(self, embedding: Tensor, weight_shape: Sequence[int]) -> Kernel:
-        """Returns the weight as its two factors."""
+        """Returns the weight as two factors."""
         fan_in, fan_out = math.prod(weight_shape[:-1]), weight_shape[-1]
         factors = self(embedding)
         lead = ops.shape(factors)[:-2]
@@ -85,13 +85,14 @@ class LowRankGenerator(LinearGenerator):
         return LowRank(left, right, tuple(weight_shape))
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator does not fit a weight, by kind, with figures."""
+        """Returns the reasons why the generator does not fit a weight."""
         most = min(math.prod(weight_shape[:-1]), weight_shape[-1])
         limits = super().limits(weight_shape)
         if self.rank > most:
-            limits["unused"] = f"of its rank {self.rank} a kernel of that shape can have {most}"
+            limits["unused"] = f"rank={self.rank} exceeds {most}, the maximum rank of such a kernel"
         return limits
 
     def head_units(self) -> int:
-        """Returns how many numbers both factors have."""
-        return self.rank * (math.prod(self.one_shape()[:-1]) + self.one_shape()[-1])
+        """Returns the total size of both factors."""
+        *inputs, units = self.one_shape()
+        return self.rank * (math.prod(inputs) + units)

@@ -1,4 +1,4 @@
-"""A weight made by a multi-layer perceptron."""
+"""Weights from a multi-layer perceptron."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -17,22 +17,21 @@ from keras_hyper.utils.checks import positive_ints
 class MLPGenerator(LinearGenerator):
     r"""Makes a weight from its embedding with a multi-layer perceptron.
 
-    `h_0 = e`, `h_l = f(U_l h_(l-1) + c_l)`, `W = reshape(H n(h_L) + beta)` with
-    `n(h) = h / rms(h)`: hidden layers, then a linear head on features of root mean square 1. The
-    scaling makes the variance of the weights exact for every activation, also during training.
+    `h_0 = e`, `h_l = f(U_l h_(l-1) + c_l)` and `W = reshape(H n(h_L) + beta)`, where
+    `n(h) = h / rms(h)`. With this normalization, the variance of the weights is exact for every
+    activation, also during training.
 
-    It serves one weight shape and has `(hidden_units[-1] + 1) * size` parameters for a weight of
-    `size` elements, besides the hidden layers.
+    The generator serves one weight shape. For a weight of `size` elements, it has
+    `(hidden_units[-1] + 1) * size` parameters besides the hidden layers.
 
     Args:
         hidden_units: Tuple of integers, the widths of the hidden layers.
         activation: Activation of the hidden layers.
-        dropout: Float, rate of the dropout after each hidden layer.
+        dropout: Float, dropout rate after each hidden layer.
         embedding_dim: Integer, width of the embedding.
         initialization: `"variance"` or `"native"`, see `LinearGenerator`.
-        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1.
-        seed: Optional integer, the seed of the dropout.
+        normalize_condition: Boolean, see `Generator`.
+        seed: Optional integer, random seed of the dropout.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -42,8 +41,7 @@ class MLPGenerator(LinearGenerator):
         `(..., 1, size)`, values of variance 1 (`"variance"`).
 
     Raises:
-        ValueError: If `hidden_units` is empty (use `LinearGenerator`), or one generator is shared
-            by weights of different shapes.
+        ValueError: If `hidden_units` is empty, or weights of different shapes share the generator.
 
     Examples:
         >>> import keras
@@ -72,8 +70,8 @@ class MLPGenerator(LinearGenerator):
         self.hidden_units = positive_ints("hidden_units", hidden_units)
         if not self.hidden_units:
             raise ValueError(
-                "`hidden_units` must name at least one hidden layer; LinearGenerator is the "
-                "generator without any. Received: hidden_units=()"
+                "`hidden_units` must have at least one hidden layer. Received: hidden_units=(). "
+                "Use LinearGenerator instead."
             )
         self.activation = keras.activations.get(activation)
         self.seed = seed
@@ -94,7 +92,7 @@ class MLPGenerator(LinearGenerator):
         hold(self, "hidden", hidden)
 
     def build_features(self, input_shape: Sequence[int | None]) -> int:
-        """Creates the hidden layers and returns the width of the last one."""
+        """Builds the hidden layers, and returns the width of the last one."""
         width = self.embedding_dim
         for layer in self.hidden:
             layer.build((None, width))
@@ -102,7 +100,7 @@ class MLPGenerator(LinearGenerator):
         return width
 
     def features(self, embedding: Tensor) -> Tensor:
-        """Returns the last hidden layer, scaled to a root mean square of 1."""
+        """Returns the outputs of the last hidden layer, scaled to a root mean square of 1."""
         features = embedding
         for layer in self.hidden:
             features = self.dropout(layer(features))

@@ -1,4 +1,4 @@
-"""The paper's kernel generator: any kernel from tiles that one small network makes."""
+"""The kernel generator of the paper: kernels of any size from tiles."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from keras_hyper.utils.checks import positive_int, positive_ints
 class TiledKernelGenerator(Generator):
     r"""Makes kernels of any size from tiles: the paper's static hypernetwork.
 
-    A tile of shape `(*spatial, n_in, n_out)` is made from its embedding `z` by two linear layers,
+    Two linear layers make a tile of shape `(*spatial, n_in, n_out)` from its embedding `z`, as in
     equations (1) and (2) of Ha, Dai & Le ("HyperNetworks", ICLR 2017):
 
     ```
@@ -26,25 +26,25 @@ class TiledKernelGenerator(Generator):
     K_i = <W_out, a_i> + B_out     the tile's slice for that input channel
     ```
 
-    with `W_i` of shape `(hidden_dim, embedding_dim)` and `W_out` of shape
-    `(*spatial, n_out, hidden_dim)`. A larger kernel is a grid of tiles (equation 3), input channels
-    by rows and output channels by columns, each tile with its own embedding. The grid is cropped if
-    the channels are not a multiple of the tile's.
+    `W_i` has the shape `(hidden_dim, embedding_dim)`, and `W_out` the shape
+    `(*spatial, n_out, hidden_dim)`. A larger kernel is a grid of tiles (equation 3), with input
+    channels in rows and output channels in columns. Each tile has its own embedding. The grid is
+    cropped if the channels are not a multiple of the tile's.
 
-    It has `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out * (hidden_dim + 1)`
-    parameters however many layers share it. Each kernel adds one embedding for each tile.
+    The generator has
+    `n_in * hidden_dim * (embedding_dim + 1) + prod(spatial) * n_out * (hidden_dim + 1)`
+    parameters for any number of layers. Each kernel adds one embedding per tile.
 
     Args:
-        tile: Tuple of integers, the shape of a tile: `(height, width, n_in, n_out)` for the kernels
-            of two-dimensional convolutions, `(n_in, n_out)` for those of dense layers.
+        tile: Tuple of integers, the shape of a tile: `(height, width, n_in, n_out)` for 2D
+            convolutions, `(n_in, n_out)` for dense layers.
         embedding_dim: Integer, width of a tile's embedding (the paper's `N_z`).
         hidden_dim: Integer, width of the `a_i` (the paper's `d`). Defaults to `embedding_dim`.
         initialization: `"variance"`: the kernel starts with the variance of the layer's
-            `kernel_initializer`. `"paper"`: as in the author's published notebook: `W_i` and
-            `W_out` truncated normal of standard deviation 0.01, biases zero, embeddings truncated
-            normal of mean 0.01 and standard deviation 1, no scaling.
-        normalize_condition: Whether an embedding made from a condition is scaled to a root mean
-            square of 1.
+            `kernel_initializer`. `"paper"`: as in the author's published notebook. `W_i` and
+            `W_out` are truncated normal with standard deviation 0.01, biases zero, and embeddings
+            truncated normal with mean 0.01 and standard deviation 1. Kernels are not scaled.
+        normalize_condition: Boolean, see `Generator`.
         **kwargs: `normalization` (see `Generator`) and arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -54,11 +54,11 @@ class TiledKernelGenerator(Generator):
         `(..., tiles, n_in, prod(spatial) * n_out)`, values of variance 1 (`"variance"`).
 
     Raises:
-        ValueError: If a layer asks for a kernel whose rank or spatial size is not the tile's, or if
-            the paper's initialization is to be normalized.
+        ValueError: If a kernel has a different rank or spatial size than the tile, or
+            `initialization="paper"` is combined with `normalization`.
 
     Examples:
-        The generator of the paper's MNIST network, 4,240 numbers for a kernel of 12,544:
+        The generator of the paper's MNIST network, with 4,240 parameters for 12,544 weights:
 
         >>> import keras
         >>> from keras_hyper import HyperConv2D, TiledKernelGenerator
@@ -87,28 +87,28 @@ class TiledKernelGenerator(Generator):
         self.tile = positive_ints("tile", tile)
         if len(self.tile) < 2:
             raise ValueError(
-                "`tile` must have at least two axes, the input and the output channels. "
+                "`tile` must have at least two axes: input channels and output channels. "
                 f"Received: tile={self.tile}"
             )
         if self.initialization == "paper" and self.normalization is not None:
             raise ValueError(
-                "initialization='paper' starts with kernels of another size than the layer's "
-                "initializer, which a normalization would undo. Received: "
-                f"normalization={self.normalization!r}. Use initialization='variance'."
+                "initialization='paper' does not support `normalization`, which would undo its "
+                f"initial scale. Received: normalization={self.normalization!r}. Use "
+                "initialization='variance'."
             )
         if hidden_dim is not None:
             hidden_dim = positive_int("hidden_dim", hidden_dim)
         self.hidden_dim = hidden_dim or self.embedding_dim
         self._spatial, (self._rows, self._columns) = self.tile[:-2], self.tile[-2:]
-        self.hidden = self._linear("hidden", self._rows * self.hidden_dim)
-        self.head = self._linear("head", math.prod(self._spatial) * self._columns)
-        hidden = self._rows * self.hidden_dim
-        self.work = hidden if hidden > math.prod(self.tile) else 0
+        hidden, self._cropped_size = self._rows * self.hidden_dim, math.prod(self.tile)
+        self.hidden = self._linear("hidden", hidden)
+        self.head = self._linear("head", self._cropped_size // self._rows)
+        self.work = hidden if hidden > self._cropped_size else 0
 
     def embedding_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> keras.Initializer:
-        """Returns an initializer for the embeddings of one kernel's tiles."""
+        """Returns an initializer for the embeddings of the tiles."""
         if self.initialization == "paper":
             return keras.initializers.TruncatedNormal(mean=0.01, stddev=1.0)
         return super().embedding_initializer(weight_shape, initializer)
@@ -119,35 +119,31 @@ class TiledKernelGenerator(Generator):
         return rows * columns, self.embedding_dim
 
     def limits(self, weight_shape: Sequence[int]) -> dict[str, str]:
-        """Returns why the generator does not fit a kernel, by kind, with figures."""
+        """Returns the reasons why the generator does not fit a kernel."""
         limits = super().limits(weight_shape)
         full = min(weight_shape[-2], math.prod(weight_shape) // weight_shape[-2])
         rank = kernel_rank(self.tile, self.embedding_dim, self.hidden_dim, weight_shape)
         if rank < full:
             limits["rank"] = (
-                f"as a matrix of input channels by the rest its rank is at most {rank}, of {full}"
+                f"its rank, as a matrix of input channels by the rest, is at most {rank} of {full}"
             )
-        size = math.prod(weight_shape)
-        made = self.embedding_shape(weight_shape)[0] * math.prod(self.tile)
-        if 2 * size < made:
-            limits["unused"] = f"of the {made:,} numbers of its tiles it uses {size:,}"
         return limits
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Creates the two linear layers."""
+        """Builds the two linear layers."""
         self.hidden.build((None, self.embedding_dim))
         self.head.build((None, self.hidden_dim))
 
     def call(self, embedding: Tensor) -> Tensor:
         """Returns one tile for each embedding."""
         lead = ops.shape(embedding)[:-1]
-        # As one matrix of rows, for the reason that `shared_dense` gives.
+        # One matrix of rows, for the reason given in `shared_dense`.
         hidden = self.hidden(ops.reshape(embedding, (-1, self.embedding_dim)))
         rows = self.head(ops.reshape(hidden, (-1, self.hidden_dim)))
         return ops.reshape(rows, (*lead, self._rows, self.head.units))
 
     def assemble(self, pieces: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        """Returns the kernel: the tiles laid out as a grid, and cropped to size."""
+        """Assembles a kernel from a grid of tiles, and crops it."""
         rows, columns = self._grid(weight_shape)
         lead = ops.shape(pieces)[:-3]
         n, k = len(lead), len(self._spatial)
@@ -165,19 +161,19 @@ class TiledKernelGenerator(Generator):
     def match_initializer(
         self, weight_shape: Sequence[int], initializer: keras.Initializer
     ) -> tuple[float, keras.Initializer | None]:
-        """Returns the scale of a kernel: 1 for the paper's own initialization."""
+        """Returns the scale of a kernel, 1.0 for `initialization="paper"`, and None."""
         if self.initialization == "paper":
             return 1.0, None
         return super().match_initializer(weight_shape, initializer)
 
     def _grid(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns how many rows and columns of tiles cover a kernel."""
+        """Returns the numbers of rows and columns of tiles that cover a kernel."""
         weight_shape = tuple(weight_shape)
-        if len(weight_shape) != len(self.tile) or weight_shape[:-2] != self._spatial:
+        if len(weight_shape) != len(self.tile) or weight_shape[:-2] != self.tile[:-2]:
             raise ValueError(
-                f"TiledKernelGenerator '{self.name}' with tile={self.tile} makes kernels of "
-                f"shape {(*self._spatial, 'any', 'any')}. Received: weight_shape={weight_shape}. "
-                f"Use a generator with tile={(*weight_shape[:-2], 'n_in', 'n_out')} for it."
+                f"TiledKernelGenerator '{self.name}' with tile={self.tile} makes kernels of shape "
+                f"{(*self._spatial, 'any', 'any')}. Received: weight_shape={weight_shape}. Use a "
+                f"generator with tile={(*weight_shape[:-2], 'n_in', 'n_out')}."
             )
         fan_in, fan_out = weight_shape[-2:]
         return math.ceil(fan_in / self._rows), math.ceil(fan_out / self._columns)
@@ -195,22 +191,15 @@ class TiledKernelGenerator(Generator):
 def kernel_rank(
     tile: Sequence[int], embedding_dim: int, hidden_dim: int, weight_shape: Sequence[int]
 ) -> int:
-    """Returns a bound on the rank of a kernel of tiles, as input channels by the rest.
-
-    Args:
-        tile: Shape of a tile.
-        embedding_dim: Width of the embeddings.
-        hidden_dim: Width of the vectors `a_i`.
-        weight_shape: Shape of the kernel.
-    """
+    """Returns an upper bound on the rank of a tiled kernel, as input channels by the rest."""
     *spatial, rows, columns = tile
     *_, fan_in, fan_out = weight_shape
     down, across = math.ceil(fan_in / rows), math.ceil(fan_out / columns)
-    # The tiles above one another are `[A_1; A_2; ...] W_out` and a shared bias.
+    # A column of tiles is `[A_1; A_2; ...] W_out` plus a shared bias.
     flat = math.prod(spatial) * columns
     by_columns = across * min(flat, hidden_dim) + 1
-    # A kernel is `ones x T_0 + E_1 x T_1 + ...` (Kronecker products): `E_k` is the grid of
-    # the k-th numbers of the embeddings, `T_k` a tile.
+    # A kernel is `ones x T_0 + E_1 x T_1 + ...` (Kronecker products). `T_k` is a tile, `E_k` the
+    # grid of the k-th components of the embeddings.
     grids = embedding_dim * min(down, across)
     by_grids = min(rows, flat, hidden_dim + 1) + grids * min(rows, flat, hidden_dim)
     return min(by_columns, by_grids, fan_in, math.prod(weight_shape) // fan_in)

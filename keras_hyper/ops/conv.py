@@ -1,8 +1,7 @@
-"""Convolutions with per-sample kernels.
+"""Convolutions with per-sample kernels, as batched matrix products.
 
-Pure functions on tensors whose batch size may be unknown, made of batched matrix
-products. Compiled by XLA on a CPU, a grouped convolution is about a thousand times
-slower, and a vectorized map has no gradient.
+With XLA on a CPU, a grouped convolution is about a thousand times slower, and a vectorized map has
+no gradient.
 """
 
 import functools
@@ -13,7 +12,6 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from keras_hyper.ops.per_sample import product
 from keras_hyper.typing import Shape, Tensor
 
 
@@ -25,26 +23,23 @@ def per_sample_conv(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Convolves every sample with its own kernel.
+    """Computes a convolution with per-sample kernels.
 
-    The windows of the input are cut out as shifted slices, and multiplied with the kernels
-    in one batched matrix product. If that moves fewer numbers, only the windows along
-    the last axis are cut out; the product then makes the share of every tap along the
-    other axes, and these are shifted and added up.
+    The windows of the inputs are shifted slices. One batched matrix product multiplies them with
+    the kernels. If it moves less memory, only the windows along the last spatial axis are sliced.
+    The taps along the other axes are then partial results, which are shifted and added.
 
     Args:
-        inputs: Tensor of shape `(batch, *spatial, channels)`, or
-            `(batch, channels, *spatial)` with `data_format="channels_first"`.
-        kernels: Tensor of shape `(batch, *kernel_size, channels // groups,
-            filters)`; the number of groups follows from the channels.
-        strides: One integer for each spatial axis.
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`.
+        kernels: Tensor of shape `(batch, *kernel_size, channels // groups, filters)`.
+        strides: One integer per spatial axis.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: One integer for each spatial axis.
+        dilation_rate: One integer per spatial axis.
 
     Returns:
-        Tensor of shape `(batch, *new_spatial, filters)`, with the channels
-        second for `"channels_first"`.
+        Tensor of shape `(batch, *new_spatial, filters)` in the given data format.
 
     Examples:
         >>> from keras import ops
@@ -56,16 +51,14 @@ def per_sample_conv(
         (2, 6, 6, 5)
     """
     size, (width, filters) = kernels.shape[1:-2], kernels.shape[-2:]
-    inputs = channels_last(inputs, data_format)
-    if padding == "same":
-        inputs = _pad_same(inputs, size, strides, dilation_rate)
+    inputs = _prepare(inputs, size, strides, padding, data_format, dilation_rate)
     groups = inputs.shape[-1] // width
     if groups == 1 and max(strides) == 1 and _split_moves_less(inputs.shape, kernels.shape):
         return channels_to(_split_conv(inputs, kernels, dilation_rate), data_format)
 
     windows = _windows(inputs, size, strides, dilation_rate)
     batch, *spatial = ops.shape(windows[0])[:-1]
-    taps, positions = len(windows), product(spatial)
+    taps, positions = len(windows), math.prod(spatial)
     if groups == 1:
         patches = ops.concatenate(windows, axis=-1)
         rows = ops.reshape(patches, (batch, positions, taps * width))
@@ -80,35 +73,31 @@ def per_sample_conv(
 
 
 def _split_moves_less(inputs_shape: Shape, kernels_shape: Sequence[int]) -> bool:
-    """Whether a split convolution writes fewer numbers than one with patches."""
+    """Returns whether a split convolution writes less memory than one with patches."""
     *size, channels, filters = kernels_shape[1:]
     positions = inputs_shape[1:-1]
     if None in positions:
         return False
     taps, across = math.prod(size), size[-1]
     count = math.prod(p or 0 for p in positions)
-    # The kernels are transposed, and their gradients back again.
+    # The kernels and their gradients are transposed.
     split = count * (across * channels + taps // across * filters) + 2 * taps * channels * filters
     return split < count * taps * channels
 
 
 def _split_conv(inputs: Tensor, kernels: Tensor, dilation_rate: Sequence[int]) -> Tensor:
-    """Convolves with windows along the last axis, and shifted sums along the others."""
-    *size, channels, filters = kernels.shape[1:]
-    rank = len(size)
-    rest, across = size[:-1], size[-1]
-    rates = [*(1,) * (rank - 1), dilation_rate[-1]]
-    windows = _windows(inputs, [*(1,) * (rank - 1), across], (1,) * rank, rates)
+    """Computes a convolution with windows along the last axis and shifted sums along the others."""
+    *rest, across, channels, filters = kernels.shape[1:]
+    rank = len(rest) + 1
+    windows = _windows(inputs, (*(1 for _ in rest), across), (1,) * rank, dilation_rate)
     batch, *lengths = ops.shape(windows[0])[:-1]
     rows = ops.concatenate(windows, axis=-1)
-    rows = ops.reshape(rows, (batch, product(lengths), across * channels))
+    rows = ops.reshape(rows, (batch, math.prod(lengths), across * channels))
     # (batch, *rest, across, channels, filters) -> (batch, across, channels, *rest, filters)
-    order = (0, rank, rank + 1, *range(1, rank), rank + 2)
-    shares = math.prod(rest)
-    matrix = ops.reshape(
-        ops.transpose(kernels, order), (batch, across * channels, shares * filters)
-    )
-    every = ops.reshape(rows @ matrix, (batch, *lengths, shares * filters))
+    matrix = ops.transpose(kernels, (0, rank, rank + 1, *range(1, rank), rank + 2))
+    units = math.prod(rest) * filters
+    matrix = ops.reshape(matrix, (batch, across * channels, units))
+    every = ops.reshape(rows @ matrix, (batch, *lengths, units))
     spans = [
         length - (k - 1) * rate
         for length, k, rate in zip(lengths, rest, dilation_rate, strict=False)
@@ -129,23 +118,22 @@ def per_sample_depthwise_conv(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Convolves every channel of every sample with its own filters.
+    """Computes a depthwise convolution with per-sample kernels.
 
-    A depthwise convolution has no sum over channels, so a matrix product would gain
-    nothing. The shifted inputs are multiplied and added up.
+    There is no sum over channels, and thus no matrix product: shifted inputs are multiplied and
+    added.
 
     Args:
-        inputs: Tensor of shape `(batch, *spatial, channels)`, or
-            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`.
         kernels: Tensor of shape `(batch, *kernel_size, channels, multiplier)`.
-        strides: One integer for each spatial axis.
+        strides: One integer per spatial axis.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: One integer for each spatial axis.
+        dilation_rate: One integer per spatial axis.
 
     Returns:
-        Tensor of shape `(batch, *new_spatial, channels * multiplier)`, with the
-        channels second for `"channels_first"`.
+        Tensor of shape `(batch, *new_spatial, channels * multiplier)` in the given data format.
 
     Examples:
         >>> from keras import ops
@@ -156,12 +144,9 @@ def per_sample_depthwise_conv(
         >>> tuple(outputs.shape)
         (2, 6, 6, 6)
     """
-    size = kernels.shape[1:-2]
-    inputs = channels_last(inputs, data_format)
-    if padding == "same":
-        inputs = _pad_same(inputs, size, strides, dilation_rate)
+    size, (channels, multiplier) = kernels.shape[1:-2], kernels.shape[-2:]
+    inputs = _prepare(inputs, size, strides, padding, data_format, dilation_rate)
     windows = _windows(inputs, size, strides, dilation_rate)
-    channels, multiplier = kernels.shape[-2:]
     batch, *spatial = ops.shape(windows[0])[:-1]
     ones = (1,) * len(spatial)
     kernels = ops.reshape(kernels, (batch, len(windows), channels, multiplier))
@@ -176,31 +161,36 @@ def per_sample_depthwise_conv(
 
 
 def conv_groups(inputs: Tensor, kernel_shape: Sequence[int], data_format: str) -> int:
-    """Returns the number of groups of a convolution, from its shapes.
+    """Returns the number of groups of a convolution.
 
-    Args:
-        inputs: Tensor in the given format.
-        kernel_shape: `(*kernel_size, channels // groups, filters)`.
-        data_format: `"channels_last"` or `"channels_first"`.
+    `kernel_shape` is `(*kernel_size, channels // groups, filters)`.
     """
     channels: int = inputs.shape[-1 if data_format == "channels_last" else 1]
     return channels // kernel_shape[-2]
 
 
 def channels_to(outputs: Tensor, data_format: str) -> Tensor:
-    """Returns a tensor with the channels last in the given format."""
+    """Moves the last axis to the channel axis of a data format."""
     return outputs if data_format == "channels_last" else ops.moveaxis(outputs, -1, 1)
 
 
 def channels_last(inputs: Tensor, data_format: str) -> Tensor:
-    """Returns a tensor in the given format with the channels last."""
+    """Moves the channel axis of a data format to the end."""
     return inputs if data_format == "channels_last" else ops.moveaxis(inputs, 1, -1)
 
 
-def _pad_same(
-    inputs: Tensor, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
+def _prepare(
+    inputs: Tensor,
+    size: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Pads the spatial axes with zeros as a convolution with "same" padding does."""
+    """Returns padded inputs with the channels last."""
+    inputs = channels_last(inputs, data_format)
+    if padding != "same":
+        return inputs
     lengths = ops.shape(inputs)[1:-1]
     widths: list[tuple[Tensor, Tensor]] = [(0, 0)]
     for length, k, stride, rate in zip(lengths, size, strides, dilation_rate, strict=True):
@@ -218,7 +208,7 @@ def _pad_same(
 def _windows(
     inputs: Tensor, size: Sequence[int], strides: Sequence[int], dilation_rate: Sequence[int]
 ) -> list[Tensor]:
-    """Cuts the windows out of inputs that are padded and have the channels last."""
+    """Returns the windows of padded inputs with the channels last, one tensor per tap."""
     batch, *lengths, channels = ops.shape(inputs)
     spans = [
         length - (k - 1) * rate
@@ -228,8 +218,8 @@ def _windows(
     windows = []
     for taps in itertools.product(*(range(k) for k in size)):
         starts = [tap * rate for tap, rate in zip(taps, dilation_rate, strict=True)]
-        # `ops.slice` and not Python slicing: on TensorFlow its gradient is a
-        # pad, much faster than that of a strided slice (benchmarks/patches.py).
+        # On TensorFlow, the gradient of `ops.slice` is a pad, which is much faster than the
+        # gradient of a strided slice (benchmarks/patches.py).
         window = ops.slice(inputs, (0, *starts, 0), (batch, *spans, channels))
         windows.append(window if max(strides) == 1 else window[steps])
     return windows

@@ -1,12 +1,12 @@
 """Transposed convolution with per-sample kernels."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from keras import ops
 
 from keras_hyper.ops.conv import channels_last, channels_to
-from keras_hyper.ops.per_sample import product
 from keras_hyper.typing import Tensor
 
 
@@ -19,27 +19,25 @@ def per_sample_conv_transpose(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Applies to every sample the transpose of its own convolution.
+    """Computes a transposed convolution with per-sample kernels.
 
-    `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with
-    stride `s` and dilation `d`; `full` is then cut to the size that Keras gives
-    it. One batched matrix product makes all `x[i] K[u]`. Those whose `d u` leave
-    the same remainder modulo `s` add up to one phase of the output, and the
-    phases are interleaved: no zero is ever multiplied.
+    `full[s i + d u] = sum over i, u of x[i] K[u]` for each spatial axis, with stride `s` and
+    dilation `d`. The output is `full`, cropped to the size that Keras returns. One batched matrix
+    product computes all `x[i] K[u]`. Products with equal `d u` modulo `s` add up to one phase of
+    the output, and the phases are interleaved. No product has a factor of zero.
 
     Args:
-        inputs: Tensor of shape `(batch, *spatial, channels)`, or
-            `(batch, channels, *spatial)` with `data_format="channels_first"`.
+        inputs: Tensor of shape `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`.
         kernels: Tensor of shape `(batch, *kernel_size, filters, channels)`.
-        strides: One integer for each spatial axis.
+        strides: One integer per spatial axis.
         padding: `"valid"` or `"same"`.
-        output_padding: None, or one integer for each spatial axis.
+        output_padding: None, or one integer per spatial axis.
         data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: One integer for each spatial axis.
+        dilation_rate: One integer per spatial axis.
 
     Returns:
-        Tensor of shape `(batch, *new_spatial, filters)`, with the channels
-        second for `"channels_first"`.
+        Tensor of shape `(batch, *new_spatial, filters)` in the given data format.
 
     Examples:
         >>> from keras import ops
@@ -56,18 +54,17 @@ def per_sample_conv_transpose(
     taps = list(itertools.product(*(range(k) for k in size)))
 
     matrix = ops.reshape(kernels, (batch, len(taps) * filters, channels))
-    rows = ops.reshape(inputs, (batch, product(spatial), channels))
+    rows = ops.reshape(inputs, (batch, math.prod(spatial), channels))
     products = rows @ ops.transpose(matrix, (0, 2, 1))
     products = ops.reshape(products, (batch, *spatial, len(taps), filters))
 
-    # How far beyond the inputs a phase reaches, in steps of the stride.
+    # How far a phase extends beyond the inputs, in steps of the stride.
     reach = [(k - 1) * d // s + 1 for k, d, s in zip(size, dilation_rate, strides, strict=True)]
     phases: dict[tuple[int, ...], Tensor] = {}
     for index, tap in enumerate(taps):
-        offsets = [u * d for u, d in zip(tap, dilation_rate, strict=True)]
-        phase = tuple(o % s for o, s in zip(offsets, strides, strict=True))
-        starts = [o // s for o, s in zip(offsets, strides, strict=True)]
-        widths = [(start, r - start) for start, r in zip(starts, reach, strict=True)]
+        steps = [divmod(u * d, s) for u, d, s in zip(tap, dilation_rate, strides, strict=True)]
+        phase = tuple(remainder for _, remainder in steps)
+        widths = [(step, r - step) for (step, _), r in zip(steps, reach, strict=True)]
         part = ops.pad(products[..., index, :], [(0, 0), *widths, (0, 0)])
         phases[phase] = part if phase not in phases else phases[phase] + part
     zeros = ops.zeros_like(next(iter(phases.values())))
@@ -80,38 +77,25 @@ def per_sample_conv_transpose(
     outputs = ops.transpose(outputs, (0, *order, 1 + 2 * rank))
     full = [length * s for length, s in zip(lengths, strides, strict=True)]
     outputs = ops.reshape(outputs, (batch, *full, filters))
-    outputs = _cut(outputs, spatial, size, strides, padding, output_padding, dilation_rate)
+
+    extras = output_padding or (None,) * rank
+    axes = zip(size, strides, dilation_rate, extras, strict=True)
+    starts, beyond = zip(*(_crop(padding, *axis) for axis in axes), strict=True)
+    ends = zip(starts, beyond, strides, reach, strict=True)
+    short = [(0, max(start + b - (1 + r) * s, 0)) for start, b, s, r in ends]
+    if any(end for _, end in short):
+        outputs = ops.pad(outputs, [(0, 0), *short, (0, 0)])
+    kept = [(length - 1) * s + b for length, s, b in zip(spatial, strides, beyond, strict=True)]
+    outputs = ops.slice(outputs, (0, *starts, 0), (batch, *kept, filters))
     return channels_to(outputs, data_format)
 
 
-def _cut(
-    outputs: Tensor,
-    spatial: Sequence[Tensor],
-    size: Sequence[int],
-    strides: Sequence[int],
-    padding: str,
-    output_padding: Sequence[int] | None,
-    dilation_rate: Sequence[int],
-) -> Tensor:
-    """Cuts the full outputs to what the padding asks for, adding zeros if short."""
-    starts, lengths = [0], [ops.shape(outputs)[0]]
-    missing = [(0, 0)]
-    for axis, (k, s, d) in enumerate(zip(size, strides, dilation_rate, strict=True)):
-        span = (k - 1) * d + 1
-        extra = None if output_padding is None else output_padding[axis]
-        # Of `(n - 1) s + span` outputs, as Keras counts: what to leave out at the
-        # start, and by how much the rest is longer than `(n - 1) s`.
-        if padding == "valid":
-            start, beyond = 0, max(span, s) if extra is None else span + extra
-        else:
-            beyond = s if extra is None else span % 2 + extra
-            pad = span + beyond - 2
-            start = span - 1 - min(pad // 2 + pad % 2, span - 1)
-        starts.append(start)
-        lengths.append((spatial[axis] - 1) * s + beyond)
-        # The phases hold `n + (k - 1) d // s + 1` steps of the stride.
-        missing.append((0, max(start + beyond - s - ((k - 1) * d // s + 1) * s, 0)))
-    missing.append((0, 0))
-    if any(pad != (0, 0) for pad in missing):
-        outputs = ops.pad(outputs, missing)
-    return ops.slice(outputs, (*starts, 0), (*lengths, outputs.shape[-1]))
+def _crop(
+    padding: str, size: int, stride: int, dilation: int, extra: int | None
+) -> tuple[int, int]:
+    """Returns `(start, beyond)`: Keras keeps `(n - 1) stride + beyond` outputs from `start` on."""
+    span = (size - 1) * dilation + 1
+    if padding == "valid":
+        return 0, max(span, stride) if extra is None else span + extra
+    beyond = stride if extra is None else span % 2 + extra
+    return max(span - 1 - (span + beyond - 1) // 2, 0), beyond

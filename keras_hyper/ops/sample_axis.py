@@ -1,4 +1,4 @@
-"""Inputs and outputs with an axis of samples after the axis of conditions."""
+"""Inputs and outputs with a sample axis after the condition axis."""
 
 import keras
 from keras import ops
@@ -7,7 +7,7 @@ from keras_hyper.typing import Tensor, Tensors
 
 
 def fold(inputs: Tensors) -> tuple[Tensors, Tensor]:
-    """Returns inputs with conditions and samples in one axis, and the number of samples.
+    """Merges the two leading axes, and returns the result and the number of samples.
 
     Args:
         inputs: Structure of tensors of shape `(conditions, samples, ...)`.
@@ -16,8 +16,8 @@ def fold(inputs: Tensors) -> tuple[Tensors, Tensor]:
     known = {count for count in counts if isinstance(count, int)}
     if len(known) > 1:
         raise ValueError(
-            "All inputs must have the shape (conditions, samples, ...), with one number of "
-            f"samples. Received: {sorted(known)} samples"
+            "All inputs must have the shape (conditions, samples, ...), with the same number of "
+            f"samples. Received numbers of samples: {sorted(known)}"
         )
 
     def folded(x: Tensor) -> Tensor:
@@ -27,19 +27,14 @@ def fold(inputs: Tensors) -> tuple[Tensors, Tensor]:
 
 
 def unfold(outputs: Tensors, count: Tensor) -> Tensors:
-    """Returns outputs with an axis of samples.
-
-    Args:
-        outputs: Structure of tensors of shape `(conditions * samples, ...)`.
-        count: Number of samples.
-    """
+    """Returns outputs of shape `(conditions * samples, ...)` with an axis of `count` samples."""
     return keras.tree.map_structure(
         lambda x: ops.reshape(x, (-1, count, *ops.shape(x)[1:])), outputs
     )
 
 
 def folded_spec(inputs: Tensors) -> Tensors:
-    """Returns what `fold` returns as symbolic tensors, or raises if there is no such axis."""
+    """Returns symbolic folded inputs, or raises if there is no sample axis."""
 
     def folded(x: Tensor) -> keras.KerasTensor | None:
         if x is None:
@@ -58,12 +53,12 @@ def folded_spec(inputs: Tensors) -> Tensors:
 
 
 def spec_with_axis(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns the specification of an input with an axis of any number of samples."""
+    """Returns a symbolic input with a sample axis of unknown size."""
     return keras.KerasTensor((x.shape[0], None, *x.shape[1:]), dtype=x.dtype, name=x.name)
 
 
 def unfolded_spec(outputs: Tensors, inputs: Tensors) -> Tensors:
-    """Returns the specification of outputs with an axis of samples, as the inputs have it."""
+    """Returns symbolic outputs with the sample axis of the inputs."""
     lead = keras.tree.flatten(inputs)[0].shape[:2]
     return keras.tree.map_structure(
         lambda x: keras.KerasTensor((*lead, *x.shape[1:]), dtype=x.dtype), outputs
@@ -71,10 +66,10 @@ def unfolded_spec(outputs: Tensors, inputs: Tensors) -> Tensors:
 
 
 def with_axis(shapes: Tensors) -> Tensors:
-    """Returns shapes with an axis of any number of samples."""
+    """Returns shapes with a sample axis of unknown size."""
     return keras.tree.map_shape_structure(lambda s: (s[0], None, *s[1:]), shapes)
 
 
 def without_axis(shapes: Tensors) -> Tensors:
-    """Returns shapes without the axis of samples."""
+    """Returns shapes without the sample axis."""
     return keras.tree.map_shape_structure(lambda s: (None, *s[2:]), shapes)

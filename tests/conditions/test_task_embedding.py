@@ -46,7 +46,7 @@ def test_tasks_are_learned_by_id(rng):
         ([0, 5], ValueError, r"`ids` must be in \[0, 4\].*5"),
         (1.5, TypeError, "integer task ids.*float(32|64)"),
         (np.ones(2), TypeError, "integer task ids.*float64"),
-        (np.ones((2, 2), int), ValueError, r"one id, or one for each sample.*\(2, 2\)"),
+        (np.ones((2, 2), int), ValueError, r"one id, or one per sample.*\(2, 2\)"),
     ],
 )
 def test_wrong_ids(ids, error, message):

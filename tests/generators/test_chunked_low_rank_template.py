@@ -243,7 +243,7 @@ def test_layer_similarity_is_the_cosine_of_the_coefficients():
     ("make", "error", "message"),
     [
         (lambda: ChunkedGenerator(0), ValueError, "`chunk_size` must be a positive integer"),
-        (lambda: ChunkedGenerator(10, ()), ValueError, "`hidden_units` must name at least one"),
+        (lambda: ChunkedGenerator(10, ()), ValueError, "`hidden_units` must have at least one"),
         (lambda: LowRankGenerator(2.5), TypeError, "`rank` must be a positive integer"),
         (lambda: TemplateGenerator(0), ValueError, "`num_templates` must be a positive integer"),
         (lambda: TemplateGenerator(2, "tanh"), ValueError, "'linear', 'softmax', 'sigmoid'"),

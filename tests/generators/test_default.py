@@ -6,7 +6,7 @@ import pytest
 
 from keras_hyper import GeneratedWeight, HyperDense, TiledKernelGenerator
 from keras_hyper.generators import DirectGenerator, default_generator
-from keras_hyper.generators.default import _Choice
+from keras_hyper.generators.default import _stored
 
 CHOICES = {
     # The highest rank first, even if others have wider embeddings.
@@ -30,9 +30,8 @@ def test_the_tile_that_is_chosen(arguments, expected):
     assert (generator.tile, generator.embedding_dim) == expected
     generated = GeneratedWeight(generator, shape)
     generated.build(None if condition_dim is None else (None, condition_dim))
-    *_, rows, columns = generator.tile
-    choice = _Choice(shape, rows, columns, generator.embedding_dim, condition_dim)
-    assert choice.stored == generated.count_params()
+    stored = _stored(shape, generator.tile, generator.embedding_dim, condition_dim)
+    assert stored == generated.count_params()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (3, 3, 2, 2), (1, 40)])

@@ -24,23 +24,23 @@ LIMITS = {
     # Four tiles side by side, each of rank 4, and a bias.
     "rank": (
         lambda: TiledKernelGenerator((16, 16), embedding_dim=4),
-        "its rank is at most 17, of 64",
+        "is at most 17 of 64",
     ),
     "tile": (
         lambda: TiledKernelGenerator((100, 200), embedding_dim=64),
-        "of the 20,000 numbers of its tiles it uses 4,096",
+        "only 4,096 of the 20,000 generated values are used",
     ),
     "chunk": (
         lambda: ChunkedGenerator(10_000),
-        "of the 10,000 numbers of its chunks it uses 4,096",
+        "only 4,096 of the 10,000 generated values are used",
     ),
     "embeddings": (
         lambda: TiledKernelGenerator((2, 2), embedding_dim=8),
-        "its embedding has 8,192 numbers, the weight 4,096",
+        "the embedding has 8,192 values, the weight only 4,096",
     ),
     "low-rank": (
         lambda: LowRankGenerator(70),
-        "of its rank 70 a kernel of that shape can have 64",
+        "rank=70 exceeds 64, the maximum rank",
     ),
 }
 
@@ -66,23 +66,23 @@ def test_what_cannot_be_filled_is_warned_of_once_and_reported(make, sentence, ca
 @pytest.mark.parametrize(
     ("make", "shape", "expected"),
     [
-        (lambda: LowRankGenerator(19), (3, 3, 2, 40), {"unused": "rank 19 .* can have 18"}),
+        (lambda: LowRankGenerator(19), (3, 3, 2, 40), {"unused": "rank=19 exceeds 18,"}),
         (lambda: LowRankGenerator(18), (3, 3, 2, 40), {}),
-        (lambda: LowRankGenerator(9), (3, 3, 2, 8), {"unused": "rank 9 .* can have 8"}),
+        (lambda: LowRankGenerator(9), (3, 3, 2, 8), {"unused": "rank=9 exceeds 8,"}),
         (lambda: ChunkedGenerator(60), (5, 6), {}),
-        (lambda: ChunkedGenerator(61), (5, 6), {"unused": "of the 61 numbers .* uses 30"}),
+        (lambda: ChunkedGenerator(61), (5, 6), {"unused": "only 30 of the 61 "}),
         (lambda: TiledKernelGenerator((3, 4, 4), 16), (3, 4, 2), {}),
         (
             lambda: TiledKernelGenerator((3, 4, 5), 16),
             (3, 4, 2),
-            {"unused": "the 60 .* uses 24"},
+            {"unused": "only 24 of the 60 "},
         ),
         (lambda: TiledKernelGenerator((3, 4, 4), 3), (3, 4, 8), {}),
-        (lambda: TiledKernelGenerator((3, 8, 8), 3), (3, 8, 8), {"rank": "at most 4, of 8"}),
+        (lambda: TiledKernelGenerator((3, 8, 8), 3), (3, 8, 8), {"rank": "at most 4 of 8"}),
         (lambda: TiledKernelGenerator((2, 2), 2), (4, 4), {}),
         (lambda: TiledKernelGenerator((8, 2), 8), (8, 2), {}),
         (lambda: TiledKernelGenerator((512, 512), 512), (512, 512), {}),
-        (lambda: TiledKernelGenerator((2, 2), 5), (4, 4), {"embeddings": "20 numbers.* 16"}),
+        (lambda: TiledKernelGenerator((2, 2), 5), (4, 4), {"embeddings": "20 values.* 16"}),
     ],
 )
 def test_limits_begin_where_they_should(make, shape, expected):

@@ -117,7 +117,7 @@ def test_one_generator_cannot_start_two_ways():
     for first, second in (("he_normal", "orthogonal"), ("ones", "orthogonal")):
         generator = LinearGenerator()
         HyperDense(4, generator=generator, kernel_initializer=first).build((None, 4))
-        with pytest.raises(ValueError, match="one bias cannot start right for both.*Orthogonal"):
+        with pytest.raises(ValueError, match="has only one bias.*Orthogonal"):
             HyperDense(4, generator=generator, kernel_initializer=second).build((None, 4))
 
 

@@ -197,7 +197,7 @@ def test_a_tile_that_cannot_make_the_shape(shape):
     generator = TiledKernelGenerator(tile=(3, 3, 4, 4))
     generated = GeneratedWeight(generator, shape)
     message = r"tile=\(3, 3, 4, 4\) makes kernels of shape \(3, 3, 'any', 'any'\)\. Received: "
-    advice = re.escape(f"{shape}. Use a generator with tile={(*shape[:-2], 'n_in', 'n_out')} ")
+    advice = re.escape(f"{shape}. Use a generator with tile={(*shape[:-2], 'n_in', 'n_out')}.")
     with pytest.raises(ValueError, match=f"{message}weight_shape={advice}"):
         generated.build(None)
 

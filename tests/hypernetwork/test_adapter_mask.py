@@ -196,7 +196,7 @@ REFUSED = {
         r"takes booleans.*Received: a mask of dtype int.*Use `mask != 0`",
     ),
     "axes": (lambda: call([[True, False]]), ValueError, r"Received: a mask of shape \(1, 2\)"),
-    "rows": (lambda: call([True, False]), ValueError, "equally many samples"),
+    "rows": (lambda: call([True, False]), ValueError, "the same batch size"),
     "forgotten": (lambda: call(), ValueError, "a list of 2 values.*a boolean"),
 }
 

@@ -355,12 +355,12 @@ REFUSED = {
             X, condition=[[0, 1, 2], np.ones((4, 2), "float32")]
         ),
         ValueError,
-        r"equally many samples. Received: parts for \[3, 4\]",
+        r"must have the same batch size. Received: batch sizes \[3, 4\]",
     ),
     "noise": (
         lambda: one(condition=NoiseCondition(2, shared=True))(X, condition=3),
         ValueError,
-        "noise alone here, and takes no value",
+        "must be None if all its parts are noise. Received: condition=3",
     ),
     "at nothing": (lambda: one().at(1), ValueError, "takes no condition"),
     "at rows": (

@@ -19,7 +19,7 @@ from keras_hyper import (
     TemplateGenerator,
     TiledKernelGenerator,
 )
-from keras_hyper.ops import with_known_rank
+from keras_hyper.ops import squeeze_column, with_known_rank
 
 ROWS = np.ones((4, 6), "float32")
 STEPS = np.ones((4, 3, 6), "float32")
@@ -73,7 +73,7 @@ def test_one_row_is_not_for_all_samples(make, x):
 
     dtype = tf.as_dtype(x.dtype)
     signature = [tf.TensorSpec((None, *x.shape[1:]), dtype), tf.TensorSpec((None, 2))]
-    sentence = r"one row for each sample.*samples:\] \[1\] \[4\]"
+    sentence = r"one row per sample.*samples:\] \[1\] \[4\]"
     for jit in (False, True):
         run = tf.function(lambda *args: model(args), input_signature=signature, jit_compile=jit)
         assert run(x, np.ones((4, 2), "float32")).shape[0] == 4
@@ -132,3 +132,9 @@ def test_values_of_unknown_rank_become_rows(jit):
             np.testing.assert_array_equal(made, np.broadcast_to(value, (count, 2)))
     known = tf.ones((4, 5))
     assert with_known_rank(known, (2,)) is known
+
+
+def test_a_column_becomes_a_vector():
+    for shape in ((), (3,), (3, 1), (1, 1), (0, 1)):
+        values = keras.ops.convert_to_tensor(np.zeros(shape, "int32"))
+        assert tuple(squeeze_column(values).shape) == shape[:1]
