@@ -1,4 +1,4 @@
-"""Functions of JAX as functions of TensorFlow."""
+"""Conversion of JAX functions to TensorFlow."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class FromJax:
-    """Converts functions that read the same variables.
+    """Converts JAX functions that read the same variables.
 
     Args:
-        variables: The variables. TensorFlow gets copies of those that a function reads.
+        variables: The variables. TensorFlow reads copies of them.
     """
 
     def __init__(self, variables: Sequence[keras.Variable]) -> None:
@@ -27,7 +27,13 @@ class FromJax:
         self._copies: dict[int, tf.Variable] = {}
 
     def convert(self, run: Run, inputs: Specs, drawn: Named) -> Run:
-        """Returns a function of TensorFlow's tensors; the one of JAX's is traced with `drawn`."""
+        """Returns a function of TensorFlow tensors, with only the variables that it reads.
+
+        Args:
+            run: A function of JAX tensors.
+            inputs: Shapes and dtypes by name.
+            drawn: Inputs to trace `run` with.
+        """
         import jax
         from jax.experimental import jax2tf
 
@@ -52,7 +58,7 @@ class FromJax:
 def _pure(
     run: Run, variables: Sequence[keras.Variable]
 ) -> Callable[[Sequence[Tensor], Named], Named]:
-    """Returns a function that takes the values of variables, too."""
+    """Returns a function that takes the values of variables as its first argument."""
 
     def pure(values: Sequence[Tensor], tensors: Named) -> Named:
         with keras.StatelessScope(list(zip(variables, values, strict=True))):

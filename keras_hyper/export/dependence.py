@@ -1,4 +1,4 @@
-"""Which inputs of a function its outputs depend on."""
+"""Dependence of the outputs of a function on its inputs."""
 
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 
 def needed(run: Run, inputs: Specs, trials: Trials) -> list[str]:
-    """Returns the names of the inputs that the outputs of a function depend on.
-
-    They are found in a traced graph.
-    """
+    """Returns the names of the inputs that the outputs depend on, by a traced graph."""
 
     def traced(*tensors: object) -> Named:
         return run(dict(zip(inputs, tensors, strict=True)))

@@ -1,6 +1,4 @@
-"""Weights that depend on no input, stored instead of generated."""
-
-from typing import Any
+"""Folding: weights that depend on no input are stored instead of generated."""
 
 import keras
 from keras import ops
@@ -14,19 +12,18 @@ from keras_hyper.weights.scopes import recording
 
 
 class Folded(keras.layers.Layer):
-    """Holds the values of all weights of a model that are generated from nothing.
+    """Stores the generated weights of a model that depend on no input.
 
-    A thin weight is held in its factors, any other as one tensor.
+    A thin weight is stored as its factors, and any other weight as one tensor.
 
     Args:
         model: A built model.
-        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, model: keras.Model, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(trainable=False)
         with recording() as made:
-            # In a larger model, a hypernetwork may be there at several conditions.
+            # Only for the model itself: a larger model may use several conditions.
             condition = model.hypernetwork.condition if isinstance(model, HypernetworkAt) else None
             if condition is not None and not any(
                 isinstance(part, NoiseCondition) for part in condition.parts
@@ -35,7 +32,7 @@ class Folded(keras.layers.Layer):
             for found in find_weights(model):
                 if not found.weight.conditioned:
                     found.weight.kernel()
-        # By the `id` of what would generate them.
+        # By the `id` of the `GeneratedWeight`.
         self._stored: dict[int, tuple[Kernel, list[keras.Variable]]] = {}
         for key, (*_, kernel) in made.items():
             held = kernel if kernel.thin else Full(kernel.materialize(), batched=False)
@@ -49,7 +46,7 @@ class Folded(keras.layers.Layer):
         return variable
 
     def weights_of(self) -> dict[int, Kernel]:
-        """Returns what `override` takes."""
+        """Returns kernels of the stored weights, for `override`."""
         return {
             key: kernel.with_tensors(map(ops.convert_to_tensor, variables))
             for key, (kernel, variables) in self._stored.items()

@@ -79,13 +79,13 @@ def export_file(
         fold=fold,
         streaming=True if endpoint == "step" else None,
         input_signature=input_signature,
-        one_for_all=False,
+        sharing=False,
         batch_size=batch_size,
     )
     if endpoint in build.left_out:
         raise ValueError(f"The model has no `{endpoint}`: {build.left_out[endpoint]}")
     written = [name for name in build.endpoints if name != "initial_state"]
-    chosen = build.for_batches(one_of("endpoint", endpoint, written), batch_size)
+    chosen = build.endpoints[one_of("endpoint", endpoint, written)]
     write = {".onnx": _onnx, ".tflite": _litert, "": _openvino}[path.suffix]
     parts = ("model.xml", "model.bin")
     with replacing(path, folder=not path.suffix, may_have=parts) as temporary:

@@ -1,49 +1,42 @@
-"""Random inputs of a model, and comparing endpoints with it on them."""
+"""Trials of a model on random inputs, and the comparison of endpoints with the model."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.export.agreement import Arrays, alike, equal, numbers, spreads
-from keras_hyper.export.interface import Interface, Named, Run, Specs, reason
+from keras_hyper.export.agreement import alike, equal, numbers, spreads
+from keras_hyper.export.interface import Arrays, Function, Named, Run, Specs, Trial, reason
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
 
-TRIED = 16  # The length of axes of any length, where a model is tried.
-# Two programs of the same model add in different orders.
-_SLACK = 4
-# Endpoints that are the model as a whole.
-_WHOLE = ("serving_default", "serve_xla", "serve_text")
+TRIED = 16  # Length of the free axes of random inputs.
+_SLACK = 4  # Two programs of the same model add in different orders.
+_WHOLE = ("serving_default", "serve_xla", "serve_text")  # Endpoints that run the whole model.
 
-Size = tuple[int, int]  # Of the batch, and of axes of any length.
+Size = tuple[int, int]  # Batch size and length of the free axes.
 Call = Callable[[Arrays], Mapping[str, Tensor]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """Inputs of an endpoint, and the expected outputs: arrays by name."""
-
-    inputs: Arrays
-    outputs: Arrays
 
 
 class Trials:
     """Runs a model eagerly on random inputs of several sizes.
 
+    Args:
+        model: A built model.
+        interface: The model as a function with named inputs.
+        batch_size: The only batch size to try, None for two of them.
+
     Attributes:
-        whole: Inputs of the model and its outputs. Empty if the model needs strings or
-            words that cannot be made up.
+        whole: Trials of the model. Empty if the model needs strings or words that are unknown.
         sizes: The batch size and the length of each of them.
         draws: Whether a second call of the model gives different outputs.
-        repeats: Whether it gives the same outputs from the same state and seeds.
+        repeats: Whether the model gives the same outputs from the same state and seeds.
     """
 
     def __init__(
-        self, model: keras.Model, interface: Interface, batch_size: int | None = None
+        self, model: keras.Model, interface: Function, batch_size: int | None = None
     ) -> None:
         self.model = model
         self.interface = interface
@@ -52,33 +45,26 @@ class Trials:
         self.draws, self.repeats = False, True
         for trial in self.whole[-1:]:
             with unchanged(model):
-                first, second = (called(interface.run, trial.inputs) for _ in range(2))
+                first, second = (_called(interface.run, trial.inputs) for _ in range(2))
             self.draws, self.repeats = not equal(first, second), equal(first, trial.outputs)
 
     def trial(self, inputs: Arrays, run: Run | None = None) -> Trial:
-        """Returns inputs with the outputs of a function, or of the model, run eagerly."""
+        """Runs a function eagerly, by default the model."""
         with unchanged(self.model):
-            return Trial(inputs, called(run or self.interface.run, inputs))
-
-    def one_row(self, trial: Trial, names: Sequence[str], run: Run) -> Trial:
-        """Returns a trial in which some inputs have one row for the whole batch."""
-        one = {name: trial.inputs[name][:1] for name in names}
-        rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
-        expected = self.trial({**trial.inputs, **rows}, run)
-        return Trial({**trial.inputs, **one}, expected.outputs)
+            return Trial(inputs, _called(run or self.interface.run, inputs))
 
     def drawn(self, specs: Specs) -> Named:
-        """Returns random inputs of a size that the model takes, if one is known."""
+        """Returns random inputs, of the size of the first trial if there is one."""
         return drawn(self.model, specs, *next(iter(self.sizes), ()))
 
     def _found(self) -> tuple[list[Size], list[Trial]]:
-        """Returns the first sizes at which the outputs of the model are numbers."""
+        """Returns the first sizes with finite outputs, and their trials."""
         specs = self.interface.inputs
         ran: list[tuple[list[Size], list[Trial]]] = []
         problem: Exception | None = None
         for i, sizes in enumerate(self._candidates()):
             if ran and i > 2:
-                break  # Longer ones are for models that take no shorter ones.
+                break  # The longer ones are for models that take no shorter ones.
             try:
                 trials = [
                     self.trial(as_arrays(drawn(self.model, specs, *size, seed=seed)))
@@ -113,9 +99,13 @@ class Trials:
     def check(
         self, name: str, trials: Sequence[Trial], call: Call, same_seeds: bool = True
     ) -> None:
-        """Raises if an endpoint gives something else than the model.
+        """Raises if an endpoint gives different outputs than the model.
 
-        With `same_seeds` it draws the same random numbers as the model from its seeds.
+        Args:
+            name: The name of the endpoint.
+            trials: Inputs and expected outputs.
+            call: The endpoint.
+            same_seeds: Whether the endpoint draws the same random numbers as the model.
         """
         spread = spreads([trial.outputs for trial in trials])
         random = self.draws and not (self.repeats and same_seeds)
@@ -157,11 +147,19 @@ class Trials:
 def drawn(
     model: keras.Model, specs: Specs, batch: int = 2, length: int = TRIED, seed: int = 0
 ) -> Named:
-    """Returns random inputs of a model, with a batch size and a length where these are free."""
+    """Returns random inputs of a model.
+
+    Args:
+        model: A built model.
+        specs: Shapes and dtypes by name.
+        batch: Batch size.
+        length: Length of the other free axes.
+        seed: Random seed.
+    """
     rng = np.random.default_rng(seed)
     layers = list(walk(model))
     tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
-    # Ids that every table has, and that are no padding if there are enough of them.
+    # Ids that every table has, without that of padding where possible.
     ids = min((n for n in tables if isinstance(n, int)), default=2)
     words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
     words = [word for word in words if isinstance(word, str)] or ["a", "b"]
@@ -193,7 +191,7 @@ def as_arrays(tensors: Named) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Within it, a model may be tried. Afterwards its state and seeds are as before."""
+    """Restores the state and the seeds of a model at the end."""
     states = model.non_trainable_variables
     values = [ops.copy(state) for state in states]
     try:
@@ -203,6 +201,5 @@ def unchanged(model: keras.Model) -> Iterator[None]:
             state.assign(value)
 
 
-def called(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Returns what a function of tensors makes of arrays."""
+def _called(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
     return as_arrays(run({key: ops.convert_to_tensor(x) for key, x in inputs.items()}))
