@@ -84,13 +84,7 @@ def with_equal_rows(run: Run, inputs: Specs) -> Run:
 
 
 def switched(one: Run, rows: Run, names: Sequence[str]) -> Run:
-    """Returns a function whose inputs `names` may have one row for the whole batch.
-
-    Args:
-        one: Takes these inputs without a batch axis.
-        rows: Takes these inputs with a row for each sample.
-        names: Names of inputs.
-    """
+    """Returns `one`, without a batch axis, if all inputs `names` have one row, else `rows`."""
 
     def run(tensors: Named) -> Named:
         tf = tensorflow()

@@ -2,14 +2,11 @@
 
 import contextlib
 import dataclasses
-import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from keras_hyper.export.conversion import FromJax
 from keras_hyper.export.endpoint import Endpoint, quiet, switched, tensorflow, with_equal_rows
 from keras_hyper.export.folding import Folded
 from keras_hyper.export.halves import halves_of
@@ -24,25 +21,19 @@ from keras_hyper.export.interface import (
     reason,
 )
 from keras_hyper.export.streaming import initial_state, stream_of
-from keras_hyper.export.text import check_text, text_shape, text_trials
+from keras_hyper.export.text import text_endpoint
+from keras_hyper.export.tracing import FromJax
 from keras_hyper.export.trials import Call, Trials, as_arrays, unchanged
-from keras_hyper.typing import Tensors
+from keras_hyper.typing import FilePath, Tensors
 from keras_hyper.utils.checks import check_model
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights.scopes import override
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
 
 class Endpoints:
-    """The endpoints of a model. Those for XLA and for text are added by methods.
+    """The endpoints of a model. The arguments are those of `export_saved_model` and two more.
 
     Args:
-        model: A built model.
-        fold: See `export_saved_model`.
-        streaming: See `export_saved_model`.
-        input_signature: See `export_saved_model`.
         sharing: Whether one row of a condition, or of weights, may serve a whole batch.
         batch_size: The only batch size of the endpoints, None for any.
 
@@ -54,7 +45,6 @@ class Endpoints:
     def __init__(
         self,
         model: keras.Model,
-        *,
         fold: bool = True,
         streaming: bool | None = None,
         input_signature: Tensors = None,
@@ -72,8 +62,8 @@ class Endpoints:
         with unchanged(model):
             interface = interface_of(model, input_signature)
             folded = Folded(model) if fold else None
-            self._stored = folded.weights_of if folded else dict
-            self._from_jax = FromJax([*model.variables, *(folded.variables if folded else ())])
+            self._stored = folded.kernels if folded else dict
+            self._from_jax = FromJax([*model.variables, *(folded.weights if folded else ())])
             self._trials = Trials(model, interface, batch_size)
             if self._trials.draws and keras.backend.backend() == "jax":
                 raise ValueError(
@@ -168,40 +158,26 @@ class Endpoints:
     def add_text(self, layer: keras.layers.Layer) -> None:
         """Adds the model with strings as inputs, which a layer converts to ids."""
         served = self.endpoints["serving_default"]
-        check_text(layer, served.inputs)
-        ((name, spec),) = served.inputs.items()
-
-        def run(tensors: Named) -> Named:
-            ids = tensorflow().cast(layer(tensors["text"]), spec.dtype)
-            return served.run({name: tensorflow().ensure_shape(ids, spec.shape)})
-
+        self.endpoints["serve_text"] = text_endpoint(layer, served, self._trials)
         self._tables.append(layer)
-        strings = {"text": keras.KerasTensor(text_shape(layer, spec), dtype="string")}
-        trials = text_trials(layer, name, spec, self._trials)
-        self.endpoints["serve_text"] = Endpoint(strings, run, trials)
 
     def check(self, name: str, call: Call | None = None) -> None:
-        """Raises if an endpoint, or `call` in its place, differs from the model."""
+        """Raises if an endpoint, or a converted `call`, differs from the model."""
         endpoint = self.endpoints[name]
         native = call is None and not endpoint.compiled
         self._trials.check(name, endpoint.trials, call or endpoint.call, same_seeds=native)
 
-    def write(self, folder: pathlib.Path) -> None:
-        """Writes the SavedModel into a folder."""
-        functions = {name: endpoint.function for name, endpoint in self.endpoints.items()}
-        signatures = {name: f.get_concrete_function() for name, f in functions.items()}
-        module = self.module(signatures.values())
-        for name, function in functions.items():
-            setattr(module, "serve" if name == "serving_default" else name, function)
+    def write(self, folder: FilePath, endpoints: Mapping[str, Endpoint]) -> None:
+        """Writes a SavedModel with some endpoints into a folder."""
+        module, signatures = tensorflow().Module(), {}
+        for name, endpoint in endpoints.items():
+            setattr(module, "serve" if name == "serving_default" else name, endpoint.function)
+            signatures[name] = endpoint.function.get_concrete_function()
+        read = [v for function in signatures.values() for v in function.variables]
+        module.all_variables = list({id(v): v for v in read}.values())
+        module.tables = self._tables
         with quiet():
             tensorflow().saved_model.save(module, str(folder), signatures=signatures)
-
-    def module(self, functions: Iterable["tf.types.experimental.ConcreteFunction"]) -> "tf.Module":
-        """Returns a module that tracks the variables of functions, and all tables."""
-        module = tensorflow().Module()
-        module.all_variables = list({id(v): v for f in functions for v in f.variables}.values())
-        module.tables = self._tables
-        return module
 
 
 def _check_can_export(model: keras.Model) -> None:

@@ -6,22 +6,18 @@ from keras import ops
 from keras_hyper.conditions import NoiseCondition
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.kernels import Full, Kernel
-from keras_hyper.typing import Tensor
 from keras_hyper.weights import find_weights
 from keras_hyper.weights.scopes import recording
 
 
-class Folded(keras.layers.Layer):
-    """Stores the generated weights of a model that depend on no input.
+class Folded:
+    """Stores the weights of a model that depend on no input, thin weights as their factors.
 
-    A thin weight is stored as its factors, and any other weight as one tensor.
-
-    Args:
-        model: A built model.
+    Attributes:
+        weights: The stored tensors, as variables.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        super().__init__(trainable=False)
         with recording() as made:
             # Only for the model itself: a larger model may use several conditions.
             condition = model.hypernetwork.condition if isinstance(model, HypernetworkAt) else None
@@ -36,16 +32,10 @@ class Folded(keras.layers.Layer):
         self._stored: dict[int, tuple[Kernel, list[keras.Variable]]] = {}
         for key, (*_, kernel) in made.items():
             held = kernel if kernel.thin else Full(kernel.materialize(), batched=False)
-            self._stored[key] = held, [self._store(x) for x in held.tensors()]
-        self.built = True
+            self._stored[key] = held, [keras.Variable(x, trainable=False) for x in held.tensors()]
+        self.weights = [v for _, variables in self._stored.values() for v in variables]
 
-    def _store(self, value: Tensor) -> keras.Variable:
-        dtype = keras.backend.standardize_dtype(value.dtype)
-        variable = self.add_weight(shape=tuple(value.shape), dtype=dtype, initializer="zeros")
-        variable.assign(value)
-        return variable
-
-    def weights_of(self) -> dict[int, Kernel]:
+    def kernels(self) -> dict[int, Kernel]:
         """Returns kernels of the stored weights, for `override`."""
         return {
             key: kernel.with_tensors(map(ops.convert_to_tensor, variables))

@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from keras_hyper.export.agreement import alike
-from keras_hyper.export.dependence import needed
 from keras_hyper.export.interface import (
     Function,
     Named,
@@ -18,6 +17,7 @@ from keras_hyper.export.interface import (
     batch_of,
     widened,
 )
+from keras_hyper.export.tracing import needed
 from keras_hyper.export.trials import TRIED, Trials
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
@@ -46,13 +46,7 @@ class _Conditioned:
 def halves_of(trials: Trials, factored: bool) -> list[Function]:
     """Returns `generate` and `apply` of a conditioned model, or an empty list.
 
-    Args:
-        trials: Inputs and outputs of the model.
-        factored: Whether to exchange factors instead of weights. The list is empty unless
-            factors have fewer parameters.
-
-    Raises:
-        UnavailableError: If `apply` after `generate` is not the model.
+    If `factored`, they exchange factors. The list is empty unless factors have fewer parameters.
     """
     model, specs = trials.model, trials.interface.inputs
     divide = _of_hypernetwork if isinstance(model, Hypernetwork) else _of_layers
@@ -133,8 +127,17 @@ def _of_hypernetwork(model: Hypernetwork, interface: Function) -> _Conditioned |
 
 
 def _of_layers(model: keras.Model, interface: Function) -> _Conditioned | None:
-    """Finds conditioned layers of a functional model, which computes their conditions."""
-    found, specs = _conditioned_weights(model), interface.inputs
+    """Finds the conditioned layers of a functional model, and the part that makes conditions."""
+    layers, specs = list(walk(model)), interface.inputs
+    fixed = {id(layer.hypernetwork) for layer in layers if isinstance(layer, HypernetworkAt)}
+    for layer in layers:
+        inner = isinstance(layer, Hypernetwork) and id(layer) not in fixed
+        if inner and layer.condition is not None and layer.condition.takes_values:
+            raise UnavailableError(
+                f"Hypernetwork '{layer.name}' is a part of the model. Export it by itself."
+            )
+    found = [each for each in find_weights(model) if each.weight.conditioned]
+    found = [each for each in found if not isinstance(each.owner, Hypernetwork)]
     if not found:
         return None
     if getattr(model, "inputs", None) is None:
@@ -160,23 +163,6 @@ def _of_layers(model: keras.Model, interface: Function) -> _Conditioned | None:
 
     named = zip(specs, inputs, strict=True)
     return _Conditioned(weights, generate, [name for name, x in named if id(x) in conditions])
-
-
-def _conditioned_weights(model: keras.Model) -> list[FoundWeight]:
-    """Returns the weights of layers that depend on a condition."""
-    layers = list(walk(model))
-    fixed = {id(layer.hypernetwork) for layer in layers if isinstance(layer, HypernetworkAt)}
-    for layer in layers:
-        inner = isinstance(layer, Hypernetwork) and id(layer) not in fixed
-        if inner and layer.condition is not None and layer.condition.takes_values:
-            raise UnavailableError(
-                f"Hypernetwork '{layer.name}' is a part of the model. Export it by itself."
-            )
-    return [
-        each
-        for each in find_weights(model)
-        if each.weight.conditioned and not isinstance(each.owner, Hypernetwork)
-    ]
 
 
 def _condition_of(found: FoundWeight) -> keras.KerasTensor:

@@ -51,17 +51,7 @@ class Function:
 
 
 def interface_of(model: keras.Model, input_signature: Tensors = None) -> Function:
-    """Returns a model as a function with named inputs and outputs.
-
-    The condition of a `Hypernetwork` is an input that may be shared.
-
-    Args:
-        model: A built model.
-        input_signature: The inputs of the model, as for `keras.Model.export`, or None.
-
-    Raises:
-        ValueError: If the model is not built, or its inputs are unknown.
-    """
+    """Returns a model as a function. The condition of a `Hypernetwork` may be shared."""
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built, so it has no weights to export. Call it on inputs "

@@ -19,26 +19,18 @@ from keras_hyper.export.interface import (
     batch_of,
     widened,
 )
-from keras_hyper.export.trials import TRIED, Trials, as_arrays, drawn
+from keras_hyper.export.trials import SIZE, TRIED, Trials, as_arrays
 from keras_hyper.utils.graph import walk
 from keras_hyper.utils.inputs import clean
 from keras_hyper.weights.scopes import override, recording
 
 
 class Stream:
-    """A recurrent model, step by step.
-
-    Args:
-        trials: Inputs and outputs of the model.
-        layers: All recurrent layers of the model.
+    """A recurrent model, step by step. Raises if single steps differ from whole sequences.
 
     Attributes:
-        start: The initial states, as arrays of one row by name.
+        start: Dict from the name of a state to its initial value, an array of one row.
         function: The function of one step. It takes inputs without a time axis, then states.
-
-    Raises:
-        UnavailableError: If an input has no free time axis, or if single steps do not give the
-            outputs of whole sequences.
     """
 
     def __init__(self, trials: Trials, layers: Sequence[keras.layers.RNN]) -> None:
@@ -104,7 +96,7 @@ class Stream:
         the model is run on a short sequence at once, and step by step.
         """
         model, fixed = self._trials.model, self._trials.batch_size
-        sequences, trials = drawn(model, self._sequences), []
+        sequences, trials = self._trials.drawn(self._sequences, SIZE), []
         whole = as_arrays(self._trials.interface.run(sequences))
         states: Named = {name: np.repeat(row, 2, axis=0) for name, row in self.start.items()}
         steps = []

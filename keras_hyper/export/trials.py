@@ -13,6 +13,7 @@ from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
 
 TRIED = 16  # Length of the free axes of random inputs.
+SIZE = (2, TRIED)
 _SLACK = 4  # Two programs of the same model add in different orders.
 _WHOLE = ("serving_default", "serve_xla", "serve_text")  # Endpoints that run the whole model.
 
@@ -22,11 +23,6 @@ Call = Callable[[Arrays], Mapping[str, Tensor]]
 
 class Trials:
     """Runs a model eagerly on random inputs of several sizes.
-
-    Args:
-        model: A built model.
-        interface: The model as a function with named inputs.
-        batch_size: The only batch size to try, None for two of them.
 
     Attributes:
         whole: Trials of the model. Empty if the model needs strings or words that are unknown.
@@ -53,31 +49,49 @@ class Trials:
         with unchanged(self.model):
             return Trial(inputs, _called(run or self.interface.run, inputs))
 
-    def drawn(self, specs: Specs) -> Named:
-        """Returns random inputs, of the size of the first trial if there is one."""
-        return drawn(self.model, specs, *next(iter(self.sizes), ()))
+    def drawn(self, specs: Specs, size: Size | None = None, seed: int = 0) -> Named:
+        """Returns random inputs, by default of the size of the first trial."""
+        batch, length = size or next(iter(self.sizes), SIZE)
+        rng, layers = np.random.default_rng(seed), list(walk(self.model))
+        tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
+        # Ids that every table has, without that of padding where possible.
+        ids = min((n for n in tables if isinstance(n, int)), default=2)
+        words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
+        words = [word for word in words if isinstance(word, str)] or ["a", "b"]
+        tensors: Named = {}
+        for name, spec in specs.items():
+            shape = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
+            if spec.dtype == "string":
+                values = rng.choice(words, shape)
+            elif keras.backend.is_float_dtype(spec.dtype):
+                values = rng.normal(size=shape)
+            elif spec.dtype == "bool":
+                values = rng.integers(0, 2, shape)
+            else:
+                values = rng.integers(1 if ids > 2 else 0, ids, shape)
+            dtype = None if spec.dtype == "string" else spec.dtype
+            tensors[name] = ops.convert_to_tensor(values, dtype=dtype)
+        return tensors
 
     def _found(self) -> tuple[list[Size], list[Trial]]:
         """Returns the first sizes with finite outputs, and their trials."""
         specs = self.interface.inputs
-        ran: list[tuple[list[Size], list[Trial]]] = []
+        first: tuple[list[Size], list[Trial]] | None = None
         problem: Exception | None = None
         for i, sizes in enumerate(self._candidates()):
-            if ran and i > 2:
+            if first and i > 2:
                 break  # The longer ones are for models that take no shorter ones.
             try:
-                trials = [
-                    self.trial(as_arrays(drawn(self.model, specs, *size, seed=seed)))
-                    for seed, size in enumerate(sizes)
-                ]
+                drawn = [self.drawn(specs, size, seed) for seed, size in enumerate(sizes)]
+                trials = [self.trial(as_arrays(inputs)) for inputs in drawn]
             except Exception as error:
                 problem = error
                 continue
-            ran.append((sizes, trials))
             if all(numbers(x) for trial in trials for x in trial.outputs.values()):
-                return ran[-1]
-        if ran:
-            return ran[0]
+                return sizes, trials
+            first = first or (sizes, trials)
+        if first:
+            return first
         strings = any(spec.dtype == "string" for spec in specs.values())
         if strings or any(hasattr(layer, "lookup_table") for layer in walk(self.model)):
             return [], []
@@ -101,15 +115,11 @@ class Trials:
     ) -> None:
         """Raises if an endpoint gives different outputs than the model.
 
-        Args:
-            name: The name of the endpoint.
-            trials: Inputs and expected outputs.
-            call: The endpoint.
-            same_seeds: Whether the endpoint draws the same random numbers as the model.
+        With `same_seeds`, the endpoint draws the same random numbers as the model.
         """
         spread = spreads([trial.outputs for trial in trials])
         random = self.draws and not (self.repeats and same_seeds)
-        differs = f"Endpoint '{name}' differs from model '{self.model.name}', and nothing was "
+        differs = f"Endpoint '{name}' differs from model '{self.model.name}'"
         for trial in trials:
             shapes = {key: x.shape for key, x in trial.inputs.items()}
             try:
@@ -124,59 +134,24 @@ class Trials:
                     f"shapes {shapes}: {reason(error)}"
                 ) from error
             for key, expected in trial.outputs.items():
-                actual = outputs.get(key)
-                problem = "has other values"
-                if actual is None or actual.shape != expected.shape:
-                    shape = None if actual is None else actual.shape
+                shape = outputs[key].shape if key in outputs else None
+                if shape != expected.shape:
                     problem = f"has shape {shape} instead of {expected.shape}"
-                elif random or alike(self.model, actual, expected, spread.get(key), _SLACK):
+                elif random or alike(self.model, outputs[key], expected, spread.get(key), _SLACK):
                     continue
+                else:
+                    problem = "has different values"
                 raise ValueError(
-                    f"{differs}written: output '{key}' {problem} for inputs of shapes {shapes}. "
-                    "Look for a layer that depends on static shapes, on Python values that change, "
-                    "or on eager execution."
+                    f"{differs}: output '{key}' {problem} for inputs of shapes {shapes}. Nothing "
+                    "was written. Look for a layer that depends on static shapes, on Python values "
+                    "that change, or on eager execution."
                 )
             if random and name in _WHOLE and equal(outputs, again[0]):
                 raise ValueError(
-                    f"{differs}written: the model gives different outputs at each call, and the "
-                    "endpoint the same. Draw random numbers with `keras.random`, not with Python "
-                    "or NumPy."
+                    f"{differs}: each call of the model gives different outputs, and the endpoint "
+                    "always the same. Nothing was written. Draw random numbers with "
+                    "`keras.random`, not with Python or NumPy."
                 )
-
-
-def drawn(
-    model: keras.Model, specs: Specs, batch: int = 2, length: int = TRIED, seed: int = 0
-) -> Named:
-    """Returns random inputs of a model.
-
-    Args:
-        model: A built model.
-        specs: Shapes and dtypes by name.
-        batch: Batch size.
-        length: Length of the other free axes.
-        seed: Random seed.
-    """
-    rng = np.random.default_rng(seed)
-    layers = list(walk(model))
-    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
-    # Ids that every table has, without that of padding where possible.
-    ids = min((n for n in tables if isinstance(n, int)), default=2)
-    words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
-    words = [word for word in words if isinstance(word, str)] or ["a", "b"]
-    tensors: Named = {}
-    for name, spec in specs.items():
-        shape = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
-        if spec.dtype == "string":
-            values = rng.choice(words, shape)
-        elif keras.backend.is_float_dtype(spec.dtype):
-            values = rng.normal(size=shape)
-        elif spec.dtype == "bool":
-            values = rng.integers(0, 2, shape)
-        else:
-            values = rng.integers(1 if ids > 2 else 0, ids, shape)
-        dtype = None if spec.dtype == "string" else spec.dtype
-        tensors[name] = ops.convert_to_tensor(values, dtype=dtype)
-    return tensors
 
 
 def words_of(layer: keras.layers.StringLookup) -> list[str]:

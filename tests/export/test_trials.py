@@ -122,7 +122,9 @@ def test_what_a_converter_makes_is_compared(tmp_path, monkeypatch):
 
     path.write_text("older")
     monkeypatch.setattr(formats, "_litert", wrong)
-    with pytest.raises(ValueError, match=f"output '{name}' has other values for inputs of shapes"):
+    with pytest.raises(
+        ValueError, match=f"output '{name}' has different values for inputs of shapes"
+    ):
         export_file(flat(lambda x: 1.0)(), path)
     assert path.read_text() == "older"
 
