@@ -1,6 +1,7 @@
 """Summarizes, bakes and exports saved models."""
 
 import argparse
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -57,19 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="saved_model",
         help="PATH is a folder for saved_model and openvino, and otherwise a .onnx or .tflite file",
     )
-    export.add_argument(
-        "--endpoint",
-        default="serving_default",
-        help="which endpoint to convert (formats other than SavedModel)",
-    )
-    help_text = "the only batch size (formats other than SavedModel)"
-    export.add_argument("--batch-size", type=int, help=help_text)
-    for flag, text in (
-        ("--no-fold", "generate static weights at every call"),
-        ("--no-xla", "leave out the compiled endpoint"),
-        ("--streaming", "fail if the model has no single steps"),
-    ):
-        export.add_argument(flag, action="store_true", help=text)
+    text = "which endpoint to convert (formats other than SavedModel)"
+    export.add_argument("--endpoint", default="serving_default", help=text)
+    text = "the only batch size (formats other than SavedModel)"
+    export.add_argument("--batch-size", type=int, help=text)
+    flag = functools.partial(export.add_argument, action="store_true")
+    flag("--no-fold", help="generate static weights at every call")
+    flag("--no-xla", help="leave out the compiled endpoint")
+    flag("--streaming", help="fail if the model has no single steps")
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)

@@ -44,8 +44,7 @@ class Endpoint:
         ]
 
         def endpoint(*tensors: Tensor) -> Named:
-            # A signature takes tensors of any rank. A wrong rank in the kernels of some
-            # operations ends the process of the server.
+            # Signatures do not check ranks, and a wrong rank can end the process of a server.
             checked = [
                 tf.ensure_shape(tensor, spec.shape)
                 for tensor, spec in zip(tensors, specs, strict=True)

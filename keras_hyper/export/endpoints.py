@@ -1,7 +1,6 @@
 """The endpoints of a model, and their SavedModel."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -60,23 +59,21 @@ class Endpoints:
         self._batch_size = batch_size
         self._tables = [layer for layer in walk(model) if hasattr(layer, "lookup_table")]
         with unchanged(model):
-            interface = interface_of(model, input_signature)
             folded = Folded(model) if fold else None
             self._stored = folded.kernels if folded else dict
             self._from_jax = FromJax([*model.variables, *(folded.weights if folded else ())])
-            self._trials = Trials(model, interface, batch_size)
+            self._trials = Trials(model, interface_of(model, input_signature), batch_size)
             if self._trials.draws and keras.backend.backend() == "jax":
                 raise ValueError(
                     f"Model '{model.name}' gives different outputs when it is called again, as a "
                     "model that draws random numbers does. A SavedModel made on JAX would always "
                     "give the same. Export it with the TensorFlow backend."
                 )
-            self._whole = dataclasses.replace(interface, trials=self._trials.whole)
             self._add_all(streaming)
 
     def _add_all(self, streaming: bool | None) -> None:
         model = f"Model '{self._model.name}'"
-        self.add("serving_default", self._whole)
+        self.add("serving_default", self._trials.interface)
         for factored, names in (
             (False, ("generate", "apply")),
             (True, ("generate_factored", "apply_factored")),
@@ -146,13 +143,13 @@ class Endpoints:
 
     def add_compiled(self) -> None:
         """Adds the model compiled by XLA, or leaves it out if XLA cannot compile it."""
-        specs, trials = self._whole.inputs, self._whole.trials
+        interface = self._trials.interface
         with self._unless(("serve_xla",), "XLA cannot compile this model"), unchanged(self._model):
-            if any(spec.dtype == "string" for spec in specs.values()):
+            if any(spec.dtype == "string" for spec in interface.inputs.values()):
                 raise UnavailableError("XLA has no strings, and this model takes strings.")
-            self.add("serve_xla", self._whole, compiled=True)
-            tried = [trial.inputs for trial in trials]
-            for arrays in tried or [as_arrays(self._trials.drawn(specs))]:
+            self.add("serve_xla", interface, compiled=True)
+            tried = [trial.inputs for trial in interface.trials]
+            for arrays in tried or [as_arrays(self._trials.drawn(interface.inputs))]:
                 self.endpoints["serve_xla"].call(arrays)
 
     def add_text(self, layer: keras.layers.Layer) -> None:

@@ -8,15 +8,7 @@ import keras
 from keras import ops
 
 from keras_hyper.export.agreement import alike
-from keras_hyper.export.interface import (
-    Function,
-    Named,
-    Specs,
-    Trial,
-    UnavailableError,
-    batch_of,
-    widened,
-)
+from keras_hyper.export.interface import Function, Named, Trial, UnavailableError, batch_of, widened
 from keras_hyper.export.tracing import needed
 from keras_hyper.export.trials import TRIED, Trials
 from keras_hyper.hypernetwork.at import HypernetworkAt
@@ -62,7 +54,7 @@ def halves_of(trials: Trials, factored: bool) -> list[Function]:
         return {name: widened(value) for name, value in values.items()}
 
     def generate(tensors: Named) -> Named:
-        return flat(found.generate(_completed(tensors, specs), factored))
+        return flat(found.generate(_completed(tensors, trials.interface), factored))
 
     def apply(tensors: Named) -> Named:
         values = {
@@ -73,7 +65,7 @@ def halves_of(trials: Trials, factored: bool) -> list[Function]:
         }
         kernels = kernels_of(found.weights, values)
         with override({id(found.weights[name]): kernel for name, kernel in kernels.items()}):
-            return trials.interface.run(_completed(tensors, specs))
+            return trials.interface.run(_completed(tensors, trials.interface))
 
     weights = {name: batch_of(x.shape[1:], x.dtype) for name, x in flat(made).items()}
     size = sum(math.prod(spec.shape[1:]) for spec in weights.values())
@@ -90,7 +82,7 @@ def halves_of(trials: Trials, factored: bool) -> list[Function]:
             f"{features}."
         )
     pairs = []
-    for trial in trials.whole:
+    for trial in trials.interface.trials:
         first = trials.trial({name: trial.inputs[name] for name in generated}, generate)
         given = {**trial.inputs, **first.outputs}
         second = trials.trial({name: given[name] for name in applied}, apply)
@@ -180,8 +172,9 @@ def _condition_of(found: FoundWeight) -> keras.KerasTensor:
     return condition
 
 
-def _completed(tensors: Named, specs: Specs) -> Named:
+def _completed(tensors: Named, interface: Function) -> Named:
     """Returns the inputs of the model, with zeros where no output depends on them."""
+    specs = interface.inputs
     # Weights may have one row for all samples. JAX sorts the names.
     first = next((name for name in specs if name in tensors), next(iter(tensors)))
     batch = ops.shape(tensors[first])[0]

@@ -10,15 +10,7 @@ from keras import ops
 from keras_hyper.application import installed, loops_of
 from keras_hyper.export.agreement import alike
 from keras_hyper.export.endpoint import Endpoint, tensorflow
-from keras_hyper.export.interface import (
-    Function,
-    Named,
-    Specs,
-    Trial,
-    UnavailableError,
-    batch_of,
-    widened,
-)
+from keras_hyper.export.interface import Function, Named, Trial, UnavailableError, batch_of, widened
 from keras_hyper.export.trials import SIZE, TRIED, Trials, as_arrays
 from keras_hyper.utils.graph import walk
 from keras_hyper.utils.inputs import clean
@@ -52,15 +44,15 @@ class Stream:
             )
         if both := sorted(set(self._sequences) & set(self.start)):
             raise UnavailableError(f"Inputs have the names of states: {both}.")
-        inputs: Specs = {n: batch_of(s.shape[2:], s.dtype) for n, s in self._sequences.items()}
+        inputs = {n: batch_of(s.shape[2:], s.dtype) for n, s in self._sequences.items()}
         inputs |= {n: batch_of(state.shape[1:], state.dtype) for n, state in self.start.items()}
         # The outputs with the time axis of the inputs.
         self._timed = {
             name
-            for name in (trials.whole[0].outputs if trials.whole else ())
+            for name in (trials.interface.trials[0].outputs if trials.interface.trials else ())
             if all(
                 trial.outputs[name].shape[1:2] == (length,)
-                for (_, length), trial in zip(trials.sizes, trials.whole, strict=True)
+                for (_, length), trial in zip(trials.sizes, trials.interface.trials, strict=True)
             )
         }
         self.function = Function(inputs, self._step, trials=self._tried())

@@ -22,7 +22,7 @@ def text_endpoint(layer: keras.layers.Layer, served: Endpoint, trials: Trials) -
         return served.run({name: tensorflow().ensure_shape(ids, spec.shape)})
 
     rng, words, tried = np.random.default_rng(0), words_of(layer), []
-    for trial in trials.whole:
+    for trial in trials.interface.trials:
         text = rng.choice(words, trial.inputs[name].shape)
         if sentences and text.ndim > 1:
             text = np.array([" ".join(row) for row in text.reshape(len(text), -1)])

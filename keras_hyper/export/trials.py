@@ -1,6 +1,7 @@
 """Trials of a model on random inputs, and the comparison of endpoints with the model."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -25,7 +26,7 @@ class Trials:
     """Runs a model eagerly on random inputs of several sizes.
 
     Attributes:
-        whole: Trials of the model. Empty if the model needs strings or words that are unknown.
+        interface: The model as a function. It has no trials if its strings or words are unknown.
         sizes: The batch size and the length of each of them.
         draws: Whether a second call of the model gives different outputs.
         repeats: Whether the model gives the same outputs from the same state and seeds.
@@ -37,9 +38,10 @@ class Trials:
         self.model = model
         self.interface = interface
         self.batch_size = batch_size
-        self.sizes, self.whole = self._found()
+        self.sizes, trials = self._found()
+        self.interface = dataclasses.replace(interface, trials=trials)
         self.draws, self.repeats = False, True
-        for trial in self.whole[-1:]:
+        for trial in trials[-1:]:
             with unchanged(model):
                 first, second = (_called(interface.run, trial.inputs) for _ in range(2))
             self.draws, self.repeats = not equal(first, second), equal(first, trial.outputs)
