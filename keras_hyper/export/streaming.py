@@ -47,14 +47,11 @@ class Stream:
         inputs = {n: batch_of(s.shape[2:], s.dtype) for n, s in self._sequences.items()}
         inputs |= {n: batch_of(state.shape[1:], state.dtype) for n, state in self.start.items()}
         # The outputs with the time axis of the inputs.
-        self._timed = {
-            name
-            for name in (trials.interface.trials[0].outputs if trials.interface.trials else ())
-            if all(
-                trial.outputs[name].shape[1:2] == (length,)
-                for (_, length), trial in zip(trials.sizes, trials.interface.trials, strict=True)
-            )
-        }
+        timed = [
+            {name for name, x in trial.outputs.items() if x.shape[1:2] == (length,)}
+            for (_, length), trial in zip(trials.sizes, trials.interface.trials, strict=True)
+        ]
+        self._timed: set[str] = set.intersection(*timed) if timed else set()
         self.function = Function(inputs, self._step, trials=self._tried())
 
     def _step(self, tensors: Named) -> Named:
