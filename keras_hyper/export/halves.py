@@ -57,12 +57,10 @@ def halves_of(trials: Trials, factored: bool) -> list[Function]:
         return flat(found.generate(_completed(tensors, trials.interface), factored))
 
     def apply(tensors: Named) -> Named:
-        values = {
-            name: {part: tensors[f"{name}_{part}"] for part in parts[name]}
-            if factored
-            else tensors[name]
-            for name in parts
-        }
+        values = {}
+        for name in parts:
+            factors = {part: tensors[f"{name}_{part}"] for part in parts[name]}
+            values[name] = factors or tensors[name]
         kernels = kernels_of(found.weights, values)
         with override({id(found.weights[name]): kernel for name, kernel in kernels.items()}):
             return trials.interface.run(_completed(tensors, trials.interface))
