@@ -38,9 +38,9 @@ def one_name():
 @pytest.mark.parametrize(
     ("make", "name", "message"),
     [
-        (noise, "model.onnx", "ONNX cannot have this endpoint: .*Random"),
-        (noise, "model.tflite", "LiteRT cannot have this endpoint"),
-        (lookup, "model.onnx", "ONNX cannot have this endpoint: .*Lookup"),
+        (noise, "model.onnx", "ONNX does not support this endpoint: .*Random"),
+        (noise, "model.tflite", "LiteRT does not support this endpoint"),
+        (lookup, "model.onnx", "ONNX does not support this endpoint: .*Lookup"),
         (one_name, "model.onnx", r"cannot have the name of an input.*\['x'\]"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a hypernetwork generates while it is trained, for TensorBoard."""
+"""TensorBoard logs of the weights that a hypernetwork generates during training."""
 
 import collections
 import pathlib
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.generators import Generator
 from keras_hyper.inspect.gradients import loss_gradients
 from keras_hyper.inspect.images import kernel_image
 from keras_hyper.inspect.inventory import hyper_cells_of, hyper_variables
@@ -30,37 +31,37 @@ _OF_HYPER_CELLS = ("embedding_", "scale_", "bias_embedding_", "bias_scale_")
 
 
 class HyperTensorBoard(keras.callbacks.Callback):
-    """Writes what a model generates to files for TensorBoard, at the end of epochs.
+    """Logs generated weights for TensorBoard, at the end of epochs.
 
-    - `weights/LAYER/WEIGHT`: histogram of the generated weight, and its norm.
-    - `kernels/LAYER/WEIGHT`: picture of it; of a convolution, a tile for each pair of an
-      input and an output channel. Of per-sample weights, the first few.
-    - `generators/NAME/norm`, `gradient_norm`: norm of the variables of a generator, and of their
+    - `weights/LAYER/WEIGHT`: histogram and norm of a generated weight.
+    - `kernels/LAYER/WEIGHT`: image of the weight. A convolution has a tile for each pair of an
+      input and an output channel. Only the first few per-sample weights are drawn.
+    - `generators/NAME/norm`, `gradient_norm`: norms of the variables of a generator and of their
       gradient. A recurrent layer counts as one generator, with the kernels, embeddings and
       scales of its hyper cell.
     - `recurrent/LAYER/scales/MATRIX`: histogram of the scales that a recurrent layer generates
       along sequences. `changes/MATRIX`: mean change of its weights from step to step.
-      `saturation` and `saturated`: histogram of `tanh(c)`, and the share of it beyond 0.99.
+      `saturation`, `saturated`: histogram of `tanh(c)`, and its share beyond 0.99.
 
-    When training ends, the projector gets the embeddings of every generator, a point for each
-    weight (or for each piece of it), and the table of every `TaskEmbedding`.
+    When training ends, the projector gets the embeddings of every generator, one point for each
+    piece of a weight, and the table of every `TaskEmbedding`.
 
-    The model is called eagerly, in inference, on one batch, and stays unchanged. Works on every
+    The model is called eagerly, in inference, on one batch, and does not change. Works on every
     backend, without TensorFlow: `pip install tensorboard tensorboardX pillow`.
 
     Args:
-        log_dir: The folder for the files, as for `tensorboard --logdir`.
-        inputs: One batch of inputs, as for `fit`. None leaves out weights that depend on a
-            condition, recurrent layers and gradients.
-        targets: The targets of the batch, for the norms of gradients, which None leaves out.
-        every: Epochs from one writing to the next.
-        labels: For the projector, a dict from the name of a `TaskEmbedding` to a label for each
-            task.
+        log_dir: Folder for the logs, as for `tensorboard --logdir`.
+        inputs: One batch of inputs, as for `fit`. Without it, conditioned weights, recurrent
+            layers and gradients are not logged.
+        targets: The targets of the batch. Without them, gradients are not logged.
+        every: Number of epochs between two logs.
+        labels: Dict from the name of a `TaskEmbedding` to a label for each task, for the
+            projector.
 
     Raises:
         ImportError: If `tensorboardX` is not installed.
-        ValueError: If `every` is not positive, if `targets` come without `inputs`, or `labels`
-            do not fit.
+        ValueError: If `every` is not positive, `targets` are passed without `inputs`, or `labels`
+            do not fit the model.
 
     Examples:
         >>> import keras, tempfile
@@ -84,9 +85,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if targets is not None and inputs is None:
-            raise ValueError(
-                "`targets` need the `inputs` that they belong to. Received: inputs=None"
-            )
+            raise ValueError("`targets` need the `inputs` of the same batch. Received: inputs=None")
         self.log_dir = pathlib.Path(log_dir)
         self.inputs = inputs
         self.targets = targets
@@ -95,14 +94,20 @@ class HyperTensorBoard(keras.callbacks.Callback):
         self._writer: SummaryWriter = None
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Opens the files."""
+        """Opens the logs."""
         advice = "HyperTensorBoard needs the package tensorboardX: pip install tensorboardX pillow"
         (tensorboard,) = optional(advice, "tensorboardX")
-        self._check_labels()
+        tasks = {name: table.num_tasks for name, table in self._task_embeddings().items()}
+        for name, labels in self.labels.items():
+            if tasks.get(name) != len(labels):
+                raise ValueError(
+                    "`labels` must have a label for each task of a TaskEmbedding. The model has "
+                    f"these numbers of tasks: {tasks}. Received: {len(labels)} labels for {name!r}."
+                )
         self._writer = tensorboard.SummaryWriter(str(self.log_dir))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Writes what the model generates now."""
+        """Logs the weights that the model generates now."""
         if epoch % self.every:
             return
         observed = observe(self.model, self.inputs)
@@ -127,7 +132,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
         self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Writes the embeddings for the projector, and closes the files."""
+        """Writes the embeddings for the projector, and closes the logs."""
         for name, (points, labels) in self._embeddings().items():
             self._writer.add_embedding(points, metadata=labels, tag=name)
         self._writer.close()
@@ -137,7 +142,7 @@ class HyperTensorBoard(keras.callbacks.Callback):
         for name, scales in record.scales.items():
             self._writer.add_histogram(f"{tag}/scales/{name}", as_array(scales), epoch)
         for name, changes in record.changes.items():
-            # The first step has no step before it.
+            # The first step changes nothing.
             mean = float(as_array(changes)[:, 1:].mean()) if changes.shape[1] > 1 else 0.0
             self._writer.add_scalar(f"{tag}/changes/{name}", mean, epoch)
         if record.saturation is not None:
@@ -147,61 +152,44 @@ class HyperTensorBoard(keras.callbacks.Callback):
             self._writer.add_scalar(f"{tag}/saturated", share, epoch)
 
     def _generators(self) -> dict[str, list[keras.Variable]]:
-        """Returns the variables that generate, by the name of a generator or a recurrent layer."""
+        """Returns the variables of generators and recurrent layers by their names."""
         found = {name: x.weight.generator.weights for x, name in self._names()}
         for layer, cell in hyper_cells_of(self.model):
-            found[layer] = [
-                *hyper_variables(cell),
-                *(v for v in cell.variables if v.name.startswith(_OF_HYPER_CELLS)),
-            ]
+            scales = [v for v in cell.variables if v.name.startswith(_OF_HYPER_CELLS)]
+            found[layer] = [*hyper_variables(cell), *scales]
         return {name: variables for name, variables in found.items() if variables}
 
     def _names(self) -> list[tuple[FoundWeight, str]]:
-        """Returns generated weights with the names of their generators.
-
-        Where several generators have one name, the name of the first layer comes before it.
-        """
+        """Returns generated weights with unique names of their generators."""
         found = find_weights(self.model)
-        first = {id(x.weight.generator): x for x in reversed(found)}
-        count = collections.Counter(x.weight.generator.name for x in first.values())
-        names = {}
-        for key, x in first.items():
-            name = x.weight.generator.name
-            names[key] = name if count[name] == 1 else f"{x.names[0]}/{name}"
-        return [(x, names[id(x.weight.generator)]) for x in found]
+        first = {x.weight.generator: x for x in reversed(found)}
+        count = collections.Counter(generator.name for generator in first)
+
+        def name_of(generator: Generator) -> str:
+            layer, name = first[generator].names[0], generator.name
+            return name if count[name] == 1 else f"{layer}/{name}"
+
+        return [(x, name_of(x.weight.generator)) for x in found]
 
     def _task_embeddings(self) -> dict[str, TaskEmbedding]:
         return {x.name: x for x in walk(self.model) if isinstance(x, TaskEmbedding) and x.built}
 
-    def _check_labels(self) -> None:
-        tasks = {name: table.num_tasks for name, table in self._task_embeddings().items()}
-        for name, labels in self.labels.items():
-            if tasks.get(name) != len(labels):
-                raise ValueError(
-                    "`labels` must have a label for each task of a TaskEmbedding. The model has "
-                    f"these numbers of tasks: {tasks}. Received: {len(labels)} labels for {name!r}."
-                )
-
     def _embeddings(self) -> dict[str, tuple[np.ndarray, list[str]]]:
-        """Returns points with their labels, by name: of each generator, and each table of tasks."""
-        found: dict[str, tuple[list[np.ndarray], list[str]]] = {}
+        """Returns the points and labels of each generator and each table of tasks."""
+        points: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+        labels: dict[str, list[str]] = collections.defaultdict(list)
         for each, name in self._names():
             if each.weight.embedding is None:
-                continue  # Its condition is the embedding.
-            # Generators that make several shapes have embeddings of one width.
-            points = as_array(each.weight.embedding)
-            rows, labels = found.setdefault(name, ([], []))
-            rows.extend(points)
-            pieces = ["/".join(each.names)] * len(points)
-            labels += pieces if len(points) == 1 else [f"{n}/{i}" for i, n in enumerate(pieces)]
+                continue  # The condition is the embedding.
+            rows, path = as_array(each.weight.embedding), "/".join(each.names)
+            points[name].append(rows)
+            labels[name] += [f"{path}/{i}" for i in range(len(rows))] if len(rows) > 1 else [path]
         for name, table in self._task_embeddings().items():
-            points = as_array(table.embeddings)
-            found[name] = list(points), list(map(str, self.labels.get(name, range(len(points)))))
-        return {
-            name: (np.stack(rows), labels)
-            for name, (rows, labels) in found.items()
-            if len(rows) > 1 and rows[0].size > 1  # A point alone, or on a line, is no map.
-        }
+            points[name] = [as_array(table.embeddings)]
+            labels[name] = list(map(str, self.labels.get(name, range(table.num_tasks))))
+        joined = {name: np.concatenate(rows) for name, rows in points.items()}
+        # The projector needs two points and two axes.
+        return {name: (x, labels[name]) for name, x in joined.items() if min(x.shape) > 1}
 
 
 def _norm(arrays: Sequence[np.ndarray]) -> float:

@@ -1,6 +1,7 @@
-"""`keras-hyper`: for people who deploy models that others trained."""
+"""Summarizes, bakes and exports saved models."""
 
 import argparse
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -19,14 +20,13 @@ Run = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line, and returns its exit code.
+    """Runs the command line.
 
     Args:
-        arguments: What follows the name of the program. Defaults to that of the process.
+        arguments: The arguments of the program. Defaults to those of the process.
 
     Returns:
-        0, or 1 if the file cannot be read, or the model is not one that can be
-        treated so. Wrong usage exits with 2, as `argparse` does.
+        The exit code: 0, or 1 if the command fails. Wrong usage exits with 2, as in `argparse`.
     """
     parser = argparse.ArgumentParser(prog="keras-hyper", description=__doc__)
     version = f"keras-hyper {keras_hyper.__version__}"
@@ -36,54 +36,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command(name: str, run: Run, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text)
         added.set_defaults(run=run)
-        help_text = "a saved model"
-        added.add_argument("model", type=pathlib.Path, metavar="model.keras", help=help_text)
+        added.add_argument("model", type=pathlib.Path, metavar="model.keras", help="saved model")
         return added
 
-    command("summary", _summary, "what a model stores, and what it generates")
-    bake = command("bake", _bake, "write the ordinary Keras model with equal outputs")
-    bake.add_argument("plain", type=pathlib.Path, metavar="plain.keras", help="where to")
+    command("summary", _summary, "show which weights a model stores and generates")
+    bake = command("bake", _bake, "write an ordinary Keras model with equal outputs")
+    bake.add_argument("plain", type=pathlib.Path, metavar="plain.keras", help="file to write")
     bake.add_argument(
         "--condition",
         type=_condition,
         action="append",
         metavar="C",
-        help="for a Hypernetwork: a task id, or numbers with commas between them; "
-        "again for each further part of the condition. --condition=-1,2 if it begins with a minus",
+        help="condition of a Hypernetwork: a task id, or numbers separated by commas; once for "
+        "each part of the condition. Write --condition=-1,2 if the first number is negative",
     )
     export = command("export", _export, "write a SavedModel, or a file for other runtimes")
-    export.add_argument("path", type=pathlib.Path, metavar="PATH", help="where to")
+    export.add_argument("path", type=pathlib.Path, metavar="PATH", help="file or folder to write")
     export.add_argument(
         "--format",
         choices=["saved_model", *FORMATS],
         default="saved_model",
-        help="of PATH: a folder for SavedModel and OpenVINO, a file .onnx or .tflite otherwise",
+        help="PATH is a folder for saved_model and openvino, and otherwise a .onnx or .tflite file",
     )
-    export.add_argument(
-        "--endpoint",
-        default="serving_default",
-        help="which endpoint to convert (formats other than SavedModel)",
-    )
-    export.add_argument("--batch-size", type=int, help="for other formats, if they need one")
-    for flag, text in (
-        ("--no-fold", "generate static weights at every call"),
-        ("--no-xla", "leave out the compiled endpoint"),
-        ("--streaming", "fail if the model has no single steps"),
-    ):
-        export.add_argument(flag, action="store_true", help=text)
+    text = "which endpoint to convert (formats other than SavedModel)"
+    export.add_argument("--endpoint", default="serving_default", help=text)
+    text = "the only batch size (formats other than SavedModel)"
+    export.add_argument("--batch-size", type=int, help=text)
+    flag = functools.partial(export.add_argument, action="store_true")
+    flag("--no-fold", help="generate static weights at every call")
+    flag("--no-xla", help="leave out the compiled endpoint")
+    flag("--streaming", help="fail if the model has no single steps")
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
     except Exception as error:
-        sys.stderr.write(f"keras-hyper: {_message(error)}\n")
+        known = isinstance(error, ImportError | OSError | TypeError | ValueError)
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"keras-hyper: {message}\n")
         return 1
     return 0
-
-
-def _message(error: Exception) -> str:
-    """Returns what an error says, with its type if it is not one that we raise."""
-    known = isinstance(error, ImportError | OSError | TypeError | ValueError)
-    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _condition(text: str) -> int | list[float]:
@@ -91,14 +82,14 @@ def _condition(text: str) -> int | list[float]:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"must be a number, or numbers with commas between them: {text!r}"
+            f"must be a number, or numbers separated by commas: {text!r}"
         ) from None
     return int(text) if text.strip().lstrip("-").isdecimal() else numbers
 
 
 def _load(path: pathlib.Path) -> keras.Model:
     if path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a folder. Name a file that `model.save` wrote.")
+        raise IsADirectoryError(f"'{path}' is a folder. Name a file written by `model.save`.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{path}'.")
     try:
@@ -125,8 +116,7 @@ def _bake(arguments: argparse.Namespace) -> None:
         )
     if given is not None and not hyper:
         raise ValueError(
-            f"'{arguments.model}' is a {type(model).__name__}, and --condition is for a "
-            "Hypernetwork."
+            f"--condition is for a Hypernetwork. '{arguments.model}' is a {type(model).__name__}."
         )
     plain = keras_hyper.bake(model) if given is None else model.bake(_values(model, given))
     save_model(plain, arguments.plain)
@@ -134,22 +124,22 @@ def _bake(arguments: argparse.Namespace) -> None:
 
 
 def _values(model: keras_hyper.Hypernetwork, given: list[int | list[float]]) -> Condition:
-    """Returns what the command line gave for each part of a condition as arrays."""
+    """Converts the options `--condition` to arrays, one for each part of the condition."""
     specs = [] if model.condition is None else model.condition.value_specs()
     if len(given) != len(specs):
         raise ValueError(
             f"--condition must be given once for each part of the condition of '{model.name}'. "
             f"Parts: {len(specs)}. Received: {len(given)}."
         )
-    # One number is an id, or a vector of one.
-    values = [
-        np.asarray(value) if len(spec.shape) == 1 else np.atleast_1d(value)
-        for value, spec in zip(given, specs, strict=True)
-    ]
-    # Numbers with a point stay so, for an id must be none.
-    values = [x if x.dtype.kind == "i" else x.astype("float32") for x in values]
-    # Of a mask, 0 is False.
-    values = [x != 0 if spec.dtype == "bool" else x for x, spec in zip(values, specs, strict=True)]
+    values = []
+    for numbers, spec in zip(given, specs, strict=True):
+        # One number is an id, or a vector of one.
+        value = np.asarray(numbers) if len(spec.shape) == 1 else np.atleast_1d(numbers)
+        if spec.dtype == "bool":
+            value = value != 0
+        elif value.dtype.kind != "i":  # Not an id: the model raises if it needs one.
+            value = value.astype("float32")
+        values.append(value)
     return values[0] if len(values) == 1 else values
 
 

@@ -1,4 +1,4 @@
-"""Writing models for servers and other programs."""
+"""Export of models for servers and other runtimes."""
 
 from keras_hyper.export.formats import export_file as export_file
 from keras_hyper.export.saved_model import Exported as Exported

@@ -1,15 +1,15 @@
-"""Whether two ways to compute what a model does agree."""
+"""Comparison of the outputs of two programs for the same model."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from keras_hyper.export.interface import HALF
+from keras_hyper.export.interface import HALF, Arrays
 from keras_hyper.utils.graph import walk
 
-Arrays = Mapping[str, np.ndarray]
+_NUMERIC = "fiub"
 
 
 def alike(
@@ -19,14 +19,14 @@ def alike(
     spread: float | None = None,
     slack: float = 1,
 ) -> bool:
-    """Whether outputs are those that are expected, as the precision of the model allows.
+    """Whether outputs `a` equal the expected outputs `b`, within the precision of the model.
 
-    Outputs may be large numbers that hardly differ, such as pressures. The difference
-    between samples and steps must agree: `spread`, or that of the expected outputs `b`.
+    Errors are relative to `spread`, by default that of `b`: outputs such as pressures may be
+    large numbers with small differences between samples.
     """
     if a.shape != b.shape:
         return False
-    if b.dtype.kind not in "fiub":
+    if b.dtype.kind not in _NUMERIC:
         return bool(np.array_equal(a, b))
     a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
     finite = np.isfinite(b)
@@ -41,11 +41,11 @@ def alike(
 
 
 def spreads(outputs: Sequence[Arrays]) -> dict[str, float]:
-    """Returns how much each output differs between samples, steps and calls."""
+    """Returns the spread of each output over samples, steps and calls."""
     found: dict[str, float] = {}
     for name in outputs[0] if outputs else ():
         arrays = [each[name] for each in outputs]
-        if arrays[0].dtype.kind not in "fiub":
+        if arrays[0].dtype.kind not in _NUMERIC:
             continue
         ends = {array.shape[-1] if array.ndim > 1 else 1 for array in arrays}
         if len(ends) == 1:
@@ -55,20 +55,20 @@ def spreads(outputs: Sequence[Arrays]) -> dict[str, float]:
 
 
 def equal(a: Arrays, b: Arrays) -> bool:
-    """Whether all numbers are the same bits."""
+    """Whether all arrays are equal bit by bit."""
     return all(np.array_equal(a[key], b[key], equal_nan=a[key].dtype.kind in "fc") for key in a)
 
 
 def numbers(array: np.ndarray) -> bool:
-    """Whether an array is not empty, and finite."""
+    """Whether an array is finite and not empty."""
     return bool(array.size) and (array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
 
 
 def _spread(array: np.ndarray) -> float:
-    """Returns how far numbers are from the mean over all axes but the last, at most."""
+    """Returns the largest distance from the mean over all axes but the last."""
     axes = tuple(range(array.ndim - 1)) if array.ndim > 1 else None
     finite = np.where(np.isfinite(array), array, np.nan).astype("float64")
-    with warnings.catch_warnings():  # Of axes without finite numbers.
+    with warnings.catch_warnings():  # About axes without finite numbers.
         warnings.simplefilter("ignore", RuntimeWarning)
         mean = np.nanmean(finite, axis=axes, keepdims=True)
     return float(np.nan_to_num(np.abs(finite - mean)).max(initial=0))

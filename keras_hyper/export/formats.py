@@ -1,4 +1,4 @@
-"""Other formats: ONNX, LiteRT, OpenVINO."""
+"""Export to ONNX, LiteRT and OpenVINO."""
 
 import contextlib
 import pathlib
@@ -19,7 +19,7 @@ from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.files import check_ending, replacing
 from keras_hyper.utils.optional import optional
 
-# How paths end. OpenVINO's are folders, for its models are two files.
+# Endings of paths. OpenVINO writes a folder of two files.
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "openvino": ""}
 
 
@@ -40,22 +40,23 @@ def export_file(
 
     Args:
         model: A built model, with the TensorFlow backend.
-        path: A file that ends in `.onnx` or in `.tflite`, or a folder, without an ending, for
+        path: A file that ends in `.onnx` or `.tflite`, or a folder without an ending for
             OpenVINO's `model.xml` and `model.bin`.
         endpoint: `"serving_default"`, `"step"`, `"generate"`, `"apply"`, `"generate_factored"` or
             `"apply_factored"`.
-        batch_size: None for any. LiteRT needs a number where the model has a loop, such as a
-            recurrent layer over a whole sequence; `"step"` has none. Requests are not checked.
-        fold: Whether weights that depend on no input are stored.
-        input_signature: As for `export_saved_model`.
+        batch_size: The only batch size, or None (default) for any. LiteRT needs one if the
+            endpoint has a loop, such as a recurrent layer over a whole sequence. The file does not
+            check the batch size of requests.
+        fold: See `export_saved_model`.
+        input_signature: See `export_saved_model`.
 
     Returns:
         The names of the inputs.
 
     Raises:
         ImportError: If the converter is not installed.
-        ValueError: If the model has no such endpoint, or if the format does not support it, or
-            gives other outputs.
+        ValueError: If the model has no such endpoint. If the format does not support the endpoint,
+            or gives different outputs.
 
     Examples:
         >>> import keras, pathlib, tempfile
@@ -74,18 +75,12 @@ def export_file(
         )
     if batch_size is not None:
         batch_size = positive_int("batch_size", batch_size)
-    build = Endpoints(
-        model,
-        fold=fold,
-        streaming=True if endpoint == "step" else None,
-        input_signature=input_signature,
-        one_for_all=False,
-        batch_size=batch_size,
-    )
+    streaming = True if endpoint == "step" else None
+    build = Endpoints(model, fold, streaming, input_signature, sharing=False, batch_size=batch_size)
     if endpoint in build.left_out:
         raise ValueError(f"The model has no `{endpoint}`: {build.left_out[endpoint]}")
     written = [name for name in build.endpoints if name != "initial_state"]
-    chosen = build.for_batches(one_of("endpoint", endpoint, written), batch_size)
+    chosen = build.endpoints[one_of("endpoint", endpoint, written)]
     write = {".onnx": _onnx, ".tflite": _litert, "": _openvino}[path.suffix]
     parts = ("model.xml", "model.bin")
     with replacing(path, folder=not path.suffix, may_have=parts) as temporary:
@@ -101,23 +96,23 @@ def _onnx(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     both = sorted(set(endpoint.inputs) & set(function.structured_outputs))
     if both:
         raise ValueError(
-            f"In ONNX, an output cannot have the name of an input. Received: a model with {both} "
-            "as both."
+            "In ONNX, an output cannot have the name of an input. Received: a model with "
+            f"{both} as inputs and outputs."
         )
     specs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in endpoint.inputs.items()]
     with _converting("ONNX"):
         model, _ = tf2onnx.convert.from_function(endpoint.function, input_signature=specs)
-        # Operations that ONNX does not have are only logged.
+        # The converter only logs operations that ONNX does not have.
         unknown = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
         if unknown:
-            raise ValueError(f"it has no {sorted(unknown)}.")
+            raise ValueError(f"unsupported operations {sorted(unknown)}.")
         onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     names = [output.name for output in model.graph.output]
     try:
         import onnxruntime
     except ImportError:
-        # A part of `onnx` that is slow, and enough for a few samples.
+        # Slow, but fast enough for a few samples.
         session = onnx.reference.ReferenceEvaluator(model)
     else:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -128,14 +123,14 @@ def _litert(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
     tf = tensorflow()
     graph = endpoint.function.get_concrete_function().graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    # Its loops keep what they collect in lists of tensors of a known shape.
+    # LiteRT loops collect tensors of a known shape only.
     free = any(spec.shape and spec.shape[0] is None for spec in endpoint.inputs.values())
     if free and any(node.op in ("While", "StatelessWhile") for node in nodes):
         raise ValueError(
             "This endpoint has a loop, which LiteRT can run for one batch size only. Received: "
             "batch_size=None. Use batch_size=1, or, for a recurrent model, endpoint='step'."
         )
-    # Not `from_concrete_functions`: on a full disk it goes on, without names.
+    # On a full disk, `from_concrete_functions` would write a model without names.
     with _saved(build, endpoint) as folder, _converting("LiteRT"):
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
@@ -143,7 +138,7 @@ def _litert(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
         from ai_edge_litert import interpreter as litert
     except ImportError:
         litert = tf.lite
-    with warnings.catch_warnings():  # TensorFlow's own is deprecated.
+    with warnings.catch_warnings():  # TensorFlow's own interpreter is deprecated.
         warnings.simplefilter("ignore", UserWarning)
         runner = litert.Interpreter(model_content=content).get_signature_runner()
     return lambda inputs: runner(**inputs)
@@ -157,8 +152,7 @@ def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
         converted = openvino.convert_model(folder)
     file = str(path / "model.xml")
     openvino.save_model(converted, file, compress_to_fp16=False)
-    # CPUs that can would compute in half precision.
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    options = {"INFERENCE_PRECISION_HINT": "f32"}  # Not half precision, as on some CPUs.
     compiled = openvino.Core().compile_model(file, "CPU", options)
 
     def call(inputs: Arrays) -> dict[str, np.ndarray]:
@@ -171,16 +165,15 @@ def _openvino(build: Endpoints, endpoint: Endpoint, path: pathlib.Path) -> Call:
 @contextlib.contextmanager
 def _saved(build: Endpoints, endpoint: Endpoint) -> Iterator[str]:
     """Yields a folder with a SavedModel of one endpoint."""
-    function = endpoint.function.get_concrete_function()
     with tempfile.TemporaryDirectory() as folder, quiet():
-        tensorflow().saved_model.save(build.module([function]), folder, signatures=function)
+        build.write(folder, {"serving_default": endpoint})
         yield folder
 
 
 @contextlib.contextmanager
 def _converting(name: str) -> Iterator[None]:
-    """Within it, the error of a converter becomes one sentence."""
+    """Raises the error of a converter in one sentence."""
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{name} cannot have this endpoint: {reason(error)}") from error
+        raise ValueError(f"{name} does not support this endpoint: {reason(error)}") from error

@@ -1,4 +1,4 @@
-"""Writing a SavedModel with the endpoints that a model with generated weights needs."""
+"""Export of SavedModels with the endpoints that generated weights need."""
 
 import dataclasses
 import pathlib
@@ -12,11 +12,11 @@ from keras_hyper.export.warmup import write_warmup
 from keras_hyper.typing import FilePath, Tensor, Tensors
 from keras_hyper.utils.files import replacing
 
-# The contents of a SavedModel's folder.
+# Files and folders in the folder of a SavedModel.
 _PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 _PARTS |= {"keras_metadata.pb"}
 
-# Endings of files, which a folder must not have.
+# Endings of files.
 _FILES = re.compile(
     r"\.(keras|h5|hdf5|npz|onnx|tflite|pb|pt|pth|bin|json|yaml|txt|zip|tar|gz|tgz|data)"
 )
@@ -24,11 +24,11 @@ _FILES = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What `export_saved_model` wrote.
+    """The endpoints that `export_saved_model` wrote.
 
     Attributes:
-        inputs: For each endpoint, the names of what it takes.
-        left_out: Endpoints that the model might have had, and why not.
+        inputs: Dict from the name of an endpoint to the names of its inputs.
+        left_out: Dict from the name of an endpoint that could not be made to the reason.
     """
 
     inputs: dict[str, list[str]]
@@ -46,47 +46,47 @@ def export_saved_model(
     warmup: Sequence[Mapping[str, Tensor]] = (),
     input_signature: Tensors = None,
 ) -> Exported:
-    """Writes a SavedModel that serves without this package.
+    """Writes a SavedModel, which serves the model without this package.
 
     It has these endpoints (signatures), with named inputs and outputs and any batch size:
 
     - `serving_default`: the model in inference. A `Hypernetwork` also takes its condition: a row
       for each sample, or one row for all.
     - `serve_xla`: the same, compiled by XLA.
-    - `initial_state` and `step`, for recurrent models: one step, with all states as inputs and,
-      called `next_...`, as outputs. `initial_state` takes a `batch_size`.
-    - `generate` and `apply`, for conditioned models: from conditions to weights with a row for
-      each, and from inputs and weights to outputs. One row of weights may serve all inputs.
+    - `initial_state` and `step`, for recurrent models: one step from states to states called
+      `next_...`. `initial_state` takes a `batch_size`.
+    - `generate` and `apply`, for conditioned models: from conditions to per-sample weights, and
+      from inputs and weights to outputs. One row of weights may serve all inputs.
     - `generate_factored` and `apply_factored`, if factors have fewer parameters than weights.
     - `serve_text`, with `text`: strings instead of ids.
 
-    Every endpoint is compared with the model before anything is written, on random inputs of two
-    batch sizes and, where an axis is free, two lengths. Inputs and outputs of half precision are
-    single. A tensor of a wrong rank raises an error, where it could end a server's process.
+    Before anything is written, every endpoint is compared with the model, on random inputs of two
+    batch sizes and two lengths of free axes. Inputs and outputs of half precision become single
+    precision. A tensor of a wrong rank raises an error, and does not end the server.
 
     Args:
         model: A built model.
         path: The folder to write. An older SavedModel is replaced once the new one is complete.
-        fold: Whether weights that depend on no input are stored as they are now,
-            rather than generated at every call.
+        fold: Whether to store weights that depend on no input, instead of generating them at
+            every call.
         xla: Whether to write `serve_xla`.
-        streaming: Whether to write `initial_state` and `step`. None: if the model is recurrent,
-            and single steps give what whole sequences give. True: raise otherwise.
-        text: A `keras.layers.StringLookup` or `TextVectorization` that makes the ids
-            that the model takes. With the TensorFlow backend.
-        warmup: Requests for `serving_default` and `serve_xla`, dicts from name to array, that
-            TensorFlow Serving replays when it loads the model, so that XLA compiles these batch
-            sizes. Needs the package `tensorflow-serving-api`.
+        streaming: Whether to write `initial_state` and `step`. None (default): if the model is
+            recurrent, and single steps equal whole sequences. True: raise otherwise.
+        text: A `keras.layers.StringLookup` or `TextVectorization` that converts strings to the
+            ids that the model takes. Needs the TensorFlow backend.
+        warmup: Requests for `serving_default` and `serve_xla`, as dicts from name to array.
+            TensorFlow Serving replays them when it loads the model, so that XLA compiles these
+            batch sizes. Needs the package `tensorflow-serving-api`.
         input_signature: The inputs of a subclassed model, as for `keras.Model.export`.
 
     Returns:
-        What was written, and what was left out and why.
+        An `Exported`.
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If the model is not built, is stateful, or has unknown inputs, if it has no
-            single steps with `streaming=True`, if an endpoint differs from the model, or if
-            `path` is named like a file.
+        ValueError: If the model is not built, is stateful, or has unknown inputs. If
+            `streaming=True` and the model has no single steps. If an endpoint differs from the
+            model. If `path` is named like a file.
 
     Examples:
         >>> import keras, pathlib, tempfile
@@ -106,7 +106,7 @@ def export_saved_model(
     for name in build.endpoints:
         build.check(name)
     with replacing(path, folder=True, may_have=_PARTS) as folder:
-        build.write(folder)
+        build.write(folder, build.endpoints)
         write_warmup(folder, pathlib.Path(path).name, build.endpoints, warmup)
     return Exported(
         {name: list(endpoint.inputs) for name, endpoint in build.endpoints.items()}, build.left_out
@@ -114,10 +114,10 @@ def export_saved_model(
 
 
 def check_folder(path: FilePath) -> None:
-    """Raises if the path of a SavedModel is named like a file."""
+    """Raises if the path of a SavedModel has the ending of a file."""
     if _FILES.fullmatch(pathlib.Path(path).suffix.lower()):
         raise ValueError(
             "A SavedModel is a folder, and `path` is named like a file. Received: "
-            f"path={str(path)!r}. Name a folder; or write a '.keras' file with `model.save`, and "
+            f"path={str(path)!r}. Name a folder, write a '.keras' file with `model.save`, or write "
             "'.onnx' or '.tflite' with `export_file` (`--format` on the command line)."
         )

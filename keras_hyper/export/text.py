@@ -3,15 +3,36 @@
 import keras
 import numpy as np
 
-from keras_hyper.export.interface import Specs
-from keras_hyper.export.trials import Trial, Trials, words_of
-from keras_hyper.typing import Shape
+from keras_hyper.export.endpoint import Endpoint, tensorflow
+from keras_hyper.export.interface import Named, Specs, Trial
+from keras_hyper.export.trials import Trials, words_of
 
 _KINDS = (keras.layers.StringLookup, keras.layers.TextVectorization)
+_OPTIONS = {"output_mode": "int", "invert": False, "ragged": False, "sparse": False}
 
 
-def check_text(layer: keras.layers.Layer, inputs: Specs) -> None:
-    """Raises if a layer does not make the ids that a model takes from strings."""
+def text_endpoint(layer: keras.layers.Layer, served: Endpoint, trials: Trials) -> Endpoint:
+    """Returns the endpoint `served` with tokens or sentences in place of ids."""
+    _check(layer, served.inputs)
+    ((name, spec),) = served.inputs.items()
+    sentences = isinstance(layer, keras.layers.TextVectorization)
+
+    def run(tensors: Named) -> Named:
+        ids = tensorflow().cast(layer(tensors["text"]), spec.dtype)
+        return served.run({name: tensorflow().ensure_shape(ids, spec.shape)})
+
+    rng, words, tried = np.random.default_rng(0), words_of(layer), []
+    for trial in trials.interface.trials:
+        text = rng.choice(words, trial.inputs[name].shape)
+        if sentences and text.ndim > 1:
+            text = np.array([" ".join(row) for row in text.reshape(len(text), -1)])
+        ids = keras.ops.convert_to_numpy(keras.ops.cast(layer(text), spec.dtype))
+        tried.append(Trial({"text": text}, trials.trial({name: ids}).outputs))
+    strings = keras.KerasTensor((None,) if sentences else spec.shape, dtype="string")
+    return Endpoint({"text": strings}, run, tried)
+
+
+def _check(layer: keras.layers.Layer, inputs: Specs) -> None:
     backend = keras.backend.backend()
     if not isinstance(layer, _KINDS):
         raise TypeError(
@@ -25,33 +46,9 @@ def check_text(layer: keras.layers.Layer, inputs: Specs) -> None:
             "`text` is for models that take ids alone. This model takes "
             f"{ {name: str(spec.dtype) for name, spec in inputs.items()} }."
         )
-    # Besides the ids of padding and of unknown words.
-    config, empty = layer.get_config(), 2
-    if isinstance(layer, keras.layers.StringLookup):
-        empty = layer.num_oov_indices + (config["mask_token"] is not None)
-    wanted = {"output_mode": "int", "invert": False, "ragged": False, "sparse": False}
-    other = {key: config[key] for key, value in wanted.items() if config.get(key, value) != value}
+    config = layer.get_config()
+    other = {key: config[key] for key, value in _OPTIONS.items() if config.get(key, value) != value}
     if other:
         raise ValueError(f"`text` must make one id of each word. Received: a layer with {other}")
-    if layer.vocabulary_size() <= empty:
+    if not words_of(layer):
         raise ValueError("`text` has no vocabulary. Call its `adapt` first.")
-
-
-def text_shape(layer: keras.layers.Layer, spec: keras.KerasTensor) -> Shape:
-    """Returns the shape of strings: tokens, or whole sentences."""
-    return tuple(spec.shape) if isinstance(layer, keras.layers.StringLookup) else (None,)
-
-
-def text_trials(
-    layer: keras.layers.Layer, name: str, spec: keras.KerasTensor, trials: Trials
-) -> list[Trial]:
-    """Returns strings, and what a model with one input makes of their ids."""
-    rng, words = np.random.default_rng(0), words_of(layer)
-    found = []
-    for trial in trials.whole:
-        text = rng.choice(words, trial.inputs[name].shape)
-        if len(text_shape(layer, spec)) == 1 < text.ndim:
-            text = np.array([" ".join(row) for row in text.reshape(len(text), -1)])
-        ids = keras.ops.convert_to_numpy(keras.ops.cast(layer(text), spec.dtype))
-        found.append(Trial({"text": text}, trials.trial({name: ids}).outputs))
-    return found

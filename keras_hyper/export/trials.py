@@ -1,4 +1,4 @@
-"""Random inputs of a model, and comparing endpoints with it on them."""
+"""Trials of a model on random inputs, and the comparison of endpoints with the model."""
 
 import contextlib
 import dataclasses
@@ -8,90 +8,92 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.export.agreement import Arrays, alike, equal, numbers, spreads
-from keras_hyper.export.interface import Interface, Named, Run, Specs, reason
+from keras_hyper.export.agreement import alike, equal, numbers, spreads
+from keras_hyper.export.interface import Arrays, Function, Named, Run, Specs, Trial, reason
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.graph import walk
 
-TRIED = 16  # The length of axes of any length, where a model is tried.
-# Two programs of the same model add in different orders.
-_SLACK = 4
-# Endpoints that are the model as a whole.
-_WHOLE = ("serving_default", "serve_xla", "serve_text")
+TRIED = 16  # Length of the free axes of random inputs.
+SIZE = (2, TRIED)
+_SLACK = 4  # Two programs of the same model add in different orders.
+_WHOLE = ("serving_default", "serve_xla", "serve_text")  # Endpoints that run the whole model.
 
-Size = tuple[int, int]  # Of the batch, and of axes of any length.
+Size = tuple[int, int]  # Batch size and length of the free axes.
 Call = Callable[[Arrays], Mapping[str, Tensor]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """Inputs of an endpoint, and the expected outputs: arrays by name."""
-
-    inputs: Arrays
-    outputs: Arrays
 
 
 class Trials:
     """Runs a model eagerly on random inputs of several sizes.
 
     Attributes:
-        whole: Inputs of the model and its outputs. Empty if the model needs strings or
-            words that cannot be made up.
+        interface: The model as a function. It has no trials if its strings or words are unknown.
         sizes: The batch size and the length of each of them.
         draws: Whether a second call of the model gives different outputs.
-        repeats: Whether it gives the same outputs from the same state and seeds.
+        repeats: Whether the model gives the same outputs from the same state and seeds.
     """
 
     def __init__(
-        self, model: keras.Model, interface: Interface, batch_size: int | None = None
+        self, model: keras.Model, interface: Function, batch_size: int | None = None
     ) -> None:
         self.model = model
         self.interface = interface
         self.batch_size = batch_size
-        self.sizes, self.whole = self._found()
+        self.sizes, trials = self._found()
+        self.interface = dataclasses.replace(interface, trials=trials)
         self.draws, self.repeats = False, True
-        for trial in self.whole[-1:]:
+        for trial in trials[-1:]:
             with unchanged(model):
-                first, second = (called(interface.run, trial.inputs) for _ in range(2))
+                first, second = (_called(interface.run, trial.inputs) for _ in range(2))
             self.draws, self.repeats = not equal(first, second), equal(first, trial.outputs)
 
     def trial(self, inputs: Arrays, run: Run | None = None) -> Trial:
-        """Returns inputs with the outputs of a function, or of the model, run eagerly."""
+        """Runs a function eagerly, by default the model."""
         with unchanged(self.model):
-            return Trial(inputs, called(run or self.interface.run, inputs))
+            return Trial(inputs, _called(run or self.interface.run, inputs))
 
-    def one_row(self, trial: Trial, names: Sequence[str], run: Run) -> Trial:
-        """Returns a trial in which some inputs have one row for the whole batch."""
-        one = {name: trial.inputs[name][:1] for name in names}
-        rows = {name: np.repeat(x, len(trial.inputs[name]), axis=0) for name, x in one.items()}
-        expected = self.trial({**trial.inputs, **rows}, run)
-        return Trial({**trial.inputs, **one}, expected.outputs)
-
-    def drawn(self, specs: Specs) -> Named:
-        """Returns random inputs of a size that the model takes, if one is known."""
-        return drawn(self.model, specs, *next(iter(self.sizes), ()))
+    def drawn(self, specs: Specs, size: Size | None = None, seed: int = 0) -> Named:
+        """Returns random inputs, by default of the size of the first trial."""
+        batch, length = size or next(iter(self.sizes), SIZE)
+        rng, layers = np.random.default_rng(seed), list(walk(self.model))
+        tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
+        # Ids that every table has, without that of padding where possible.
+        ids = min((n for n in tables if isinstance(n, int)), default=2)
+        words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
+        words = [word for word in words if isinstance(word, str)] or ["a", "b"]
+        tensors: Named = {}
+        for name, spec in specs.items():
+            shape = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
+            if spec.dtype == "string":
+                values = rng.choice(words, shape)
+            elif keras.backend.is_float_dtype(spec.dtype):
+                values = rng.normal(size=shape)
+            elif spec.dtype == "bool":
+                values = rng.integers(0, 2, shape)
+            else:
+                values = rng.integers(1 if ids > 2 else 0, ids, shape)
+            dtype = None if spec.dtype == "string" else spec.dtype
+            tensors[name] = ops.convert_to_tensor(values, dtype=dtype)
+        return tensors
 
     def _found(self) -> tuple[list[Size], list[Trial]]:
-        """Returns the first sizes at which the outputs of the model are numbers."""
+        """Returns the first sizes with finite outputs, and their trials."""
         specs = self.interface.inputs
-        ran: list[tuple[list[Size], list[Trial]]] = []
+        first: tuple[list[Size], list[Trial]] | None = None
         problem: Exception | None = None
         for i, sizes in enumerate(self._candidates()):
-            if ran and i > 2:
-                break  # Longer ones are for models that take no shorter ones.
+            if first and i > 2:
+                break  # The longer ones are for models that take no shorter ones.
             try:
-                trials = [
-                    self.trial(as_arrays(drawn(self.model, specs, *size, seed=seed)))
-                    for seed, size in enumerate(sizes)
-                ]
+                drawn = [self.drawn(specs, size, seed) for seed, size in enumerate(sizes)]
+                trials = [self.trial(as_arrays(inputs)) for inputs in drawn]
             except Exception as error:
                 problem = error
                 continue
-            ran.append((sizes, trials))
             if all(numbers(x) for trial in trials for x in trial.outputs.values()):
-                return ran[-1]
-        if ran:
-            return ran[0]
+                return sizes, trials
+            first = first or (sizes, trials)
+        if first:
+            return first
         strings = any(spec.dtype == "string" for spec in specs.values())
         if strings or any(hasattr(layer, "lookup_table") for layer in walk(self.model)):
             return [], []
@@ -113,13 +115,13 @@ class Trials:
     def check(
         self, name: str, trials: Sequence[Trial], call: Call, same_seeds: bool = True
     ) -> None:
-        """Raises if an endpoint gives something else than the model.
+        """Raises if an endpoint gives different outputs than the model.
 
-        With `same_seeds` it draws the same random numbers as the model from its seeds.
+        With `same_seeds`, the endpoint draws the same random numbers as the model.
         """
         spread = spreads([trial.outputs for trial in trials])
         random = self.draws and not (self.repeats and same_seeds)
-        differs = f"Endpoint '{name}' differs from model '{self.model.name}', and nothing was "
+        differs = f"Endpoint '{name}' differs from model '{self.model.name}'"
         for trial in trials:
             shapes = {key: x.shape for key, x in trial.inputs.items()}
             try:
@@ -134,51 +136,24 @@ class Trials:
                     f"shapes {shapes}: {reason(error)}"
                 ) from error
             for key, expected in trial.outputs.items():
-                actual = outputs.get(key)
-                problem = "has other values"
-                if actual is None or actual.shape != expected.shape:
-                    shape = None if actual is None else actual.shape
+                shape = outputs[key].shape if key in outputs else None
+                if shape != expected.shape:
                     problem = f"has shape {shape} instead of {expected.shape}"
-                elif random or alike(self.model, actual, expected, spread.get(key), _SLACK):
+                elif random or alike(self.model, outputs[key], expected, spread.get(key), _SLACK):
                     continue
+                else:
+                    problem = "has different values"
                 raise ValueError(
-                    f"{differs}written: output '{key}' {problem} for inputs of shapes {shapes}. "
-                    "Look for a layer that depends on static shapes, on Python values that change, "
-                    "or on eager execution."
+                    f"{differs}: output '{key}' {problem} for inputs of shapes {shapes}. Nothing "
+                    "was written. Look for a layer that depends on static shapes, on Python values "
+                    "that change, or on eager execution."
                 )
             if random and name in _WHOLE and equal(outputs, again[0]):
                 raise ValueError(
-                    f"{differs}written: the model gives different outputs at each call, and the "
-                    "endpoint the same. Draw random numbers with `keras.random`, not with Python "
-                    "or NumPy."
+                    f"{differs}: each call of the model gives different outputs, and the endpoint "
+                    "always the same. Nothing was written. Draw random numbers with "
+                    "`keras.random`, not with Python or NumPy."
                 )
-
-
-def drawn(
-    model: keras.Model, specs: Specs, batch: int = 2, length: int = TRIED, seed: int = 0
-) -> Named:
-    """Returns random inputs of a model, with a batch size and a length where these are free."""
-    rng = np.random.default_rng(seed)
-    layers = list(walk(model))
-    tables = [getattr(x, "input_dim", None) or getattr(x, "num_tasks", None) for x in layers]
-    # Ids that every table has, and that are no padding if there are enough of them.
-    ids = min((n for n in tables if isinstance(n, int)), default=2)
-    words = [w for x in layers if hasattr(x, "get_vocabulary") for w in words_of(x)]
-    words = [word for word in words if isinstance(word, str)] or ["a", "b"]
-    tensors: Named = {}
-    for name, spec in specs.items():
-        shape = [n or (length if i else batch) for i, n in enumerate(spec.shape)]
-        if spec.dtype == "string":
-            values = rng.choice(words, shape)
-        elif keras.backend.is_float_dtype(spec.dtype):
-            values = rng.normal(size=shape)
-        elif spec.dtype == "bool":
-            values = rng.integers(0, 2, shape)
-        else:
-            values = rng.integers(1 if ids > 2 else 0, ids, shape)
-        dtype = None if spec.dtype == "string" else spec.dtype
-        tensors[name] = ops.convert_to_tensor(values, dtype=dtype)
-    return tensors
 
 
 def words_of(layer: keras.layers.StringLookup) -> list[str]:
@@ -193,7 +168,7 @@ def as_arrays(tensors: Named) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Within it, a model may be tried. Afterwards its state and seeds are as before."""
+    """Restores the state and the seeds of a model at the end."""
     states = model.non_trainable_variables
     values = [ops.copy(state) for state in states]
     try:
@@ -203,6 +178,5 @@ def unchanged(model: keras.Model) -> Iterator[None]:
             state.assign(value)
 
 
-def called(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Returns what a function of tensors makes of arrays."""
+def _called(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
     return as_arrays(run({key: ops.convert_to_tensor(x) for key, x in inputs.items()}))

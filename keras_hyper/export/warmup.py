@@ -1,9 +1,8 @@
-"""Requests that TensorFlow Serving replays when it loads a model."""
+"""Warm-up requests, which TensorFlow Serving replays when it loads a model."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import keras
 import numpy as np
 
 from keras_hyper.export.endpoint import Endpoint, tensorflow
@@ -18,7 +17,7 @@ def write_warmup(
     endpoints: Mapping[str, Endpoint],
     samples: Sequence[Mapping[str, Tensor]],
 ) -> None:
-    """Writes `assets.extra/tf_serving_warmup_requests` into the SavedModel of a model."""
+    """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel."""
     if not samples:
         return
     inputs = endpoints["serving_default"].inputs
@@ -34,7 +33,7 @@ def write_warmup(
         for arrays in requests if endpoint in endpoints else ():
             rows = {len(array) for array in arrays.values()}
             if endpoint == "serve_xla" and len(rows) > 1:
-                continue  # It does not take one condition for all rows.
+                continue  # This endpoint takes a condition for each row.
             request = predict_pb2.PredictRequest()
             request.model_spec.name = name
             request.model_spec.signature_name = endpoint
@@ -55,22 +54,21 @@ def _arrays(sample: Mapping[str, Tensor], inputs: Specs) -> dict[str, np.ndarray
             f"`warmup` must have dicts with {sorted(inputs)}. Received: a dict with "
             f"{sorted(sample)}"
         )
-    return {name: _array(name, value, inputs[name]) for name, value in sample.items()}
-
-
-def _array(name: str, value: Tensor, spec: keras.KerasTensor) -> np.ndarray:
-    array, wanted = np.asarray(value), tuple(spec.shape)
-    with np.errstate(invalid="ignore"):  # Numbers that are too large raise below.
-        cast = array.astype("O" if spec.dtype == "string" else spec.dtype)
-    if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
-        raise ValueError(
-            f"`warmup` must have integers for {[name]}. Received: an array of type {array.dtype}, "
-            "with other numbers in it."
-        )
-    sizes = zip(wanted, array.shape, strict=False)
-    if array.ndim != len(wanted) or any(n not in (None, size) for n, size in sizes):
-        raise ValueError(
-            f"`warmup` must have arrays of the shapes { {name: wanted} }, where None is any size. "
-            f"Received: { {name: array.shape} }"
-        )
-    return cast
+    arrays = {}
+    for name, spec in inputs.items():
+        array, shape = np.asarray(sample[name]), tuple(spec.shape)
+        with np.errstate(invalid="ignore"):  # Numbers that are too large raise below.
+            cast = array.astype("O" if spec.dtype == "string" else spec.dtype)
+        if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
+            raise ValueError(
+                f"`warmup` must have integers for {[name]}. Received: an array of dtype "
+                f"{array.dtype} with other numbers."
+            )
+        sizes = zip(shape, array.shape, strict=False)
+        if array.ndim != len(shape) or any(n not in (None, size) for n, size in sizes):
+            raise ValueError(
+                f"`warmup` must have arrays of the shapes { {name: shape} }, where None is any "
+                f"size. Received: { {name: array.shape} }"
+            )
+        arrays[name] = cast
+    return arrays

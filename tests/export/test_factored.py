@@ -99,3 +99,18 @@ def test_what_is_added_to_a_stored_weight_is_folded_into_it(rng, tmp_path):
     model = keras.Sequential([keras.Input((FAN_IN,)), layer])
     _, loaded, _ = served(model, tmp_path / "saved")
     assert sum(math.prod(v.shape) for v in loaded.all_variables) == (FAN_IN + 1) * UNITS
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "present"),
+    [("a_kernel_left", "_factored", ""), ("a_kernel", "", "_factored")],
+)
+def test_each_pair_of_halves_stands_alone(name, missing, present, tmp_path):
+    x = keras.Input((FAN_IN,), name=name)
+    target = keras.Model(x, layers.Dense(UNITS, name="a")(x))
+    model = Hypernetwork(target, low_rank(), 4, include="*kernel")
+    exported = export_saved_model(model, tmp_path / "saved", xla=False)
+    assert set(exported.inputs) == {"serving_default", f"generate{present}", f"apply{present}"}
+    assert set(exported.left_out) == {f"generate{missing}", f"apply{missing}"}
+    for reason in exported.left_out.values():
+        assert f"the names of weights: {[name]}" in reason

@@ -1,5 +1,6 @@
 """An endpoint that differs from the model is not written."""
 
+import dataclasses
 import random
 
 import keras
@@ -10,7 +11,7 @@ from keras import layers, ops
 from export.models import CASES
 from helpers import CAN_EXPORT
 from keras_hyper import HyperDense, Hypernetwork, NoiseCondition, export_saved_model
-from keras_hyper.export import endpoint as endpoint_module
+from keras_hyper.export import endpoints as endpoints_module
 from keras_hyper.export import export_file, formats
 from keras_hyper.export.agreement import alike
 from keras_hyper.export.endpoints import Endpoints
@@ -121,7 +122,9 @@ def test_what_a_converter_makes_is_compared(tmp_path, monkeypatch):
 
     path.write_text("older")
     monkeypatch.setattr(formats, "_litert", wrong)
-    with pytest.raises(ValueError, match=f"output '{name}' has other values for inputs of shapes"):
+    with pytest.raises(
+        ValueError, match=f"output '{name}' has different values for inputs of shapes"
+    ):
         export_file(flat(lambda x: 1.0)(), path)
     assert path.read_text() == "older"
 
@@ -140,13 +143,14 @@ def test_what_a_converter_makes_is_compared(tmp_path, monkeypatch):
 def test_every_endpoint_is_compared(case, endpoint, tmp_path, monkeypatch):
     add = Endpoints.add
 
-    def wrong(self, name, inputs, run, *args, **kwargs):
+    def wrong(self, name, function, *args, **kwargs):
         def changed(tensors):
-            outputs = run(tensors)
+            outputs = function.run(tensors)
             first = next(iter(outputs))
             return {**outputs, first: outputs[first] + 0.1}
 
-        add(self, name, inputs, changed if name == endpoint else run, *args, **kwargs)
+        run = changed if name == endpoint else function.run
+        add(self, name, dataclasses.replace(function, run=run), *args, **kwargs)
 
     monkeypatch.setattr(Endpoints, "add", wrong)
     with pytest.raises(ValueError, match=f"Endpoint '{endpoint}' differs"):
@@ -159,7 +163,7 @@ def test_every_endpoint_is_compared(case, endpoint, tmp_path, monkeypatch):
 )
 def test_one_row_for_a_batch_is_compared(name, endpoint, tmp_path, monkeypatch):
     """Of conditions, or of weights."""
-    switched = endpoint_module._switched
+    switched = endpoints_module.switched
 
     def wrong(one, rows, names):
         def changed(tensors):
@@ -167,7 +171,7 @@ def test_one_row_for_a_batch_is_compared(name, endpoint, tmp_path, monkeypatch):
 
         return switched(changed if name in names else one, rows, names)
 
-    monkeypatch.setattr(endpoint_module, "_switched", wrong)
+    monkeypatch.setattr(endpoints_module, "switched", wrong)
     with pytest.raises(ValueError, match=f"Endpoint '{endpoint}' differs"):
         export_saved_model(CASES["by task"].make(), tmp_path / "saved", xla=False)
 
