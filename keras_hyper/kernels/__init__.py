@@ -1,4 +1,4 @@
-"""Kernels: the values that carry generated weights from a generator to a layer."""
+"""Kernels: values in which generated weights go from a generator to a layer."""
 
 from keras_hyper.kernels.composed import Scaled as Scaled
 from keras_hyper.kernels.composed import Sum as Sum

@@ -1,4 +1,4 @@
-"""Weights as matrices: some of their axes by the others."""
+"""Conversions between weights and matrices of some of their axes by the others."""
 
 import math
 from collections.abc import Sequence
@@ -19,30 +19,23 @@ def as_matrix(
     """Returns a weight, or a batch of weights, as matrices.
 
     Args:
-        weight: Tensor of shape `shape`, or `(batch, *shape)`.
-        rows: The axes of `shape` that become the rows.
+        weight: Tensor of shape `shape`, or `(batch, *shape)` if `batched`.
+        rows: Axes of `shape` that become the rows.
         columns: The other axes.
         batched: Whether there is a batch axis.
     """
     lead = int(batched)
     order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
-    height, width = as_shape(weight.shape[lead:], rows, columns)
+    matrix_shape = as_shape(weight.shape[lead:], rows, columns)
     if order != sorted(order):
         weight = ops.transpose(weight, order)
-    return ops.reshape(weight, (*ops.shape(weight)[:lead], height, width))
+    return ops.reshape(weight, (*ops.shape(weight)[:lead], *matrix_shape))
 
 
 def from_matrix(
     matrix: Tensor, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
 ) -> Tensor:
-    """Returns the weights for which `as_matrix` returns `matrix`.
-
-    Args:
-        matrix: Tensor of shape `(..., height, width)`.
-        shape: Shape of one weight.
-        rows: The axes of `shape` that are the rows.
-        columns: The other axes.
-    """
+    """Returns weights from their matrices of shape `(..., height, width)`: inverts `as_matrix`."""
     lead = ops.shape(matrix)[:-2]
     axes = [*rows, *columns]
     weight = ops.reshape(matrix, (*lead, *(shape[axis] for axis in axes)))
