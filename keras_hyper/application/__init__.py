@@ -1,4 +1,4 @@
-"""How layers use their weights: one function for each class of layer."""
+"""Functions that apply layers with given weights, and models that use them."""
 
 from keras_hyper.application.axes import axes_of as axes_of
 from keras_hyper.application.axes import own_initializer as own_initializer

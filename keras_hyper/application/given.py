@@ -1,4 +1,4 @@
-"""What the layers of a model are given in a context, and asking for it."""
+"""The values that a context gives to the layers of a model, in place of their variables."""
 
 import contextlib
 import dataclasses
@@ -15,14 +15,14 @@ from keras_hyper.utils.graph import walk
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What one layer is given for a call.
+    """The values that one layer is given for a call.
 
     Attributes:
         variables: Dict from name to variable, all that the layer reads.
-        paths: Dict from name to path in the model, for those that are replaced.
-        kernels: Dict from name to the value in place of a variable.
-        state: Names of those that the layer may assign to.
-        added: Names of those that a quantized layer adds to its own.
+        paths: Dict from name to path in the model, for the replaced variables.
+        kernels: Dict from name to value, for the replaced variables.
+        state: Names of the replaced variables that the layer may assign to.
+        added: Names of the values that a quantized layer adds to its stored weights.
     """
 
     variables: Mapping[str, keras.Variable]
@@ -38,36 +38,34 @@ class Given:
 
     @property
     def batched(self) -> bool:
-        """Whether a value differs between samples."""
+        """Whether any value differs between samples."""
         return any(kernel.batched for kernel in self.kernels.values())
 
     def weights(self, dtype: str) -> dict[str, Kernel]:
-        """Returns a dict from name to weight, given ones and the others of the layer."""
+        """Returns all weights of the layer, given or stored, in a dtype."""
         own = {n: v for n, v in self.variables.items() if n not in self.kernels}
         stored = {name: Full(variable.value, batched=False) for name, variable in own.items()}
         return {name: kernel.cast(dtype) for name, kernel in {**self.kernels, **stored}.items()}
 
     def replace(self, kernels: Mapping[str, Kernel]) -> "Given":
-        """Returns the same with other kernels in place of some."""
+        """Returns a copy with different values for some names."""
         return dataclasses.replace(self, kernels={**self.kernels, **kernels})
 
     def materialized(self) -> "Given":
-        """Returns the same with all values written out."""
-        return self.replace(
-            {name: Full(k.materialize(), k.batched) for name, k in self.kernels.items()}
-        )
+        """Returns a copy with all values written out."""
+        return self.replace({n: Full(k.materialize(), k.batched) for n, k in self.kernels.items()})
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What all layers are given.
+    """The values that all layers are given.
 
     Attributes:
-        layers: What a layer is given, by the `id` of the layer.
-        methods: What must be set on layers that are called in the context.
-        seeds: Draws seeds for a layer that is called once for each sample.
-        samples: The number of samples.
-        folded: The `id` of each layer whose inputs may have several rows for each sample.
+        layers: Values of layers, by the `id` of the layer.
+        methods: Methods to install on layers that are called in this context.
+        seeds: Generator of the seeds of layers that are called once per sample.
+        samples: Number of samples.
+        folded: The `id` of each layer whose inputs may have several rows per sample.
     """
 
     layers: Mapping[int, Given] = dataclasses.field(default_factory=dict)
@@ -77,11 +75,11 @@ class Context:
     folded: Collection[int] = ()
 
     def below(self, layer: keras.Layer) -> dict[int, Given]:
-        """Returns what a layer and those below it are given."""
+        """Returns the values of a layer and its sublayers."""
         return {id(x): self.layers[id(x)] for x in walk(layer) if id(x) in self.layers}
 
     def replace(self, layers: Mapping[int, Given]) -> "Context":
-        """Returns the context with other values for some layers."""
+        """Returns a copy with different values for some layers."""
         return dataclasses.replace(self, layers={**self.layers, **layers})
 
 
@@ -90,18 +88,18 @@ _context: ContextVar[Context] = ContextVar("keras_hyper_given_weights", default=
 
 
 def current() -> Context:
-    """Returns what layers are given now."""
+    """Returns the current context."""
     return _context.get()
 
 
 def given_of(layer: keras.Layer) -> Given | None:
-    """Returns what a layer is given now, if anything."""
+    """Returns the values of a layer in the current context, if any."""
     return current().layers.get(id(layer))
 
 
 @contextlib.contextmanager
 def giving(context: Context) -> Iterator[None]:
-    """Gives weights to layers within a block."""
+    """Runs a block in a context."""
     token = _context.set(context)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The loops of recurrent layers, with states and weights that are given."""
+"""The loops of recurrent layers, with given states and weights."""
 
 import dataclasses
 import functools
@@ -15,14 +15,7 @@ from keras_hyper.weights.scopes import given, report
 
 @dataclasses.dataclass(frozen=True)
 class LoopRun:
-    """What a recurrent layer reports of a call.
-
-    Attributes:
-        sequences: What it was called with.
-        initial_state: The states that it started with.
-        mask: The mask, or None.
-        states: The states at the end.
-    """
+    """The arguments and the final states of the loop of a recurrent layer."""
 
     sequences: Tensor
     initial_state: Tensors
@@ -31,11 +24,7 @@ class LoopRun:
 
 
 def loops_of(layers: Sequence[keras.layers.RNN]) -> list[Method]:
-    """Returns what `installed` sets on recurrent layers, which then ask and report.
-
-    Args:
-        layers: The layers.
-    """
+    """Returns methods that start from given states and report a `LoopRun`, for `installed`."""
     return [(layer, "inner_loop", functools.partial(_inner_loop, layer)) for layer in layers]
 
 
@@ -55,17 +44,14 @@ def _inner_loop(
 
 
 def _run(layer: keras.layers.RNN, *args: Tensors, **kwargs: Tensors) -> Tensors:
-    """Runs the loop of a recurrent layer with what its cell is given.
-
-    Weights that differ between samples go around the fused implementation of the backend,
-    which takes the variables of the cell, whatever its `call` does. Others are written out
-    once, before the loop.
-    """
+    """Runs the loop of a recurrent layer with the weights that its cell is given."""
     weights = given_of(layer.cell)
     if weights is None:
         return type(layer).inner_loop(layer, *args, **kwargs)
     if weights.batched:
+        # Fused implementations of the backend do not call the cell, but read its variables.
         return keras.layers.RNN.inner_loop(layer, *args, **kwargs)
+    # The weights are written out once, before the loop.
     weights = weights.materialized()
     with giving(current().replace({id(layer.cell): weights})), serving(layer, [weights]):
         return type(layer).inner_loop(layer, *args, **kwargs)

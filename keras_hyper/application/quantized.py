@@ -1,4 +1,4 @@
-"""Quantized layers with given weights: what is generated is added to their own products."""
+"""Quantized layers with given weights, which add generated products to their own."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,20 +11,22 @@ from keras_hyper.typing import Tensors
 from keras_hyper.utils.graph import own_weights
 
 _MODES = ("int8", "int4", "float8")
-# What quantized layers hold as other numbers, and what else they had before.
+# The quantized variables.
 _KERNELS = ("kernel", "embeddings", "reverse_embeddings")
-_OTHERS = ("bias",)
-# What comes after the product.
+# Attributes that change the outputs after the product.
 _LAST = ("activation", "logit_soft_cap")
 
 
 def is_quantized(layer: keras.Layer) -> bool:
-    """Returns whether a layer computes with kernels of a few bits."""
+    """Returns whether a layer is quantized in a supported mode."""
     return getattr(layer, "quantization_mode", None) in _MODES
 
 
 def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a quantized layer's kernels by name, as before quantization."""
+    """Returns a dict from name to shape before quantization, for the kernels of a quantized layer.
+
+    The dict is empty if the layer is not quantized.
+    """
     if not is_quantized(layer):
         return {}
     shapes = {
@@ -36,10 +38,10 @@ def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
 
 
 def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the scales and the like that a layer got when it was quantized."""
+    """Returns the variables that quantization added to a layer, such as scales."""
     if not is_quantized(layer):
         return []
-    return [v for name, v in own_weights(layer).items() if name not in (*_KERNELS, *_OTHERS)]
+    return [v for name, v in own_weights(layer).items() if name not in (*_KERNELS, "bias")]
 
 
 def call_quantized(
@@ -51,14 +53,14 @@ def call_quantized(
 ) -> Tensors:
     """Returns the outputs of a quantized layer.
 
-    Weights in `given.added` are added to those of the layer: their product, which `function`
-    takes, comes before bias and activation. Others replace them, and are used as they are.
+    If all kernels are in `given.added`, their product (by `function`) is added to that of the layer
+    before bias and activation. Otherwise the given weights replace those of the layer.
     """
     if not is_quantized(layer):
         raise ValueError(
-            f"Layer '{layer.name}' is quantized with mode '{layer.quantization_mode}', and its "
-            f"weights are generated, which is supported for the modes {list(_MODES)}. Use one of "
-            "them, or leave the layer's weights out with `include`."
+            f"Layer '{layer.name}' has generated weights and is quantized with mode "
+            f"'{layer.quantization_mode}'. Generated weights support the modes {list(_MODES)}. Use "
+            "one of them, or exclude the weights of the layer with `include`."
         )
     dtype = layer.compute_dtype
     kernels = {name: kernel.cast(dtype) for name, kernel in given.kernels.items()}
@@ -66,13 +68,13 @@ def call_quantized(
     replaced = kernels.keys() - set(given.added)
     if replaced and getattr(layer, "lora_enabled", False):
         raise ValueError(
-            f"Layer '{layer.name}' is quantized and has LoRA enabled: generated weights can only "
-            "be added to its kernel. Use composition='add', and leave the weights of LoRA out with "
-            f"`include`. Received: generated weights {sorted(replaced)}"
+            f"Layer '{layer.name}' is quantized and has LoRA enabled, so generated weights can "
+            "only be added to its kernel. Use composition='add', and exclude the weights of LoRA "
+            f"with `include`. Received: generated weights {sorted(replaced)}"
         )
     if replaced:
         return function(layer, given.weights(dtype), *args, **kwargs)
-    # The layer without what comes after the product; it shares all variables.
+    # A copy that shares all variables, but returns the outputs of the product.
     bare = object.__new__(type(layer))
     bare.__dict__.update(vars(layer))
     last = _LAST if bias is None else ("bias", *_LAST)

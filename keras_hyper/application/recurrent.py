@@ -1,27 +1,17 @@
-"""The cells of LSTM, GRU and SimpleRNN with given weights."""
-
-from collections.abc import Mapping
-from typing import TypeAlias
+"""The cells of `LSTM`, `GRU` and `SimpleRNN` with given weights."""
 
 import keras
 from keras import ops
 
+from keras_hyper.application.bias import Weights
 from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor, Tensors
 
-Cell: TypeAlias = keras.Layer
-Weights: TypeAlias = Mapping[str, Kernel]
-Training: TypeAlias = bool | None
-
 
 def lstm_cell(
-    layer: Cell,
-    weights: Weights,
-    inputs: Tensor,
-    states: Tensors,
-    training: Training = False,
-) -> tuple[Tensor, list[Tensor]]:
-    """Returns the output and the states of an `LSTMCell` after a step."""
+    layer: keras.Layer, weights: Weights, inputs: Tensor, states: Tensors, training: bool = False
+) -> tuple[Tensor, Tensors]:
+    """Returns the output and the states of an `LSTMCell` after one step."""
     hidden, carry = states
     into, inside, _ = _products(layer, weights, inputs, hidden, training, 4)
     i, f, c, o = (x + h for x, h in zip(into, inside, strict=True))
@@ -32,13 +22,9 @@ def lstm_cell(
 
 
 def gru_cell(
-    layer: Cell,
-    weights: Weights,
-    inputs: Tensor,
-    states: Tensors,
-    training: Training = False,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, states: Tensors, training: bool = False
 ) -> tuple[Tensor, Tensors]:
-    """Returns the output and the state of a `GRUCell` after a step."""
+    """Returns the output and the state of a `GRUCell` after one step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
     x, h, masks = _products(layer, weights, inputs, hidden, training, 3)
@@ -53,13 +39,9 @@ def gru_cell(
 
 
 def simple_rnn_cell(
-    layer: Cell,
-    weights: Weights,
-    inputs: Tensor,
-    states: Tensors,
-    training: Training = False,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, states: Tensors, training: bool = False
 ) -> tuple[Tensor, Tensors]:
-    """Returns the output and the state of a `SimpleRNNCell` after a step."""
+    """Returns the output and the state of a `SimpleRNNCell` after one step."""
     nested = isinstance(states, list | tuple)
     hidden = states[0] if nested else states
     (x,), (h,), _ = _products(layer, weights, inputs, hidden, training, 1)
@@ -68,16 +50,11 @@ def simple_rnn_cell(
 
 
 def _products(
-    layer: Cell,
-    weights: Weights,
-    inputs: Tensor,
-    hidden: Tensor,
-    training: Training,
-    count: int,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, hidden: Tensor, training: bool, count: int
 ) -> tuple[list[Tensor], list[Tensor], Tensors]:
-    """Returns the products of inputs and states for each gate, with biases, and the states' masks.
+    """Returns the products of inputs and states for each gate, and the dropout masks of the states.
 
-    A `GRUCell` that resets after the product has a second row of biases, for the states.
+    The products include the biases. A `GRUCell` with `reset_after` has a second bias, for states.
     """
     dropped, state_dropped = training and layer.dropout, training and layer.recurrent_dropout
     masks = layer.get_dropout_mask(inputs) if dropped else None
@@ -99,7 +76,7 @@ def _added(products: list[Tensor], bias: Tensor) -> list[Tensor]:
 
 
 def _gates(kernel: Kernel, inputs: Tensor, masks: Tensors, count: int) -> list[Tensor]:
-    """Returns the products of masked inputs with the parts of a kernel, one for each gate."""
+    """Returns the products of the masked inputs with a kernel, one for each gate."""
     if isinstance(masks, list | tuple):
         every = [_gates(kernel, inputs * mask, None, count) for mask in masks]
         return [products[gate] for gate, products in enumerate(every)]

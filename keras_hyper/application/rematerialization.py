@@ -1,4 +1,4 @@
-"""Layers made within `keras.RematScope`, with given weights."""
+"""Layers that are created within `keras.RematScope`, with given weights."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from keras_hyper.typing import Tensor, Tensors
 def rematerialized(
     layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
 ) -> Callable[..., Tensors]:
-    """Returns what `Layer.rematerialized_call` does, for a call that is given weights."""
+    """Replaces `Layer.rematerialized_call` for layers that are given weights."""
     once: Callable[..., Tensors] = type(layer).rematerialized_call(layer, call, *args, **kwargs)
     if once is call or not current().below(layer):
         return once
@@ -25,10 +25,11 @@ def rematerialized(
 def _call(
     layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
 ) -> Tensors:
-    """Calls a layer so that the backward pass can run it again.
+    """Calls a layer such that the backward pass can run it again.
 
-    By then this context is over, and on TensorFlow captured tensors get no gradient: all
-    tensors are arguments. State must not change twice: its new values are outputs.
+    The context has ended by then, so the function restores it. On TensorFlow, captured tensors get
+    no gradient, so all tensors are arguments. State must not change twice, so its new values are
+    outputs.
     """
     context = current()
     given = context.below(layer)
@@ -69,7 +70,7 @@ def _call(
         values,
         [x for x in flat if ops.is_tensor(x)],
     )
-    # TensorFlow and PyTorch assign to what the backward pass would read.
+    # On TensorFlow and PyTorch, the assignments change tensors that the backward pass reads.
     now = {id(v): value for v, value in zip(stored, values, strict=True)}
     before.update({id(v): ops.copy(now[id(v)]) for v in changed if id(v) in now})
     for variable, value in zip(changed, new, strict=True):

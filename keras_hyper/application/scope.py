@@ -1,4 +1,4 @@
-"""A scope in which variables have other values, wherever a model reads them."""
+"""A scope in which variables have different values, wherever a model reads them."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +11,14 @@ from keras_hyper.typing import Tensor
 
 
 class WeightScope(keras.StatelessScope):
-    """Serves given weights to all who read a variable, and collects what is assigned.
+    """Replaces the values of variables, and collects assignments and losses.
 
-    A block may read the variable of another layer: tied embeddings are one example. It gets
-    the given weight if that is one for the batch. Per-sample weights raise. Other variables
-    have the values that they have outside of the scope.
+    A layer may read a variable of another layer, for example a tied embedding. The scope returns
+    the given weight, but raises for per-sample weights. Other variables keep their values.
 
     Args:
-        given: What layers are given. `served` has path and value by the `id` of the variable.
+        given: Values of layers. Their paths and kernels become `served`, a dict by the `id` of the
+            variable.
         values: Values of other variables.
     """
 
@@ -37,14 +37,14 @@ class WeightScope(keras.StatelessScope):
         self._assigned: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Tensor:
-        """Returns the value of a variable, or raises if it differs between samples."""
+        """Returns the value of a variable. Raises if it differs between samples."""
         value = super().get_current_value(variable)
         if value is None and id(variable) in self.served:
             path, kernel = self.served[id(variable)]
             if kernel.batched:
                 raise ValueError(
                     f"The target reads its weight '{path}' outside of the layer that holds it, "
-                    "and that weight is generated for each sample. Leave it out with `include`, "
+                    "and the weight is generated for each sample. Exclude it with `include`, "
                     "or pass a condition of shape (dim,)."
                 )
             return ops.cast(kernel.materialize(), variable.dtype)
@@ -53,18 +53,18 @@ class WeightScope(keras.StatelessScope):
         return value
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
-        """Collects an assignment, or raises if it is one to a generated weight."""
+        """Collects an assignment. Raises if the variable is a generated weight."""
         key = id(update[0])
         if key in self.served and key not in self._state:
             raise ValueError(
-                f"The target assigns to its weight '{self.served[key][0]}' when it is called, and "
-                "that weight is generated. Leave it out with `include`."
+                f"The target assigns to its weight '{self.served[key][0]}' when it is called, but "
+                "the weight is generated. Exclude it with `include`."
             )
         self._assigned[key] = update[0]
         super().add_update(update)
 
     def updates(self) -> list[tuple[keras.Variable, Tensor]]:
-        """Returns the variables that were assigned to, and their new values."""
+        """Returns the assigned variables and their new values."""
         return [(v, super(WeightScope, self).get_current_value(v)) for v in self._assigned.values()]
 
 
@@ -73,19 +73,19 @@ def serving(
     layer: keras.Layer,
     given: Iterable[Given] = (),
     values: Iterable[tuple[keras.Variable, Tensor]] = (),
-    assign: Callable[[keras.Variable, Tensor], None] | None = None,
+    assign: Callable[[keras.Variable, Tensor], None] = keras.Variable.assign,
 ) -> Iterator[None]:
-    """Runs a block in a `WeightScope`, and hands on what was assigned, and the losses.
+    """Runs a block in a `WeightScope`, then applies the assignments and adds the losses to a layer.
 
     Args:
         layer: The layer that gets the losses.
-        given: What layers are given.
+        given: Values of layers.
         values: Values of other variables.
-        assign: Called with variables and their new values, in place of an assignment.
+        assign: Function that assigns a new value to a variable.
     """
     with WeightScope(given, values) as scope:
         yield
     for variable, value in scope.updates():
-        (assign or keras.Variable.assign)(variable, value)
-    # The `add_loss` of a functional model raises.
+        assign(variable, value)
+    # Called on the class, because `add_loss` of a functional model raises.
     keras.Layer.add_loss(layer, scope.losses)
