@@ -36,10 +36,10 @@ def for_rows(layer: keras.Layer, given: Given, args: Sequence[Any]) -> Given:
         raise RowsError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of "
             f"{min(known - {found})} samples, and is called with {found} rows, of shape "
-            f"{tuple(args[0].shape)}. The first axis of its inputs must be the batch, or have the "
-            "rows of each sample one after the other. An eager call detects the latter, so make "
-            "one before `fit` or other compiled calls. If it raises too, exclude the weights with "
-            "`include`, or pass a condition of shape (dim,)."
+            f"{tuple(args[0].shape)}. It needs inputs whose first axis is the batch, or has all "
+            "rows of a sample in sequence. An eager call detects the latter, so make one before "
+            "`fit` or other compiled calls. If it raises too, exclude the weights with `include`, "
+            "or pass a condition of shape (dim,)."
         )
     return given
 
