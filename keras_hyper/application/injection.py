@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import keras
 
-from keras_hyper.application.given import Context, Given, current, given_of, giving
+from keras_hyper.application.given import Context, Given, current, giving
 from keras_hyper.application.installing import Method, installed
 from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
@@ -103,57 +103,38 @@ class WeightInjection:
             added: Paths of the weights that quantized layers add to their stored weights.
             samples: Number of samples, if weights are per-sample.
         """
-        layers = self._given({**kernels, **state}, state, added)
-        paths = {
-            id(one.variables[name]): path
-            for one in layers.values()
-            for name, path in one.paths.items()
-        }
+        for key, owner in self._owners.items():
+            if is_quantized(owner):
+                # Quantization may have replaced the variables.
+                self._variables[key] = own_weights(owner)
+        given: dict[int, Given] = {}
+        for path, kernel in {**kernels, **state}.items():
+            key, name = self._places[path]
+            variable = self._variables[key][name]
+            given[id(variable)] = Given(variable, path, kernel, path in state, path in added)
 
         def assign(variable: keras.Variable, value: Tensor) -> None:
-            path = paths.get(id(variable), "")
-            if path in state:
-                write(path, value)
+            one = given.get(id(variable))
+            if one is not None and one.state:
+                write(one.path, value)
             else:
                 variable.assign(value)
 
         outer = current()
         # Inside another injected model, the scope of that model has these values.
-        rest = () if outer.layers else self._model.variables
-        own = [(v, v.value) for v in rest if id(v) not in paths]
+        rest = () if outer.given else self._model.variables
+        own = [(v, v.value) for v in rest if id(v) not in given]
         context = Context(
-            {**outer.layers, **layers},
+            {**outer.given, **given},
+            {**outer.variables, **self._variables},
             [*outer.methods, *self._methods],
             self._seeds,
             samples,
             {*outer.folded, *self._folded},
         )
-        served = serving(self._model, layers.values(), own, assign)
+        served = serving(self._model, given.values(), own, assign)
         with installed(self._methods), giving(context), served:
             yield
-
-    def _given(
-        self, kernels: Mapping[str, Kernel], state: Collection[str], added: Collection[str]
-    ) -> dict[int, Given]:
-        """Returns the values of each layer, by its `id`."""
-        parts: dict[int, dict[str, str]] = {}
-        for path in kernels:
-            key, name = self._places[path]
-            parts.setdefault(key, {})[name] = path
-        for key in parts:
-            if is_quantized(self._owners[key]):
-                # Quantization may have replaced the variables.
-                self._variables[key] = own_weights(self._owners[key])
-        return {
-            key: Given(
-                variables=self._variables[key],
-                paths=paths,
-                kernels={name: kernels[path] for name, path in paths.items()},
-                state={name for name, path in paths.items() if path in state},
-                added={name for name, path in paths.items() if path in added},
-            )
-            for key, paths in parts.items()
-        }
 
 
 def _reader(weight: NamedWeight) -> keras.Layer:
@@ -177,24 +158,28 @@ def _is_ours(layer: keras.Layer) -> bool:
 
 def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) -> Tensors:
     """Applies a layer with its values in the current context."""
-    record_rows(layer, [*args, *kwargs.values()])
-    given, quantized = given_of(layer), method == "quantized_call"
-    if given is None or (given.whole and not quantized):
+    inputs = [*args, *kwargs.values()]
+    record_rows(layer, inputs)
+    context, quantized = current(), method == "quantized_call"
+    given = context.of(layer)
+    kernels = {name: one.kernel for name, one in given.items()}
+    if not given or (not quantized and all(kernel.whole for kernel in kernels.values())):
         # The scope of the model replaces the variables.
         return getattr(type(layer), method)(layer, *args, **kwargs)
     function = application_of(layer, with_lora=quantized)
     if function is not None:
-        given = for_rows(layer, given, [*args, *kwargs.values()])
+        weights = for_rows(layer, kernels, inputs)
         if quantized:
-            return call_quantized(layer, given, function, args, kwargs)
-        return function(layer, given.weights(layer.compute_dtype), *args, **kwargs)
+            added = [name for name, one in given.items() if one.added]
+            return call_quantized(layer, weights, added, function, args, kwargs)
+        return function(layer, context.weights(layer, weights), *args, **kwargs)
     if quantized:
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) is quantized and has generated "
             "weights, but its class has no registered application. Register one with "
             "`keras_hyper.register_application`, or do not quantize the layer."
         )
-    if given.batched:
+    if any(kernel.batched for kernel in kernels.values()):
         return call_per_sample(layer, args, kwargs)
-    with serving(layer, [given.materialized()]):
+    with serving(layer, [one.materialized() for one in given.values()]):
         return type(layer).call(layer, *args, **kwargs)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_hyper.application.given import current, given_of, giving
+from keras_hyper.application.given import current, giving
 from keras_hyper.application.installing import Method
 from keras_hyper.application.scope import serving
 from keras_hyper.typing import Tensor, Tensors
@@ -45,13 +45,13 @@ def _inner_loop(
 
 def _run(layer: keras.layers.RNN, *args: Tensors, **kwargs: Tensors) -> Tensors:
     """Runs the loop of a recurrent layer with the weights that its cell is given."""
-    weights = given_of(layer.cell)
-    if weights is None:
+    own = list(current().of(layer.cell).values())
+    if not own:
         return type(layer).inner_loop(layer, *args, **kwargs)
-    if weights.batched:
+    if any(one.kernel.batched for one in own):
         # Fused implementations of the backend do not call the cell, but read its variables.
         return keras.layers.RNN.inner_loop(layer, *args, **kwargs)
     # The weights are written out once, before the loop.
-    weights = weights.materialized()
-    with giving(current().replace({id(layer.cell): weights})), serving(layer, [weights]):
+    own = [one.materialized() for one in own]
+    with giving(current().replace(own)), serving(layer, own):
         return type(layer).inner_loop(layer, *args, **kwargs)

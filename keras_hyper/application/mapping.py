@@ -22,19 +22,17 @@ def call_per_sample(
     """
     context = current()
     given = context.below(layer)
-    batched = {
-        key: {name: k.materialize() for name, k in one.kernels.items() if k.batched}
-        for key, one in given.items()
-    }
+    batched = [one for one in given if one.kernel.batched]
+    weights = [one.kernel.materialize() for one in batched]
     structure = (tuple(args), dict(kwargs))
     flat = dict(enumerate(keras.tree.flatten(structure)))
-    batch = ops.shape(keras.tree.flatten(batched)[0])[0]
+    batch = ops.shape(weights[0])[0]
     known = batch if isinstance(batch, int) else None
     # Maps do not support sparse tensors.
     rows = {
         i: ops.convert_to_tensor(x, sparse=False) for i, x in flat.items() if _has_rows(x, known)
     }
-    samples: dict[str, Tensors] = {"inputs": rows, "weights": batched}
+    samples: dict[str, Tensors] = {"inputs": rows, "weights": weights}
     states = seed_states(layer)
     if states:
         # Each sample needs a seed, or all samples would get one dropout mask. This includes
@@ -53,11 +51,9 @@ def call_per_sample(
             (state, ops.stack([first, ops.zeros_like(first)]))
             for state, first in zip(states, firsts, strict=True)
         ]
-        own = {
-            key: one.replace({n: Full(x, batched=False) for n, x in sample["weights"][key].items()})
-            for key, one in given.items()
-        }
-        with giving(context.replace(own)), WeightScope(own.values(), seeds) as scope:
+        pairs = zip(batched, sample["weights"], strict=True)
+        own = [one.replace(Full(value, batched=False)) for one, value in pairs]
+        with giving(context.replace(own)), WeightScope([*given, *own], seeds) as scope:
             outputs = type(layer).call(layer, *own_args, **own_kwargs)
         for variable, _ in scope.updates():
             if id(variable) in own_variables:

@@ -1,12 +1,12 @@
 """Quantized layers with given weights, which add generated products to their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
 
-from keras_hyper.application.bias import add_bias_and_activate
+from keras_hyper.application.bias import Weights, add_bias_and_activate
 from keras_hyper.application.embedding import capped
-from keras_hyper.application.given import Given
+from keras_hyper.application.given import current
 from keras_hyper.typing import Tensors
 from keras_hyper.utils.graph import own_weights
 
@@ -46,15 +46,16 @@ def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
 
 def call_quantized(
     layer: keras.Layer,
-    given: Given,
+    weights: Weights,
+    added: Collection[str],
     function: Callable[..., Tensors],
     args: Sequence[Tensors],
     kwargs: Mapping[str, Tensors],
 ) -> Tensors:
     """Returns the outputs of a quantized layer.
 
-    If all kernels are in `given.added`, their product (by `function`) is added to that of the layer
-    before bias and activation. Otherwise the given weights replace those of the layer.
+    If all kernels are in `added`, their product (by `function`) is added to that of the layer
+    before bias and activation. Otherwise `weights` replace those of the layer.
     """
     if not is_quantized(layer):
         raise ValueError(
@@ -62,10 +63,9 @@ def call_quantized(
             f"'{layer.quantization_mode}'. Generated weights support the modes {list(_MODES)}. Use "
             "one of them, or exclude the weights of the layer with `include`."
         )
-    dtype = layer.compute_dtype
-    kernels = {name: kernel.cast(dtype) for name, kernel in given.kernels.items()}
+    kernels = {name: kernel.cast(layer.compute_dtype) for name, kernel in weights.items()}
     bias = kernels.pop("bias", None)
-    replaced = kernels.keys() - set(given.added)
+    replaced = kernels.keys() - set(added)
     if replaced and getattr(layer, "lora_enabled", False):
         raise ValueError(
             f"Layer '{layer.name}' is quantized and has LoRA enabled, so generated weights can "
@@ -73,7 +73,7 @@ def call_quantized(
             f"with `include`. Received: generated weights {sorted(replaced)}"
         )
     if replaced:
-        return function(layer, given.weights(dtype), *args, **kwargs)
+        return function(layer, current().weights(layer, weights), *args, **kwargs)
     # A copy that shares all variables, but returns the outputs of the product.
     bare = object.__new__(type(layer))
     bare.__dict__.update(vars(layer))

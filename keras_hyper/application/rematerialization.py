@@ -33,8 +33,7 @@ def _call(
     """
     context = current()
     given = context.below(layer)
-    kernels = [kernel for one in given.values() for kernel in one.kernels.values()]
-    served = WeightScope(given.values()).served
+    served = {id(one.variable) for one in given if not one.added}
     stored = [v for v in layer.variables if id(v) not in served]
     if context.seeds is not None:
         stored.append(context.seeds.state)
@@ -47,17 +46,14 @@ def _call(
     ) -> Tensors:
         rest, filled = iter(weights), iter(tensors)
         pairs = zip(stored, values, strict=True)
-        own = {
-            key: one.replace({name: k.with_tensors(rest) for name, k in one.kernels.items()})
-            for key, one in given.items()
-        }
+        own = [one.replace(one.kernel.with_tensors(rest)) for one in given]
         own_args, own_kwargs = keras.tree.pack_sequence_as(
             (args, kwargs), [next(filled) if ops.is_tensor(x) else x for x in flat]
         )
         with (
             installed(context.methods),
             giving(context.replace(own)),
-            WeightScope(own.values(), [(v, before.get(id(v), x)) for v, x in pairs]) as scope,
+            WeightScope(own, [(v, before.get(id(v), x)) for v, x in pairs]) as scope,
         ):
             outputs = call(*own_args, **own_kwargs)
         changed[:] = [variable for variable, _ in scope.updates()]
@@ -66,7 +62,7 @@ def _call(
 
     values = [ops.convert_to_tensor(variable.value) for variable in stored]
     outputs, new, losses = keras.remat(pure)(
-        [tensor for kernel in kernels for tensor in kernel.tensors()],
+        [tensor for one in given for tensor in one.kernel.tensors()],
         values,
         [x for x in flat if ops.is_tensor(x)],
     )

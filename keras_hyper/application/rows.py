@@ -1,6 +1,6 @@
 """Layers whose inputs have several rows per sample, such as the windows of an image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyper.application.given import Given, current
-from keras_hyper.kernels import grouped
+from keras_hyper.application.given import current
+from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.typing import Tensor, Tensors
 
 # The inputs of layers, by the `id` of the layer, while they are recorded.
@@ -20,18 +20,20 @@ class RowsError(ValueError):
     """Raised if the inputs of a layer have more rows than there are per-sample weights."""
 
 
-def for_rows(layer: keras.Layer, given: Given, args: Sequence[Any]) -> Given:
-    """Returns the values of a layer for the rows of its inputs, `args[0]`.
+def for_rows(
+    layer: keras.Layer, kernels: Mapping[str, Kernel], args: Sequence[Any]
+) -> Mapping[str, Kernel]:
+    """Returns the kernels of a layer for the rows of its inputs, `args[0]`.
 
     Raises `RowsError` if the number of rows does not match the number of samples.
     """
     context = current()
-    kernels = [kernel for kernel in given.kernels.values() if kernel.batched]
-    if not kernels or not args or not hasattr(args[0], "shape"):
-        return given
-    found, known = args[0].shape[0], {k.rows for k in kernels if k.rows is not None}
+    batched = [kernel for kernel in kernels.values() if kernel.batched]
+    if not batched or not args or not hasattr(args[0], "shape"):
+        return kernels
+    found, known = args[0].shape[0], {k.rows for k in batched if k.rows is not None}
     if id(layer) in context.folded and {found} != known:
-        return given.replace(grouped(given.kernels, ops.shape(args[0])[0] // context.samples))
+        return grouped(kernels, ops.shape(args[0])[0] // context.samples)
     if found is not None and known - {found}:
         raise RowsError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each of "
@@ -41,7 +43,7 @@ def for_rows(layer: keras.Layer, given: Given, args: Sequence[Any]) -> Given:
             "`fit` or other compiled calls. If it raises too, exclude the weights with `include`, "
             "or pass a condition of shape (dim,)."
         )
-    return given
+    return kernels
 
 
 def record_rows(layer: keras.Layer, args: Sequence[Any]) -> None:

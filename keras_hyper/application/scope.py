@@ -17,50 +17,41 @@ class WeightScope(keras.StatelessScope):
     the given weight, but raises for per-sample weights. Other variables keep their values.
 
     Args:
-        given: Values of layers. Their paths and kernels become `served`, a dict by the `id` of the
-            variable.
-        values: Values of other variables.
+        given: Values of variables.
+        values: Values of other variables, as pairs.
     """
 
     def __init__(
         self, given: Iterable[Given], values: Iterable[tuple[keras.Variable, Tensor]] = ()
     ) -> None:
         super().__init__(list(values), collect_losses=True)
-        given = list(given)
-        self._state = {id(one.variables[name]) for one in given for name in one.state}
-        self.served = {
-            id(one.variables[name]): (one.paths[name], kernel)
-            for one in given
-            for name, kernel in one.kernels.items()
-            if name not in one.added
-        }
+        self._given = {id(one.variable): one for one in given if not one.added}
         self._assigned: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Tensor:
         """Returns the value of a variable. Raises if it differs between samples."""
-        value = super().get_current_value(variable)
-        if value is None and id(variable) in self.served:
-            path, kernel = self.served[id(variable)]
-            if kernel.batched:
+        value, given = super().get_current_value(variable), self._given.get(id(variable))
+        if value is None and given is not None:
+            if given.kernel.batched:
                 raise ValueError(
-                    f"The target reads its weight '{path}' outside of the layer that holds it, "
-                    "and the weight is generated for each sample. Exclude it with `include`, "
+                    f"The target reads its weight '{given.path}' outside of the layer that holds "
+                    "it, and the weight is generated for each sample. Exclude it with `include`, "
                     "or pass a condition of shape (dim,)."
                 )
-            return ops.cast(kernel.materialize(), variable.dtype)
+            return ops.cast(given.kernel.materialize(), variable.dtype)
         if value is None and self.original_scope is not None:
             return self.original_scope.get_current_value(variable)
         return value
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
         """Collects an assignment. Raises if the variable is a generated weight."""
-        key = id(update[0])
-        if key in self.served and key not in self._state:
+        given = self._given.get(id(update[0]))
+        if given is not None and not given.state:
             raise ValueError(
-                f"The target assigns to its weight '{self.served[key][0]}' when it is called, but "
-                "the weight is generated. Exclude it with `include`."
+                f"The target assigns to its weight '{given.path}' when it is called, but the "
+                "weight is generated. Exclude it with `include`."
             )
-        self._assigned[key] = update[0]
+        self._assigned[id(update[0])] = update[0]
         super().add_update(update)
 
     def updates(self) -> list[tuple[keras.Variable, Tensor]]:
@@ -79,8 +70,8 @@ def serving(
 
     Args:
         layer: The layer that gets the losses.
-        given: Values of layers.
-        values: Values of other variables.
+        given: Values of variables.
+        values: Values of other variables, as pairs.
         assign: Function that assigns a new value to a variable.
     """
     with WeightScope(given, values) as scope:
