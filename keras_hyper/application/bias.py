@@ -14,13 +14,7 @@ Weights: TypeAlias = Mapping[str, Kernel]
 
 
 def along(weight: Kernel, outputs: Tensor, axes: Iterable[int]) -> Tensor:
-    """Returns a weight as a tensor that broadcasts to the outputs.
-
-    Args:
-        weight: The weight.
-        outputs: Tensor of shape `(batch, ...)`.
-        axes: Axes of the outputs that correspond to those of the weight, in order.
-    """
+    """Returns a weight as a tensor that broadcasts to the outputs, with its axes along `axes`."""
     shape: list[Tensor] = [1] * len(outputs.shape)
     if weight.batched:
         shape[0] = ops.shape(outputs)[0]

@@ -56,12 +56,7 @@ def _by_matrix(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -
 
 
 def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
-    """Returns the axes of inputs, kernel and outputs as letters, with the ellipsis expanded.
-
-    Args:
-        equation: Equation of an `EinsumDense` layer.
-        rank: Rank of the inputs.
-    """
+    """Returns the axes of inputs, kernel and outputs as letters, for inputs of a given rank."""
     into, _, rest = equation.replace(" ", "").partition(",")
     axes, _, out = rest.partition("->")
     others = (letter for letter in string.ascii_letters if letter not in equation)
@@ -79,12 +74,11 @@ def kernel_axes(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def is_matrix(equation: str) -> bool:
     """Returns whether an `EinsumDense` layer multiplies rows by one matrix.
 
-    Inputs, kernel and outputs must not share an axis. The inputs must start with an axis of the
-    outputs.
+    Inputs, kernel and outputs must not share an axis, and outputs must have the batch axis.
     """
     into, axes, out = einsum_axes(equation, 0)
-    both = [axis for axis in axes if axis in into and axis in out]
-    lost = [axis for axis in into if axis not in axes and axis not in out]
-    if both or lost or (not equation.startswith("...") and into[0] not in out):
-        return False
-    return len({*axes}) == len(axes) and all(axis in into or axis in out for axis in axes)
+    starts = equation.startswith("...") or into[0] in out
+    kept = all(axis in axes or axis in out for axis in into)
+    # An axis of the kernel is either in the inputs or in the outputs.
+    either = all((axis in into) != (axis in out) for axis in axes)
+    return starts and kept and either and len({*axes}) == len(axes)

@@ -8,9 +8,9 @@ import keras
 
 from keras_hyper.application.given import Context, Given, current, giving
 from keras_hyper.application.installing import Method, installed
-from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
+from keras_hyper.application.recurrent import loops_of
 from keras_hyper.application.rematerialization import rematerialized
 from keras_hyper.application.rows import folded_layers, for_rows, record_rows
 from keras_hyper.application.scope import serving
@@ -44,45 +44,40 @@ class WeightInjection:
     ) -> None:
         self._model = model
         self._seeds = seeds
-        # By the `id` of the layer.
-        self._owners: dict[int, keras.Layer] = {}
         self._variables: dict[int, dict[str, keras.Variable]] = {}
-        # Key of the layer and name in it, by path.
-        self._places: dict[str, tuple[int, str]] = {}
+        # The layer that reads a weight, and the name of the weight in it, by path.
+        self._places: dict[str, tuple[keras.Layer, str]] = {}
         for weight in (*generated, *state):
-            owner = _reader(weight)
-            if id(owner) not in self._owners:
-                self._owners[id(owner)] = owner
-                self._variables[id(owner)] = _read_by(owner)
+            # Layers of this package read variables of sublayers that they do not call.
+            ours = [layer for layer in weight.layers if _is_ours(layer)]
+            owner = [*ours, weight.layers[-1]][0]
+            if id(owner) not in self._variables:
+                named = {w.path: w.variable for w in named_weights(owner)}
+                self._variables[id(owner)] = named if ours else own_weights(owner)
             names = {id(v): name for name, v in self._variables[id(owner)].items()}
-            self._places[weight.path] = (id(owner), names[id(weight.variable)])
+            self._places[weight.path] = (owner, names[id(weight.variable)])
         self._methods = list(self._methods_of(model))
         self._folded: set[int] = set()
 
     def find_folded(self, inputs: Tensors, **arguments: bool) -> bool:
-        """Finds layers with several rows per sample, and returns whether there are any.
-
-        Args:
-            inputs: Inputs of an eager call of the model.
-            **arguments: Other arguments of the call.
-        """
+        """Finds layers with several rows per sample in an eager call. Returns if there are any."""
         with installed(self._methods):
             self._folded = folded_layers(functools.partial(self._model, **arguments), inputs)
         return bool(self._folded)
 
     def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
         """Returns the layers that are called once per sample if these weights are per-sample."""
-        owners = dict.fromkeys(self._owners[self._places[path][0]] for path in paths)
+        owners = dict.fromkeys(self._places[path][0] for path in paths)
         return [x for x in owners if application_of(x, with_lora=is_quantized(x)) is None]
 
     def _methods_of(self, model: keras.Layer) -> Iterator[Method]:
         for layer in walk(model):
-            if id(layer) in self._owners:
+            if id(layer) in self._variables:
                 for name in ("call", "quantized_call"):
                     yield layer, name, functools.partial(_call, layer, name)
-            if isinstance(layer, keras.layers.RNN) and id(layer.cell) in self._owners:
+            if isinstance(layer, keras.layers.RNN) and id(layer.cell) in self._variables:
                 yield from loops_of([layer])
-            if any(id(child) in self._owners for child in walk(layer)):
+            if any(id(child) in self._variables for child in walk(layer)):
                 yield layer, "rematerialized_call", functools.partial(rematerialized, layer)
 
     @contextlib.contextmanager
@@ -103,14 +98,13 @@ class WeightInjection:
             added: Paths of the weights that quantized layers add to their stored weights.
             samples: Number of samples, if weights are per-sample.
         """
-        for key, owner in self._owners.items():
-            if is_quantized(owner):
-                # Quantization may have replaced the variables.
-                self._variables[key] = own_weights(owner)
+        for owner in filter(is_quantized, {owner for owner, _ in self._places.values()}):
+            # Quantization may have replaced the variables.
+            self._variables[id(owner)] = own_weights(owner)
         given: dict[int, Given] = {}
         for path, kernel in {**kernels, **state}.items():
-            key, name = self._places[path]
-            variable = self._variables[key][name]
+            owner, name = self._places[path]
+            variable = self._variables[id(owner)][name]
             given[id(variable)] = Given(variable, path, kernel, path in state, path in added)
 
         def assign(variable: keras.Variable, value: Tensor) -> None:
@@ -135,21 +129,6 @@ class WeightInjection:
         served = serving(self._model, given.values(), own, assign)
         with installed(self._methods), giving(context), served:
             yield
-
-
-def _reader(weight: NamedWeight) -> keras.Layer:
-    """Returns the layer whose call reads a weight."""
-    return next((layer for layer in weight.layers if _is_ours(layer)), weight.layers[-1])
-
-
-def _read_by(layer: keras.Layer) -> dict[str, keras.Variable]:
-    """Returns a dict from name to variable, all that the call of a layer reads.
-
-    Layers with generated weights read the variables of sublayers without calling them.
-    """
-    if _is_ours(layer):
-        return {weight.path: weight.variable for weight in named_weights(layer)}
-    return own_weights(layer)
 
 
 def _is_ours(layer: keras.Layer) -> bool:

@@ -1,17 +1,13 @@
 """Normalization layers and `PReLU` with given weights."""
 
 import keras
-from keras import ops
+from keras import layers, ops
 
 from keras_hyper.application.bias import Weights, along
 from keras_hyper.application.scope import serving
 from keras_hyper.typing import Tensor
 
-NORMALIZATIONS = (
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.GroupNormalization,
-)
+NORMALIZATIONS = (layers.LayerNormalization, layers.RMSNormalization, layers.GroupNormalization)
 _SCALES, _OFFSET = ("gamma", "scale"), "beta"
 
 
@@ -56,7 +52,7 @@ def batch_normalization(
     return ops.cast(_scaled(layer, weights, outputs), layer.compute_dtype)
 
 
-def prelu(layer: keras.layers.PReLU, weights: Weights, inputs: Tensor) -> Tensor:
+def prelu(layer: layers.PReLU, weights: Weights, inputs: Tensor) -> Tensor:
     """Returns the outputs of a `PReLU` layer."""
     axes = range(1, len(inputs.shape))
     return ops.relu(inputs) - along(weights["alpha"], inputs, axes) * ops.relu(-inputs)

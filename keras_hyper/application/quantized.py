@@ -23,10 +23,7 @@ def is_quantized(layer: keras.Layer) -> bool:
 
 
 def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
-    """Returns a dict from name to shape before quantization, for the kernels of a quantized layer.
-
-    The dict is empty if the layer is not quantized.
-    """
+    """Returns a dict from name to shape before quantization, for quantized kernels of a layer."""
     if not is_quantized(layer):
         return {}
     shapes = {

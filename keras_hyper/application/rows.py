@@ -56,12 +56,8 @@ def record_rows(layer: keras.Layer, args: Sequence[Any]) -> None:
 def folded_layers(run: Callable[[Tensors], Tensors], inputs: Tensors) -> set[int]:
     """Returns the `id` of each layer whose inputs have the rows of each sample in sequence.
 
-    Compares the inputs of layers for a batch of two samples with those for each sample alone.
-
-    Args:
-        run: Runs a model whose layers call `record_rows`.
-        inputs: Inputs of the model. The samples are random and have their shapes and dtypes. If
-            the inputs are only traced, the result is empty.
+    Runs a model, whose layers call `record_rows`, on a batch of two samples and on each sample
+    alone. The samples are random, in the shapes of `inputs`. For traced inputs the result is empty.
     """
     flat = keras.tree.flatten(inputs)
     try:

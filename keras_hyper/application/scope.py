@@ -66,13 +66,9 @@ def serving(
     values: Iterable[tuple[keras.Variable, Tensor]] = (),
     assign: Callable[[keras.Variable, Tensor], None] = keras.Variable.assign,
 ) -> Iterator[None]:
-    """Runs a block in a `WeightScope`, then applies the assignments and adds the losses to a layer.
+    """Runs a block in a `WeightScope`, then calls `assign` for each assignment of the block.
 
-    Args:
-        layer: The layer that gets the losses.
-        given: Values of variables.
-        values: Values of other variables, as pairs.
-        assign: Function that assigns a new value to a variable.
+    The losses of the block become losses of `layer`.
     """
     with WeightScope(given, values) as scope:
         yield

@@ -1,6 +1,6 @@
-"""The functions that apply layers with given weights, by layer class."""
+"""Functions that apply layers with given weights, and axes of the weights, by layer class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -107,3 +107,32 @@ def apply_layer(
 ) -> Tensors:
     """Returns the outputs of a layer that has the attributes and weights of a stock class."""
     return _applications[cls][0](layer, weights, *args, **kwargs)
+
+
+def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
+    """Returns the summed axes and the unit axes of the weight of a layer with a given name.
+
+    The summed axes are None if they are all axes but the last.
+    """
+    if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
+        inputs, units = dense.kernel_axes(layer.equation)
+        return (inputs if dense.is_matrix(layer.equation) else None), (units or (-1,))
+    if isinstance(layer, convolutions.TRANSPOSED) and name == "kernel":
+        return None, (-2,)
+    depthwise = isinstance(layer, convolutions.DEPTHWISE) and name == "kernel"
+    return None, (-2, -1) if depthwise or name == "depthwise_kernel" else (-1,)
+
+
+def own_initializer(
+    layer: keras.Layer, name: str, initializer: keras.Initializer
+) -> keras.Initializer:
+    """Returns the initializer that a layer makes of its argument to draw a weight.
+
+    In newer versions of Keras, `EinsumDense` adds the axes that its equation sums over.
+    """
+    by_axes = hasattr(initializer, "input_axes") and initializer.input_axes is None
+    if not (isinstance(layer, keras.layers.EinsumDense) and name == "kernel" and by_axes):
+        return initializer
+    inputs, units = dense.kernel_axes(layer.equation)
+    config = {**initializer.get_config(), "input_axes": inputs, "output_axes": units}
+    return type(initializer).from_config(config)

@@ -2,7 +2,6 @@
 
 import abc
 import copy
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Self, TypeAlias
 
@@ -55,11 +54,7 @@ class Kernel(abc.ABC):
         return self._changed(self.linear_in, lambda k: k.scaled(factor), lambda x: x * factor)
 
     def weighted(self, factors: Tensor) -> "Kernel":
-        """Returns per-sample weights, each times the scalar of its sample.
-
-        Args:
-            factors: Tensor of shape `(batch,)`.
-        """
+        """Returns per-sample weights times `factors`, a tensor of shape `(batch,)`."""
 
         def weighted(value: Tensor) -> Tensor:
             return value * ops.reshape(factors, (-1, *(1 for _ in value.shape[1:])))
@@ -113,11 +108,7 @@ class Kernel(abc.ABC):
         return found
 
     def with_tensors(self, tensors: Iterator[Tensor]) -> Self:
-        """Returns a kernel of the same form that stores different tensors.
-
-        Args:
-            tensors: Iterator over tensors in the order of `tensors()`.
-        """
+        """Returns a kernel of the same form with different tensors, in the order of `tensors()`."""
 
         def replaced(value: Tensor) -> Tensor:
             return next(tensors) if ops.is_tensor(value) else value
@@ -140,7 +131,7 @@ class Kernel(abc.ABC):
 
     def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
-        return self.apply(_dense, inputs)
+        return self.apply(product_of(shared_dense, per_sample_dense), inputs)
 
     def _dense_at_positions(self, inputs: Tensor) -> Tensor:
         """Returns `dense` for inputs of rank 3 or more.
@@ -163,31 +154,20 @@ class Kernel(abc.ABC):
                 `dilation_rate` of `keras.ops.conv`.
         """
         channel_axis = -1 if options["data_format"] == "channels_last" else 1
-        return self.apply(functools.partial(_conv, **options), inputs, channel_axis)
+        return self.apply(product_of(ops.conv, per_sample_conv, **options), inputs, channel_axis)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Returns rows of a matrix, as a tensor of shape `(*ids.shape, dim)`."""
         return self.apply(_lookup, ids)
 
     def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Kernel":
-        """Returns the weight as a matrix, in factors where possible.
-
-        Args:
-            rows: Axes of the weight that become the rows.
-            columns: The other axes.
-        """
+        """Returns the weight as a matrix of some axes by the others, in factors where possible."""
         return Full(as_matrix(self.materialize(), rows, columns, self.batched), self.batched)
 
     def from_matrix(
         self, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
     ) -> "Kernel":
-        """Returns this matrix as a weight of a given shape: the inverse of `matrix`.
-
-        Args:
-            shape: Shape of the weight.
-            rows: Axes of the weight that are the rows of this matrix.
-            columns: The other axes.
-        """
+        """Returns this matrix as a weight of a given shape: the inverse of `matrix`."""
         return Full(from_matrix(self.materialize(), shape, rows, columns), self.batched)
 
 
@@ -224,12 +204,15 @@ def known(length: object) -> int | None:
     return length if isinstance(length, int) else None
 
 
-def _dense(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
-    return (per_sample_dense if batched else shared_dense)(inputs, weight)
+def product_of(
+    shared: Callable[..., Tensor], per_sample: Callable[..., Tensor], **options: Tensor
+) -> Product:
+    """Returns a product from its functions for one weight and for per-sample weights."""
 
+    def product(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
+        return (per_sample if batched else shared)(inputs, weight, **options)
 
-def _conv(inputs: Tensor, weight: Tensor, batched: bool, **options: Tensor) -> Tensor:
-    return (per_sample_conv if batched else ops.conv)(inputs, weight, **options)
+    return product
 
 
 def _lookup(ids: Tensor, weight: Tensor, batched: bool) -> Tensor:

@@ -16,14 +16,7 @@ def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) 
 def as_matrix(
     weight: Tensor, rows: Sequence[int], columns: Sequence[int], batched: bool = False
 ) -> Tensor:
-    """Returns a weight, or a batch of weights, as matrices.
-
-    Args:
-        weight: Tensor of shape `shape`, or `(batch, *shape)` if `batched`.
-        rows: Axes of `shape` that become the rows.
-        columns: The other axes.
-        batched: Whether there is a batch axis.
-    """
+    """Returns the matrix of some axes of a weight by the others, or a batch of matrices."""
     lead = int(batched)
     order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
     matrix_shape = as_shape(weight.shape[lead:], rows, columns)
