@@ -110,9 +110,9 @@ def apply_layer(
 
 
 def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
-    """Returns the summed axes and the unit axes of the weight of a layer with a given name.
+    """Returns the axes of a named weight that its product sums over, and those that number units.
 
-    The summed axes are None if they are all axes but the last.
+    The first ones are None if they are all axes but the last.
     """
     if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
         inputs, units = dense.kernel_axes(layer.equation)
@@ -126,9 +126,9 @@ def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequen
 def own_initializer(
     layer: keras.Layer, name: str, initializer: keras.Initializer
 ) -> keras.Initializer:
-    """Returns the initializer that a layer makes of its argument to draw a weight.
+    """Returns the initializer that a layer uses for a weight, given its initializer argument.
 
-    In newer versions of Keras, `EinsumDense` adds the axes that its equation sums over.
+    In newer versions of Keras, `EinsumDense` sets the input and output axes of the initializer.
     """
     by_axes = hasattr(initializer, "input_axes") and initializer.input_axes is None
     if not (isinstance(layer, keras.layers.EinsumDense) and name == "kernel" and by_axes):

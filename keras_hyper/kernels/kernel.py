@@ -134,13 +134,10 @@ class Kernel(abc.ABC):
         return self.apply(product_of(shared_dense, per_sample_dense), inputs)
 
     def _dense_at_positions(self, inputs: Tensor) -> Tensor:
-        """Returns `dense` for inputs of rank 3 or more.
-
-        One position per sample is a product with inputs of rank 2. For more, the weight is written
-        out.
-        """
+        """Returns `dense` for inputs of rank 3 or more."""
         batch, *positions, fan_in = ops.shape(inputs)
         if any(known(length) != 1 for length in positions):
+            # With several positions per sample, a product with the written-out weight is faster.
             return Kernel.dense(self, inputs)
         outputs = self.dense(ops.reshape(inputs, (batch, fan_in)))
         return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
