@@ -1,6 +1,7 @@
-"""What ends most layers: bias and activation."""
+"""Bias and activation, the last steps of most layers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import keras
 from keras import ops
@@ -8,15 +9,12 @@ from keras import ops
 from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor
 
+# The weights of a layer by the names of its variables.
+Weights: TypeAlias = Mapping[str, Kernel]
+
 
 def along(weight: Kernel, outputs: Tensor, axes: Iterable[int]) -> Tensor:
-    """Returns a weight with the axes of the outputs: ones where the weight has none.
-
-    Args:
-        weight: A weight for the batch or for each sample.
-        outputs: Tensor of shape `(batch, ...)`.
-        axes: The axes of the outputs that belong to those of the weight, in their order.
-    """
+    """Returns a weight as a tensor that broadcasts to the outputs, with its axes along `axes`."""
     shape: list[Tensor] = [1] * len(outputs.shape)
     if weight.batched:
         shape[0] = ops.shape(outputs)[0]
@@ -25,14 +23,10 @@ def along(weight: Kernel, outputs: Tensor, axes: Iterable[int]) -> Tensor:
     return ops.cast(ops.reshape(weight.materialize(), shape), outputs.dtype)
 
 
-def add_bias_and_activate(
-    layer: keras.Layer, outputs: Tensor, bias: Kernel | None, axes: Iterable[int] | None = None
-) -> Tensor:
-    """Returns the outputs of a layer with its bias added and its activation applied.
-
-    The bias belongs to some axes of the outputs, by default the last ones.
-    """
+def add_bias_and_activate(layer: keras.Layer, outputs: Tensor, bias: Kernel | None) -> Tensor:
+    """Adds a bias along the last axes of the outputs, or the channels, and activates them."""
     if bias is not None:
-        outputs = outputs + along(bias, outputs, axes or range(-len(bias.shape), 0))
+        first = getattr(layer, "data_format", None) == "channels_first"
+        outputs = outputs + along(bias, outputs, [1] if first else range(-len(bias.shape), 0))
     activation = getattr(layer, "activation", None)
     return outputs if activation is None else activation(outputs)

@@ -1,51 +1,42 @@
-"""Dense and EinsumDense with given weights."""
+"""`Dense` and `EinsumDense` with given weights."""
 
 import string
-from collections.abc import Mapping
 
 import keras
 from keras import ops
 
-from keras_hyper.application.bias import add_bias_and_activate
+from keras_hyper.application.bias import Weights, add_bias_and_activate
 from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor
 
 
 def dense(
-    layer: keras.layers.Dense,
-    weights: Mapping[str, Kernel],
-    inputs: Tensor,
-    training: bool | None = None,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, training: bool | None = None
 ) -> Tensor:
     """Returns the outputs of a `Dense` layer."""
     kernel = weights["kernel"]
     if kernel.batched or len(inputs.shape) > 2:
-        # There are no sparse products of these.
+        # These products do not support sparse inputs.
         inputs = ops.convert_to_tensor(inputs, sparse=False)
     return add_bias_and_activate(layer, kernel.dense(inputs), weights.get("bias"))
 
 
 def einsum_dense(
-    layer: keras.layers.EinsumDense,
-    weights: Mapping[str, Kernel],
-    inputs: Tensor,
-    training: bool | None = None,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, training: bool | None = None
 ) -> Tensor:
     """Returns the outputs of an `EinsumDense` layer."""
+    kernel = weights["kernel"]
     into, axes, out = einsum_axes(layer.equation, len(inputs.shape))
-    product = _by_matrix if is_matrix(layer.equation) else _by_equation
-    outputs = product(weights["kernel"], inputs, into, axes, out)
+    if is_matrix(layer.equation):
+        outputs = _by_matrix(kernel, inputs, into, axes, out)
+    else:
+        batch = into[0] if kernel.batched else ""
+        outputs = ops.einsum(f"{into},{batch}{axes}->{out}", inputs, kernel.materialize())
     return add_bias_and_activate(layer, outputs, weights.get("bias"))
 
 
-def _by_equation(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -> Tensor:
-    """Returns the product with the kernel written out."""
-    batch = into[0] if kernel.batched else ""
-    return ops.einsum(f"{into},{batch}{axes}->{out}", inputs, kernel.materialize())
-
-
 def _by_matrix(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -> Tensor:
-    """Returns the product with the kernel as a matrix of the axes summed over by the others."""
+    """Returns the product with the kernel as a matrix, which may be in factors."""
     summed = [axis for axis in axes if axis not in out]
     units = [axis for axis in axes if axis in out]
     lead = [axis for axis in into if axis in out]
@@ -65,7 +56,7 @@ def _by_matrix(kernel: Kernel, inputs: Tensor, into: str, axes: str, out: str) -
 
 
 def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
-    """Returns the axes of inputs of a rank, kernel and outputs as letters, without an ellipsis."""
+    """Returns the axes of inputs, kernel and outputs as letters, for inputs of a given rank."""
     into, _, rest = equation.replace(" ", "").partition(",")
     axes, _, out = rest.partition("->")
     others = (letter for letter in string.ascii_letters if letter not in equation)
@@ -74,21 +65,20 @@ def einsum_axes(equation: str, rank: int) -> tuple[str, str, str]:
 
 
 def kernel_axes(equation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns which axes of the kernel of an `EinsumDense` layer are summed over, and which not."""
+    """Returns the axes of the kernel that the equation sums over, and the other axes."""
     _, axes, out = einsum_axes(equation, 0)
     summed = tuple(i for i, axis in enumerate(axes) if axis not in out)
     return summed, tuple(i for i in range(len(axes)) if i not in summed)
 
 
 def is_matrix(equation: str) -> bool:
-    """Returns whether an `EinsumDense` layer is a product of rows with one matrix.
+    """Returns whether an `EinsumDense` layer multiplies rows by one matrix.
 
-    It is not if the kernel has an axis in common with inputs and outputs, or if the inputs
-    do not start with an axis of the outputs alone.
+    Inputs, kernel and outputs must not share an axis, and outputs must have the batch axis.
     """
     into, axes, out = einsum_axes(equation, 0)
-    both = [axis for axis in axes if axis in into and axis in out]
-    lost = [axis for axis in into if axis not in axes and axis not in out]
-    if both or lost or (not equation.startswith("...") and into[0] not in out):
-        return False
-    return len({*axes}) == len(axes) and all(axis in into or axis in out for axis in axes)
+    starts = equation.startswith("...") or into[0] in out
+    kept = all(axis in axes or axis in out for axis in into)
+    # An axis of the kernel is either in the inputs or in the outputs.
+    either = all((axis in into) != (axis in out) for axis in axes)
+    return starts and kept and either and len({*axes}) == len(axes)

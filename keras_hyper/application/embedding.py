@@ -1,36 +1,32 @@
-"""Embedding and ReversibleEmbedding with given weights."""
-
-from collections.abc import Mapping
+"""`Embedding` and `ReversibleEmbedding` with given weights."""
 
 import keras
 from keras import ops
 
-from keras_hyper.kernels import Kernel
+from keras_hyper.application.bias import Weights
 from keras_hyper.typing import Tensor
 
 
-def embedding(
-    layer: keras.layers.Embedding, weights: Mapping[str, Kernel], inputs: Tensor
-) -> Tensor:
+def embedding(layer: keras.layers.Embedding, weights: Weights, inputs: Tensor) -> Tensor:
     """Returns the outputs of an `Embedding` layer."""
     table = weights["embeddings"]
     wide = keras.backend.standardize_dtype(inputs.dtype) in ("int32", "int64")
     ids = inputs if wide else ops.cast(inputs, "int32")
     if table.batched:
-        # There is no sparse lookup in several tables. An id that is missing is 0.
+        # Lookups in per-sample tables do not support sparse ids. Missing ids are 0.
         ids = ops.convert_to_tensor(ids, sparse=False)
     return ops.cast(table.lookup(ids), layer.compute_dtype)
 
 
 def reversible_embedding(
-    layer: keras.Layer, weights: Mapping[str, Kernel], inputs: Tensor, reverse: bool = False
+    layer: keras.Layer, weights: Weights, inputs: Tensor, reverse: bool = False
 ) -> Tensor:
-    """Returns the outputs of a `ReversibleEmbedding` layer: of ids, or logits of vectors."""
+    """Returns the outputs of a `ReversibleEmbedding` layer: embeddings, or logits if `reverse`."""
     if not reverse:
         outputs = embedding(layer, weights, inputs)
         if not layer.mask_zero:
             return outputs
-        # The layer itself puts the mask on its outputs, not Keras after the call.
+        # The call of this layer sets the mask of its outputs itself.
         mask = keras.layers.Embedding.compute_mask(layer, inputs)
         masked = keras.layers.Lambda(lambda x: x, mask=mask, dtype=outputs.dtype, name="mask")
         return masked(outputs)
@@ -42,7 +38,7 @@ def reversible_embedding(
 
 
 def capped(layer: keras.Layer, logits: Tensor) -> Tensor:
-    """Returns logits within the soft cap of a `ReversibleEmbedding` layer, if it has one."""
+    """Applies the soft cap of a `ReversibleEmbedding` layer to its logits, if it has one."""
     if layer.logit_soft_cap is None:
         return logits
     return ops.tanh(logits / layer.logit_soft_cap) * layer.logit_soft_cap

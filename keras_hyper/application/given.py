@@ -1,8 +1,8 @@
-"""What the layers of a model are given in a context, and asking for it."""
+"""The values that a context gives to variables of a model."""
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 
 import keras
@@ -15,74 +15,71 @@ from keras_hyper.utils.graph import walk
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What one layer is given for a call.
+    """The value that a variable is given for a call.
 
     Attributes:
-        variables: Dict from name to variable, all that the layer reads.
-        paths: Dict from name to path in the model, for those that are replaced.
-        kernels: Dict from name to the value in place of a variable.
-        state: Names of those that the layer may assign to.
-        added: Names of those that a quantized layer adds to its own.
+        variable: The variable.
+        path: Its path in the model.
+        kernel: The value.
+        state: Whether the model may assign to the variable.
+        added: Whether a quantized layer adds the value to its stored weight.
     """
 
-    variables: Mapping[str, keras.Variable]
-    paths: Mapping[str, str]
-    kernels: Mapping[str, Kernel]
-    state: Collection[str] = ()
-    added: Collection[str] = ()
+    variable: keras.Variable
+    path: str
+    kernel: Kernel
+    state: bool
+    added: bool
 
-    @property
-    def whole(self) -> bool:
-        """Whether all values are tensors of the shapes of the variables."""
-        return all(kernel.whole for kernel in self.kernels.values())
-
-    @property
-    def batched(self) -> bool:
-        """Whether a value differs between samples."""
-        return any(kernel.batched for kernel in self.kernels.values())
-
-    def weights(self, dtype: str) -> dict[str, Kernel]:
-        """Returns a dict from name to weight, given ones and the others of the layer."""
-        own = {n: v for n, v in self.variables.items() if n not in self.kernels}
-        stored = {name: Full(variable.value, batched=False) for name, variable in own.items()}
-        return {name: kernel.cast(dtype) for name, kernel in {**self.kernels, **stored}.items()}
-
-    def replace(self, kernels: Mapping[str, Kernel]) -> "Given":
-        """Returns the same with other kernels in place of some."""
-        return dataclasses.replace(self, kernels={**self.kernels, **kernels})
+    def replace(self, kernel: Kernel) -> "Given":
+        """Returns a copy with a different value."""
+        return dataclasses.replace(self, kernel=kernel)
 
     def materialized(self) -> "Given":
-        """Returns the same with all values written out."""
-        return self.replace(
-            {name: Full(k.materialize(), k.batched) for name, k in self.kernels.items()}
-        )
+        """Returns a copy with the value written out."""
+        return self.replace(Full(self.kernel.materialize(), self.kernel.batched))
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What all layers are given.
+    """The values of all variables that have one.
 
     Attributes:
-        layers: What a layer is given, by the `id` of the layer.
-        methods: What must be set on layers that are called in the context.
-        seeds: Draws seeds for a layer that is called once for each sample.
-        samples: The number of samples.
-        folded: The `id` of each layer whose inputs may have several rows for each sample.
+        given: Values by the `id` of the variable.
+        variables: Dicts from name to variable, by the `id` of the layer that reads the variables.
+        methods: Methods to install on layers that are called in this context.
+        seeds: Generator of the seeds of layers that are called once per sample.
+        samples: Number of samples.
+        folded: The `id` of each layer whose inputs may have several rows per sample.
     """
 
-    layers: Mapping[int, Given] = dataclasses.field(default_factory=dict)
+    given: Mapping[int, Given] = dataclasses.field(default_factory=dict)
+    variables: Mapping[int, Mapping[str, keras.Variable]] = dataclasses.field(default_factory=dict)
     methods: Sequence[Method] = ()
     seeds: keras.random.SeedGenerator | None = None
     samples: Tensor = None
     folded: Collection[int] = ()
 
-    def below(self, layer: keras.Layer) -> dict[int, Given]:
-        """Returns what a layer and those below it are given."""
-        return {id(x): self.layers[id(x)] for x in walk(layer) if id(x) in self.layers}
+    def of(self, layer: keras.Layer) -> dict[str, Given]:
+        """Returns a dict from name to value, for the variables of a layer."""
+        own = self.variables.get(id(layer), {})
+        return {name: self.given[id(v)] for name, v in own.items() if id(v) in self.given}
 
-    def replace(self, layers: Mapping[int, Given]) -> "Context":
-        """Returns the context with other values for some layers."""
-        return dataclasses.replace(self, layers={**self.layers, **layers})
+    def below(self, layer: keras.Layer) -> list[Given]:
+        """Returns the values of the variables of a layer and its sublayers."""
+        every = [one for child in walk(layer) for one in self.of(child).values()]
+        return list({id(one.variable): one for one in every}.values())
+
+    def weights(self, layer: keras.Layer, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+        """Returns `kernels` and the stored weights of a layer, in its compute dtype."""
+        own = {n: v for n, v in self.variables[id(layer)].items() if n not in kernels}
+        stored = {name: Full(variable.value, batched=False) for name, variable in own.items()}
+        return {n: kernel.cast(layer.compute_dtype) for n, kernel in {**kernels, **stored}.items()}
+
+    def replace(self, given: Iterable[Given]) -> "Context":
+        """Returns a copy with different values for some variables."""
+        new = {id(one.variable): one for one in given}
+        return dataclasses.replace(self, given={**self.given, **new})
 
 
 _NOTHING = Context()
@@ -90,18 +87,13 @@ _context: ContextVar[Context] = ContextVar("keras_hyper_given_weights", default=
 
 
 def current() -> Context:
-    """Returns what layers are given now."""
+    """Returns the current context."""
     return _context.get()
-
-
-def given_of(layer: keras.Layer) -> Given | None:
-    """Returns what a layer is given now, if anything."""
-    return current().layers.get(id(layer))
 
 
 @contextlib.contextmanager
 def giving(context: Context) -> Iterator[None]:
-    """Gives weights to layers within a block."""
+    """Runs a block in a context."""
     token = _context.set(context)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Generated weights inside a model: the layers that have any are applied with them."""
+"""Running a model with generated weights in its layers."""
 
 import contextlib
 import functools
@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import keras
 
-from keras_hyper.application.given import Context, Given, current, given_of, giving
+from keras_hyper.application.given import Context, Given, current, giving
 from keras_hyper.application.installing import Method, installed
-from keras_hyper.application.loops import loops_of
 from keras_hyper.application.mapping import call_per_sample
 from keras_hyper.application.quantized import call_quantized, is_quantized
+from keras_hyper.application.recurrent import loops_of
 from keras_hyper.application.rematerialization import rematerialized
 from keras_hyper.application.rows import folded_layers, for_rows, record_rows
 from keras_hyper.application.scope import serving
@@ -23,16 +23,16 @@ from keras_hyper.utils.graph import NamedWeight, named_weights, own_weights, wal
 class WeightInjection:
     """Runs a model with generated weights in the layers that hold them.
 
-    While the model runs, `call` is set on each of these layers: it applies the layer with the
-    weights that this context gives (see `register_application`).
-    Everything else in the model runs as always. The methods are removed at the end, also
-    after an error. Calls from several threads share them, and each has its own weights.
+    While the model runs, `call` of these layers is a function that applies the layer with the
+    weights of the current context (see `register_application`). Other layers run as usual. The
+    functions are removed afterwards, also after an error. Concurrent calls share the functions,
+    but each has its own context.
 
     Args:
-        model: The model, built.
-        generated: Its weights that are given.
-        state: Its variables that may be given, and written back.
-        seeds: Draws seeds for layers that are called once for each sample.
+        model: A built model.
+        generated: The generated weights of the model.
+        state: Variables of the model that calls may replace and assign to.
+        seeds: Generator of the seeds of layers that are called once per sample.
     """
 
     def __init__(
@@ -44,53 +44,41 @@ class WeightInjection:
     ) -> None:
         self._model = model
         self._seeds = seeds
-        self._owners: dict[int, keras.Layer] = {}
         self._variables: dict[int, dict[str, keras.Variable]] = {}
-        self._places: dict[str, tuple[int, str]] = {}
+        # The layer that reads a weight, and the name of the weight in it, by path.
+        self._places: dict[str, tuple[keras.Layer, str]] = {}
         for weight in (*generated, *state):
-            owner = _reader(weight)
-            if id(owner) not in self._owners:
-                self._owners[id(owner)] = owner
-                self._variables[id(owner)] = _read_by(owner)
+            # Layers of this package read variables of sublayers that they do not call.
+            ours = [layer for layer in weight.layers if _is_ours(layer)]
+            owner = [*ours, weight.layers[-1]][0]
+            if id(owner) not in self._variables:
+                named = {w.path: w.variable for w in named_weights(owner)}
+                self._variables[id(owner)] = named if ours else own_weights(owner)
             names = {id(v): name for name, v in self._variables[id(owner)].items()}
-            self._places[weight.path] = (id(owner), names[id(weight.variable)])
-        self._methods = self._methods_of(model)
+            self._places[weight.path] = (owner, names[id(weight.variable)])
+        self._methods = list(self._methods_of(model))
         self._folded: set[int] = set()
 
     def find_folded(self, inputs: Tensors, **arguments: bool) -> bool:
-        """Tests which layers have several rows for each sample, and returns whether any have.
-
-        Args:
-            inputs: What the model takes, in an eager call.
-            **arguments: Other arguments of a call.
-        """
+        """Finds layers with several rows per sample in an eager call. Returns if there are any."""
         with installed(self._methods):
             self._folded = folded_layers(functools.partial(self._model, **arguments), inputs)
         return bool(self._folded)
 
     def mapped(self, paths: Iterable[str]) -> list[keras.Layer]:
-        """Returns the layers with some weights that are called once for each sample.
-
-        Args:
-            paths: The paths of the weights, if they are generated for each sample.
-        """
-        keys = dict.fromkeys(self._places[path][0] for path in paths)
-        owners = [self._owners[key] for key in keys]
+        """Returns the layers that are called once per sample if these weights are per-sample."""
+        owners = dict.fromkeys(self._places[path][0] for path in paths)
         return [x for x in owners if application_of(x, with_lora=is_quantized(x)) is None]
 
-    def _methods_of(self, model: keras.Layer) -> list[Method]:
-        """Returns the methods to set: layers, names of methods, and functions."""
-        methods: list[Method] = []
+    def _methods_of(self, model: keras.Layer) -> Iterator[Method]:
         for layer in walk(model):
-            if id(layer) in self._owners:
+            if id(layer) in self._variables:
                 for name in ("call", "quantized_call"):
-                    methods.append((layer, name, functools.partial(_call, layer, name)))
-            if isinstance(layer, keras.layers.RNN) and id(layer.cell) in self._owners:
-                methods += loops_of([layer])
-            if any(id(child) in self._owners for child in walk(layer)):
-                again = functools.partial(rematerialized, layer)
-                methods.append((layer, "rematerialized_call", again))
-        return methods
+                    yield layer, name, functools.partial(_call, layer, name)
+            if isinstance(layer, keras.layers.RNN) and id(layer.cell) in self._variables:
+                yield from loops_of([layer])
+            if any(id(child) in self._variables for child in walk(layer)):
+                yield layer, "rematerialized_call", functools.partial(rematerialized, layer)
 
     @contextlib.contextmanager
     def weights(
@@ -101,81 +89,46 @@ class WeightInjection:
         added: Collection[str] = (),
         samples: Tensor = None,
     ) -> Iterator[None]:
-        """Within it, the model runs with these weights.
+        """Runs a block in which the model uses the given weights.
 
         Args:
             kernels: The generated weights by path.
-            state: Values of variables that the model may change, by path.
-            write: Called with a path and a value for each change of them.
-            added: Paths of weights that are added to those of quantized layers.
-            samples: The number of samples, each with its weights.
+            state: Values of variables that the model may assign to, by path.
+            write: Function of a path and a new value, called for each assignment to `state`.
+            added: Paths of the weights that quantized layers add to their stored weights.
+            samples: Number of samples, if weights are per-sample.
         """
-        layers = self._given({**kernels, **state}, state, added)
-        paths = {
-            id(one.variables[name]): path
-            for one in layers.values()
-            for name, path in one.paths.items()
-        }
+        for owner in filter(is_quantized, {owner for owner, _ in self._places.values()}):
+            # Quantization may have replaced the variables.
+            self._variables[id(owner)] = own_weights(owner)
+        given: dict[int, Given] = {}
+        for path, kernel in {**kernels, **state}.items():
+            owner, name = self._places[path]
+            variable = self._variables[id(owner)][name]
+            given[id(variable)] = Given(variable, path, kernel, path in state, path in added)
 
         def assign(variable: keras.Variable, value: Tensor) -> None:
-            path = paths.get(id(variable), "")
-            if path in state:
-                write(path, value)
+            one = given.get(id(variable))
+            if one is not None and one.state:
+                write(one.path, value)
             else:
                 variable.assign(value)
 
         outer = current()
-        # Where another model runs with given weights, its scope has these values.
-        rest = () if outer.layers else self._model.variables
-        own = [(v, v.value) for v in rest if id(v) not in paths]
+        # Inside another injected model, the scope of that model has these values.
+        rest = () if outer.given else self._model.variables
+        own = [(v, v.value) for v in rest if id(v) not in given]
         context = Context(
-            {**outer.layers, **layers},
+            {**outer.given, **given},
+            {**outer.variables, **self._variables},
             [*outer.methods, *self._methods],
             self._seeds,
             samples,
             {*outer.folded, *self._folded},
         )
-        served = serving(self._model, layers.values(), own, assign)
+        served = serving(self._model, given.values(), own, assign)
         with installed(self._methods), giving(context), served:
             yield
-
-    def _given(
-        self, kernels: Mapping[str, Kernel], state: Collection[str], added: Collection[str]
-    ) -> dict[int, Given]:
-        """Returns what each layer is given, by its `id`, for kernels by path."""
-        parts: dict[int, dict[str, str]] = {}
-        for path in kernels:
-            key, name = self._places[path]
-            parts.setdefault(key, {})[name] = path
-        for key in parts:
-            if is_quantized(self._owners[key]):
-                # It has other variables than before.
-                self._variables[key] = own_weights(self._owners[key])
-        return {
-            key: Given(
-                variables=self._variables[key],
-                paths=paths,
-                kernels={name: kernels[path] for name, path in paths.items()},
-                state={name for name, path in paths.items() if path in state},
-                added={name for name, path in paths.items() if path in added},
-            )
-            for key, paths in parts.items()
-        }
-
-
-def _reader(weight: NamedWeight) -> keras.Layer:
-    """Returns the layer whose call reads a weight."""
-    return next((layer for layer in weight.layers if _is_ours(layer)), weight.layers[-1])
-
-
-def _read_by(layer: keras.Layer) -> dict[str, keras.Variable]:
-    """Returns a dict from name to variable, all that the call of a layer reads.
-
-    Layers with generated weights read those of their sublayers, which are not called.
-    """
-    if _is_ours(layer):
-        return {weight.path: weight.variable for weight in named_weights(layer)}
-    return own_weights(layer)
 
 
 def _is_ours(layer: keras.Layer) -> bool:
@@ -183,25 +136,29 @@ def _is_ours(layer: keras.Layer) -> bool:
 
 
 def _call(layer: keras.Layer, method: str, *args: Tensors, **kwargs: Tensors) -> Tensors:
-    """Applies a layer with what it is given in this context."""
-    record_rows(layer, [*args, *kwargs.values()])
-    given, quantized = given_of(layer), method == "quantized_call"
-    if given is None or (given.whole and not quantized):
-        # Its variables have the given values in the scope around.
+    """Applies a layer with its values in the current context."""
+    inputs = [*args, *kwargs.values()]
+    record_rows(layer, inputs)
+    context, quantized = current(), method == "quantized_call"
+    given = context.of(layer)
+    kernels = {name: one.kernel for name, one in given.items()}
+    if not given or (not quantized and all(kernel.whole for kernel in kernels.values())):
+        # The scope of the model replaces the variables.
         return getattr(type(layer), method)(layer, *args, **kwargs)
     function = application_of(layer, with_lora=quantized)
     if function is not None:
-        given = for_rows(layer, given, [*args, *kwargs.values()])
+        weights = for_rows(layer, kernels, inputs)
         if quantized:
-            return call_quantized(layer, given, function, args, kwargs)
-        return function(layer, given.weights(layer.compute_dtype), *args, **kwargs)
+            added = [name for name, one in given.items() if one.added]
+            return call_quantized(layer, weights, added, function, args, kwargs)
+        return function(layer, context.weights(layer, weights), *args, **kwargs)
     if quantized:
         raise ValueError(
-            f"Layer '{layer.name}' ({type(layer).__name__}) is quantized, and its weights are "
-            "generated, which is supported for layers with a registered application only. Do "
-            "not quantize it, or use `keras_hyper.register_application`."
+            f"Layer '{layer.name}' ({type(layer).__name__}) is quantized and has generated "
+            "weights, but its class has no registered application. Register one with "
+            "`keras_hyper.register_application`, or do not quantize the layer."
         )
-    if given.batched:
+    if any(kernel.batched for kernel in kernels.values()):
         return call_per_sample(layer, args, kwargs)
-    with serving(layer, [given.materialized()]):
+    with serving(layer, [one.materialized() for one in given.values()]):
         return type(layer).call(layer, *args, **kwargs)

@@ -1,5 +1,6 @@
-"""The one place where methods are set on the layers of a model, for the time of a call."""
+"""Temporary methods of layers."""
 
+import collections
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -8,29 +9,26 @@ import keras
 
 from keras_hyper.typing import Tensors
 
+# A layer, the name of a method, and the function to call instead.
 Method = tuple[keras.Layer, str, Callable[..., Tensors]]
 
 _lock = threading.Lock()
-# How many calls in progress use a method that is set on a layer, by the `id` of the layer.
-_uses: dict[tuple[int, str], int] = {}
+# How many calls in progress use a method of a layer, by the `id` of the layer and the name.
+_uses: collections.Counter[tuple[int, str]] = collections.Counter()
 
 
 @contextlib.contextmanager
 def installed(methods: Sequence[Method]) -> Iterator[None]:
-    """Sets methods on layers, and removes them when no call uses them.
+    """Sets methods of layers, and removes them when no call in any thread uses them.
 
-    Calls from several threads share the methods. A method that is there already stays: all
-    users of a layer's method set the same function, which asks what is given in its context.
-
-    Args:
-        methods: Layers, names of methods, and functions.
+    A method that is already set stays. All calls set the same function on a layer, which looks up
+    the values of the layer in its context.
     """
     with _lock:
         for layer, name, method in methods:
-            key = (id(layer), name)
-            if not _uses.get(key):
+            if not _uses[id(layer), name]:
                 setattr(layer, name, method)
-            _uses[key] = _uses.get(key, 0) + 1
+            _uses[id(layer), name] += 1
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Calling a layer once for each sample, where the table has no function for it."""
+"""Calling a layer once per sample, for layers without a registered application."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,99 +22,87 @@ def call_per_sample(
     """
     context = current()
     given = context.below(layer)
-    batched = {
-        key: {name: k.materialize() for name, k in one.kernels.items() if k.batched}
-        for key, one in given.items()
-    }
+    batched = [one for one in given if one.kernel.batched]
+    weights = [one.kernel.materialize() for one in batched]
     structure = (tuple(args), dict(kwargs))
-    flat = keras.tree.flatten(structure)
-    batch = ops.shape(keras.tree.flatten(batched)[0])[0]
+    flat = dict(enumerate(keras.tree.flatten(structure)))
+    batch = ops.shape(weights[0])[0]
     known = batch if isinstance(batch, int) else None
-    is_row = [_has_rows(x, known) for x in flat]
-    # No backend maps over sparse tensors.
-    rows = [
-        ops.convert_to_tensor(x, sparse=False) for x, row in zip(flat, is_row, strict=True) if row
-    ]
-    samples: dict[str, Tensors] = {"inputs": rows, "weights": batched}
+    # Maps do not support sparse tensors.
+    rows = {
+        i: ops.convert_to_tensor(x, sparse=False) for i, x in flat.items() if _has_rows(x, known)
+    }
+    samples: dict[str, Tensors] = {"inputs": rows, "weights": weights}
     states = seed_states(layer)
     if states:
-        # One mask for all samples would be no dropout: each sample gets a seed. In
-        # inference, too: some call their dropout with `training=True` there.
+        # Each sample needs a seed, or all samples would get one dropout mask. This includes
+        # inference, where a layer may call its dropout with `training=True`.
         samples["seeds"] = keras.random.randint(
             (batch, len(states)), 0, 2**31 - 1, seed=context.seeds
         )
+    own_variables = {id(v) for v in layer.variables} - {id(state) for state in states}
 
-    def call(sample: dict[str, Tensors]) -> Tensors:
-        row = iter(ops.expand_dims(x, 0) for x in sample["inputs"])
-        filled = [next(row) if is_one else x for x, is_one in zip(flat, is_row, strict=True)]
+    def call(sample: dict[str, Tensors]) -> Tensor:
+        row = {i: ops.expand_dims(x, 0) for i, x in sample["inputs"].items()}
+        filled = list({**flat, **row}.values())
         own_args, own_kwargs = keras.tree.pack_sequence_as(structure, filled)
-        seeds = []
-        for i, state in enumerate(states):
-            first = ops.cast(sample["seeds"][i], state.dtype)
-            seeds.append((state, ops.stack([first, ops.zeros_like(first)])))
-        own = {
-            key: one.replace(
-                {n: Full(value, batched=False) for n, value in sample["weights"][key].items()}
-            )
-            for key, one in given.items()
-        }
-        with giving(context.replace(own)), WeightScope(own.values(), seeds) as scope:
+        firsts = [ops.cast(sample["seeds"][i], state.dtype) for i, state in enumerate(states)]
+        seeds = [
+            (state, ops.stack([first, ops.zeros_like(first)]))
+            for state, first in zip(states, firsts, strict=True)
+        ]
+        pairs = zip(batched, sample["weights"], strict=True)
+        own = [one.replace(Full(value, batched=False)) for one, value in pairs]
+        with giving(context.replace(own)), WeightScope([*given, *own], seeds) as scope:
             outputs = type(layer).call(layer, *own_args, **own_kwargs)
-        own_variables = {id(v) for v in layer.variables} - {id(state) for state in states}
         for variable, _ in scope.updates():
             if id(variable) in own_variables:
                 raise ValueError(
                     f"Layer '{layer.name}' ({type(layer).__name__}) changes its variable "
-                    f"'{variable.name}' when it is called. It has weights for each sample and is "
-                    "called once for each, where such a change has no meaning. Freeze the layer, "
-                    "leave its weights out with `include`, or pass a condition of shape (dim,)."
+                    f"'{variable.name}' when it is called. It has per-sample weights and is called "
+                    "once per sample, which does not support such changes. Freeze the layer, "
+                    "exclude its weights with `include`, or pass a condition of shape (dim,)."
                 )
         return {
             "outputs": keras.tree.map_structure(lambda x: _only_row(layer, x), outputs),
             "losses": [ops.convert_to_tensor(loss) for loss in scope.losses],
         }
 
-    result = _map(call, samples, batch, vectorized=_vectorizes(layer))
+    result = _map(layer, call, samples, batch)
     for loss in result["losses"]:
         keras.Layer.add_loss(layer, ops.mean(loss))
     return result["outputs"]
 
 
 def _has_rows(x: Tensors, batch: int | None) -> bool:
-    if not hasattr(x, "shape") or not len(x.shape):
-        return False
-    return batch is None or x.shape[0] in (None, batch)
+    shape = tuple(getattr(x, "shape", ()))
+    return len(shape) > 0 and (batch is None or shape[0] in (None, batch))
 
 
 def _only_row(layer: keras.Layer, outputs: Tensor) -> Tensor:
     if len(outputs.shape) == 0 or outputs.shape[0] not in (1, None):
         raise ValueError(
-            f"Layer '{layer.name}' ({type(layer).__name__}) has weights for each sample and is "
-            "called once for each. Its outputs must have a row for each sample. Received: an "
-            f"output of shape {tuple(outputs.shape)} for a batch of 1."
+            f"Layer '{layer.name}' ({type(layer).__name__}) has per-sample weights and is called "
+            "once per sample. Its outputs must have a row for each sample. Received: an output of "
+            f"shape {tuple(outputs.shape)} for a batch of 1."
         )
     return ops.squeeze(outputs, axis=0)
 
 
-def _vectorizes(layer: keras.Layer) -> bool:
-    """Whether a vectorized map handles the layer, compiled and with gradients.
-
-    A convolution with per-sample kernels is slow in one, and cannot be exported.
-    """
-    convolutions = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
-    jax = keras.backend.backend() == "jax"
-    return jax and not any(isinstance(child, convolutions) for child in walk(layer))
-
-
 def _map(
+    layer: keras.Layer,
     call: Callable[[dict[str, Tensors]], Tensors],
     samples: dict[str, Tensors],
     batch: Tensor,
-    vectorized: bool,
 ) -> Tensors:
-    """Returns the results of a function of each sample, stacked."""
+    """Returns the stacked results of the call of a layer for each sample."""
     if isinstance(batch, int) and batch == 0:
-        # No backend maps over no samples.
+        # Maps do not support empty batches.
         one = keras.tree.map_structure(lambda x: ops.zeros((1, *x.shape[1:]), x.dtype), samples)
         return keras.tree.map_structure(lambda x: x[:0], ops.map(call, one))
+    # Only JAX compiles a vectorized map with gradients. With per-sample kernels, its convolutions
+    # are slow and cannot be exported.
+    slow = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
+    vectorized = keras.backend.backend() == "jax"
+    vectorized = vectorized and not any(isinstance(child, slow) for child in walk(layer))
     return (ops.vectorized_map if vectorized else ops.map)(call, samples)

@@ -1,32 +1,22 @@
-"""Normalization layers, and PReLU, with given weights."""
-
-from collections.abc import Mapping
+"""Normalization layers and `PReLU` with given weights."""
 
 import keras
-from keras import ops
+from keras import layers, ops
 
-from keras_hyper.application.bias import along
+from keras_hyper.application.bias import Weights, along
 from keras_hyper.application.scope import serving
-from keras_hyper.kernels import Kernel
 from keras_hyper.typing import Tensor
 
-NORMALIZATIONS = (
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.GroupNormalization,
-)
+NORMALIZATIONS = (layers.LayerNormalization, layers.RMSNormalization, layers.GroupNormalization)
 _SCALES, _OFFSET = ("gamma", "scale"), "beta"
 
 
 def scale_and_offset(
-    layer: keras.Layer,
-    weights: Mapping[str, Kernel],
-    inputs: Tensor,
-    **kwargs: Tensor,
+    layer: keras.Layer, weights: Weights, inputs: Tensor, **kwargs: Tensor
 ) -> Tensor:
     """Returns the outputs of a layer that ends with `y * scale + offset`.
 
-    The layer itself runs with a scale of 1 and an offset of 0, with all its changes of state.
+    Calls the layer with a scale of 1 and an offset of 0, which also updates its state.
     """
     neutral = {**dict.fromkeys(_SCALES, ops.ones), _OFFSET: ops.zeros}
     variables = [(getattr(layer, name), make) for name, make in neutral.items() if name in weights]
@@ -37,24 +27,24 @@ def scale_and_offset(
 
 
 def batch_normalization(
-    layer: keras.layers.BatchNormalization,
-    weights: Mapping[str, Kernel],
+    layer: keras.Layer,
+    weights: Weights,
     inputs: Tensor,
     training: bool | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
     """Returns the outputs of a `BatchNormalization` layer.
 
-    Moving statistics that differ between samples are used in inference, each by its sample.
+    In inference, each sample may have different moving statistics.
     """
-    mean, variance = (weights[f"moving_{name}"] for name in ("mean", "variance"))
+    mean, variance = weights["moving_mean"], weights["moving_variance"]
     if not mean.batched:
         return scale_and_offset(layer, weights, inputs, training=training, mask=mask)
     if training and layer.trainable:
         raise ValueError(
             f"BatchNormalization '{layer.name}' has statistics for each task and cannot be trained "
-            "on a batch of several tasks: the statistics of the batch belong to none of them. "
-            "Train on batches of one task, with one task id, or freeze the layer."
+            "on a batch of several tasks, because batch statistics would mix the tasks. Train on "
+            "batches of one task, with one task id, or freeze the layer."
         )
     inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     outputs = inputs - along(mean, inputs, [layer.axis])
@@ -62,14 +52,14 @@ def batch_normalization(
     return ops.cast(_scaled(layer, weights, outputs), layer.compute_dtype)
 
 
-def prelu(layer: keras.layers.PReLU, weights: Mapping[str, Kernel], inputs: Tensor) -> Tensor:
+def prelu(layer: layers.PReLU, weights: Weights, inputs: Tensor) -> Tensor:
     """Returns the outputs of a `PReLU` layer."""
     axes = range(1, len(inputs.shape))
     return ops.relu(inputs) - along(weights["alpha"], inputs, axes) * ops.relu(-inputs)
 
 
-def _scaled(layer: keras.Layer, weights: Mapping[str, Kernel], outputs: Tensor) -> Tensor:
-    """Returns the outputs with scale and offset, which belong to the axes that are normalized."""
+def _scaled(layer: keras.Layer, weights: Weights, outputs: Tensor) -> Tensor:
+    """Applies scale and offset along the normalized axes."""
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     for name in _SCALES:
         if name in weights:

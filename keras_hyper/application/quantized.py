@@ -1,30 +1,29 @@
-"""Quantized layers with given weights: what is generated is added to their own products."""
+"""Quantized layers with given weights, which add generated products to their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
 
-from keras_hyper.application.bias import add_bias_and_activate
+from keras_hyper.application.bias import Weights, add_bias_and_activate
 from keras_hyper.application.embedding import capped
-from keras_hyper.application.given import Given
+from keras_hyper.application.given import current
 from keras_hyper.typing import Tensors
 from keras_hyper.utils.graph import own_weights
 
 _MODES = ("int8", "int4", "float8")
-# What quantized layers hold as other numbers, and what else they had before.
+# The quantized variables.
 _KERNELS = ("kernel", "embeddings", "reverse_embeddings")
-_OTHERS = ("bias",)
-# What comes after the product.
+# Attributes that change the outputs after the product.
 _LAST = ("activation", "logit_soft_cap")
 
 
 def is_quantized(layer: keras.Layer) -> bool:
-    """Returns whether a layer computes with kernels of a few bits."""
+    """Returns whether a layer is quantized in a supported mode."""
     return getattr(layer, "quantization_mode", None) in _MODES
 
 
 def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a quantized layer's kernels by name, as before quantization."""
+    """Returns a dict from name to shape before quantization, for quantized kernels of a layer."""
     if not is_quantized(layer):
         return {}
     shapes = {
@@ -36,45 +35,45 @@ def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
 
 
 def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the scales and the like that a layer got when it was quantized."""
+    """Returns the variables that quantization added to a layer, such as scales."""
     if not is_quantized(layer):
         return []
+    held_before = (*_KERNELS, "bias")
     own = own_weights(layer).items()
-    others = [(name, v) for name, v in own if name not in (*_KERNELS, *_OTHERS)]
-    return [v for name, v in others if not name.startswith("lora_")]
+    return [v for n, v in own if n not in held_before and not n.startswith("lora_")]
 
 
 def call_quantized(
     layer: keras.Layer,
-    given: Given,
+    weights: Weights,
+    added: Collection[str],
     function: Callable[..., Tensors],
     args: Sequence[Tensors],
     kwargs: Mapping[str, Tensors],
 ) -> Tensors:
     """Returns the outputs of a quantized layer.
 
-    Weights in `given.added` are added to those of the layer: their product, which `function`
-    takes, comes before bias and activation. Others replace them, and are used as they are.
+    If all kernels are in `added`, their product (by `function`) is added to that of the layer
+    before bias and activation. Otherwise `weights` replace those of the layer.
     """
     if not is_quantized(layer):
         raise ValueError(
-            f"Layer '{layer.name}' is quantized with mode '{layer.quantization_mode}', and its "
-            f"weights are generated, which is supported for the modes {list(_MODES)}. Use one of "
-            "them, or leave the layer's weights out with `include`."
+            f"Layer '{layer.name}' has generated weights and is quantized with mode "
+            f"'{layer.quantization_mode}'. Generated weights support the modes {list(_MODES)}. Use "
+            "one of them, or exclude the weights of the layer with `include`."
         )
-    dtype = layer.compute_dtype
-    kernels = {name: kernel.cast(dtype) for name, kernel in given.kernels.items()}
+    kernels = {name: kernel.cast(layer.compute_dtype) for name, kernel in weights.items()}
     bias = kernels.pop("bias", None)
-    replaced = kernels.keys() - set(given.added)
+    replaced = kernels.keys() - set(added)
     if replaced and getattr(layer, "lora_enabled", False):
         raise ValueError(
-            f"Layer '{layer.name}' is quantized and has LoRA enabled: generated weights can only "
-            "be added to its kernel. Use composition='add', and leave the weights of LoRA out with "
-            f"`include`. Received: generated weights {sorted(replaced)}"
+            f"Layer '{layer.name}' is quantized and has LoRA enabled, so generated weights can "
+            "only be added to its kernel. Use composition='add', and exclude the weights of LoRA "
+            f"with `include`. Received: generated weights {sorted(replaced)}"
         )
     if replaced:
-        return function(layer, given.weights(dtype), *args, **kwargs)
-    # The layer without what comes after the product; it shares all variables.
+        return function(layer, current().weights(layer, weights), *args, **kwargs)
+    # A copy that shares all variables, but returns the outputs of the product.
     bare = object.__new__(type(layer))
     bare.__dict__.update(vars(layer))
     last = _LAST if bias is None else ("bias", *_LAST)

@@ -1,4 +1,4 @@
-"""Layers made within `keras.RematScope`, with given weights."""
+"""Layers that are created within `keras.RematScope`, with given weights."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from keras_hyper.typing import Tensor, Tensors
 def rematerialized(
     layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
 ) -> Callable[..., Tensors]:
-    """Returns what `Layer.rematerialized_call` does, for a call that is given weights."""
+    """Replaces `Layer.rematerialized_call` for layers that are given weights."""
     once: Callable[..., Tensors] = type(layer).rematerialized_call(layer, call, *args, **kwargs)
     if once is call or not current().below(layer):
         return once
@@ -25,15 +25,15 @@ def rematerialized(
 def _call(
     layer: keras.Layer, call: Callable[..., Tensors], *args: Tensors, **kwargs: Tensors
 ) -> Tensors:
-    """Calls a layer so that the backward pass can run it again.
+    """Calls a layer such that the backward pass can run it again.
 
-    By then this context is over, and on TensorFlow captured tensors get no gradient: all
-    tensors are arguments. State must not change twice: its new values are outputs.
+    The context has ended by then, so the function restores it. On TensorFlow, captured tensors get
+    no gradient, so all tensors are arguments. State must not change twice, so its new values are
+    outputs.
     """
     context = current()
     given = context.below(layer)
-    kernels = [kernel for one in given.values() for kernel in one.kernels.values()]
-    served = WeightScope(given.values()).served
+    served = {id(one.variable) for one in given if not one.added}
     stored = [v for v in layer.variables if id(v) not in served]
     if context.seeds is not None:
         stored.append(context.seeds.state)
@@ -46,17 +46,14 @@ def _call(
     ) -> Tensors:
         rest, filled = iter(weights), iter(tensors)
         pairs = zip(stored, values, strict=True)
-        own = {
-            key: one.replace({name: k.with_tensors(rest) for name, k in one.kernels.items()})
-            for key, one in given.items()
-        }
+        own = [one.replace(one.kernel.with_tensors(rest)) for one in given]
         own_args, own_kwargs = keras.tree.pack_sequence_as(
             (args, kwargs), [next(filled) if ops.is_tensor(x) else x for x in flat]
         )
         with (
             installed(context.methods),
             giving(context.replace(own)),
-            WeightScope(own.values(), [(v, before.get(id(v), x)) for v, x in pairs]) as scope,
+            WeightScope(own, [(v, before.get(id(v), x)) for v, x in pairs]) as scope,
         ):
             outputs = call(*own_args, **own_kwargs)
         changed[:] = [variable for variable, _ in scope.updates()]
@@ -65,11 +62,11 @@ def _call(
 
     values = [ops.convert_to_tensor(variable.value) for variable in stored]
     outputs, new, losses = keras.remat(pure)(
-        [tensor for kernel in kernels for tensor in kernel.tensors()],
+        [tensor for one in given for tensor in one.kernel.tensors()],
         values,
         [x for x in flat if ops.is_tensor(x)],
     )
-    # TensorFlow and PyTorch assign to what the backward pass would read.
+    # On TensorFlow and PyTorch, the assignments change tensors that the backward pass reads.
     now = {id(v): value for v, value in zip(stored, values, strict=True)}
     before.update({id(v): ops.copy(now[id(v)]) for v in changed if id(v) in now})
     for variable, value in zip(changed, new, strict=True):

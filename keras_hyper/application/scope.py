@@ -1,4 +1,4 @@
-"""A scope in which variables have other values, wherever a model reads them."""
+"""A scope in which variables have different values, wherever a model reads them."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,60 +11,51 @@ from keras_hyper.typing import Tensor
 
 
 class WeightScope(keras.StatelessScope):
-    """Serves given weights to all who read a variable, and collects what is assigned.
+    """Replaces the values of variables, and collects assignments and losses.
 
-    A block may read the variable of another layer: tied embeddings are one example. It gets
-    the given weight if that is one for the batch. Per-sample weights raise. Other variables
-    have the values that they have outside of the scope.
+    A layer may read a variable of another layer, for example a tied embedding. The scope returns
+    the given weight, but raises for per-sample weights. Other variables keep their values.
 
     Args:
-        given: What layers are given. `served` has path and value by the `id` of the variable.
-        values: Values of other variables.
+        given: Values of variables.
+        values: Values of other variables, as pairs.
     """
 
     def __init__(
         self, given: Iterable[Given], values: Iterable[tuple[keras.Variable, Tensor]] = ()
     ) -> None:
         super().__init__(list(values), collect_losses=True)
-        given = list(given)
-        self._state = {id(one.variables[name]) for one in given for name in one.state}
-        self.served = {
-            id(one.variables[name]): (one.paths[name], kernel)
-            for one in given
-            for name, kernel in one.kernels.items()
-            if name not in one.added
-        }
+        self._given = {id(one.variable): one for one in given if not one.added}
         self._assigned: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Tensor:
-        """Returns the value of a variable, or raises if it differs between samples."""
-        value = super().get_current_value(variable)
-        if value is None and id(variable) in self.served:
-            path, kernel = self.served[id(variable)]
-            if kernel.batched:
+        """Returns the value of a variable. Raises if it differs between samples."""
+        value, given = super().get_current_value(variable), self._given.get(id(variable))
+        if value is None and given is not None:
+            if given.kernel.batched:
                 raise ValueError(
-                    f"The target reads its weight '{path}' outside of the layer that holds it, "
-                    "and that weight is generated for each sample. Leave it out with `include`, "
+                    f"The target reads its weight '{given.path}' outside of the layer that holds "
+                    "it, and the weight is generated for each sample. Exclude it with `include`, "
                     "or pass a condition of shape (dim,)."
                 )
-            return ops.cast(kernel.materialize(), variable.dtype)
+            return ops.cast(given.kernel.materialize(), variable.dtype)
         if value is None and self.original_scope is not None:
             return self.original_scope.get_current_value(variable)
         return value
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
-        """Collects an assignment, or raises if it is one to a generated weight."""
-        key = id(update[0])
-        if key in self.served and key not in self._state:
+        """Collects an assignment. Raises if the variable is a generated weight."""
+        given = self._given.get(id(update[0]))
+        if given is not None and not given.state:
             raise ValueError(
-                f"The target assigns to its weight '{self.served[key][0]}' when it is called, and "
-                "that weight is generated. Leave it out with `include`."
+                f"The target assigns to its weight '{given.path}' when it is called, but the "
+                "weight is generated. Exclude it with `include`."
             )
-        self._assigned[key] = update[0]
+        self._assigned[id(update[0])] = update[0]
         super().add_update(update)
 
     def updates(self) -> list[tuple[keras.Variable, Tensor]]:
-        """Returns the variables that were assigned to, and their new values."""
+        """Returns the assigned variables and their new values."""
         return [(v, super(WeightScope, self).get_current_value(v)) for v in self._assigned.values()]
 
 
@@ -73,19 +64,15 @@ def serving(
     layer: keras.Layer,
     given: Iterable[Given] = (),
     values: Iterable[tuple[keras.Variable, Tensor]] = (),
-    assign: Callable[[keras.Variable, Tensor], None] | None = None,
+    assign: Callable[[keras.Variable, Tensor], None] = keras.Variable.assign,
 ) -> Iterator[None]:
-    """Runs a block in a `WeightScope`, and hands on what was assigned, and the losses.
+    """Runs a block in a `WeightScope`, then calls `assign` for each assignment of the block.
 
-    Args:
-        layer: The layer that gets the losses.
-        given: What layers are given.
-        values: Values of other variables.
-        assign: Called with variables and their new values, in place of an assignment.
+    The losses of the block become losses of `layer`.
     """
     with WeightScope(given, values) as scope:
         yield
     for variable, value in scope.updates():
-        (assign or keras.Variable.assign)(variable, value)
-    # The `add_loss` of a functional model raises.
+        assign(variable, value)
+    # Called on the class, because `add_loss` of a functional model raises.
     keras.Layer.add_loss(layer, scope.losses)

@@ -1,16 +1,17 @@
-"""The table from layer classes to the functions that apply them with given weights."""
+"""Functions that apply layers with given weights, and axes of the weights, by layer class."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import keras
 
 from keras_hyper.application import convolutions, dense, embedding, normalizations, recurrent
-from keras_hyper.kernels import Kernel
+from keras_hyper.application.bias import Weights
 from keras_hyper.typing import Tensors
 
-# Called with a layer, its weights by name, and the arguments of the layer's `call`.
+# A function of a layer, its weights, and the arguments of its `call`.
 Application = Callable[..., Tensors]
 
+# The functions, and the methods that a subclass must inherit.
 _applications: dict[type[keras.Layer], tuple[Application, tuple[str, ...]]] = {
     cls: (function, ("call",))
     for function, classes in (
@@ -29,10 +30,10 @@ _applications: dict[type[keras.Layer], tuple[Application, tuple[str, ...]]] = {
     )
     for cls in classes
 }
-# A subclass may change the convolution alone.
+# A subclass may override only the convolution.
 _CONV = (convolutions.conv, ("call", "convolution_op"))
 _applications |= dict.fromkeys(convolutions.CONVOLUTIONS, _CONV)
-# Not in every version of Keras.
+# Older versions of Keras do not have this class.
 if hasattr(keras.layers, "ReversibleEmbedding"):
     _applications[keras.layers.ReversibleEmbedding] = (embedding.reversible_embedding, ("call",))
 
@@ -40,24 +41,23 @@ if hasattr(keras.layers, "ReversibleEmbedding"):
 def register_application(
     layer_class: type[keras.Layer], *methods: str
 ) -> Callable[[Application], Application]:
-    """Registers the function that applies a class of layers with given weights.
+    """Registers a function that applies a class of layers with given weights.
 
-    A `Hypernetwork` applies each layer whose weights it generates for each sample, or in
-    factors, by such a function, on the whole batch. A layer of a class without one is called
-    once for each sample.
+    `Hypernetwork` applies a layer with this function if its weights are per-sample, or in factors.
+    The function processes the whole batch. Layers without a function are called once per sample.
 
     Args:
-        layer_class: The class. A subclass is applied by the same function if it inherits
-            `call`.
-        *methods: Names of other methods that a subclass must inherit for that.
+        layer_class: A subclass of `keras.layers.Layer`. The function also applies subclasses that
+            inherit `call`.
+        *methods: Names of other methods that subclasses must inherit as well.
 
     Returns:
-        A decorator. The function is called with the layer, a dict of its own weights by
-        variable name, each a `keras_hyper.kernels.Kernel`, and the arguments of the layer's
-        `call`. It returns what `call` returns.
+        A decorator. It takes a function of the layer, a dict of its weights, and the arguments of
+        `call`. The dict maps variable names to `keras_hyper.kernels.Kernel` objects. The function
+        returns the outputs of `call`.
 
     Raises:
-        TypeError: If `layer_class` is no class of layers.
+        TypeError: If `layer_class` is not a layer class.
 
     Examples:
         >>> import keras
@@ -76,7 +76,7 @@ def register_application(
     """
     if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
         raise TypeError(
-            "`register_application` needs a subclass of keras.layers.Layer. Received: "
+            "`layer_class` must be a subclass of keras.layers.Layer. Received: "
             f"layer_class={layer_class!r}"
         )
 
@@ -90,27 +90,49 @@ def register_application(
 def application_of(layer: keras.Layer, with_lora: bool = False) -> Application | None:
     """Returns the function that applies a layer with given weights, None if there is none.
 
-    It leaves out the product of LoRA, so that there is none for a layer that has LoRA unless
-    `with_lora`.
+    The functions ignore LoRA. The result for a layer with LoRA is None unless `with_lora`.
     """
+    if getattr(layer, "lora_enabled", False) and not with_lora:
+        return None
     for cls in type(layer).__mro__:
         if cls in _applications:
             function, methods = _applications[cls]
             same = all(getattr(type(layer), m, None) is getattr(cls, m, None) for m in methods)
-            has_lora = getattr(layer, "lora_enabled", False)
-            return function if same and (with_lora or not has_lora) else None
+            return function if same else None
     return None
 
 
 def apply_layer(
-    cls: type[keras.Layer],
-    layer: keras.Layer,
-    weights: Mapping[str, Kernel],
-    *args: Tensors,
-    **kwargs: Tensors,
+    cls: type[keras.Layer], layer: keras.Layer, weights: Weights, *args: Tensors, **kwargs: Tensors
 ) -> Tensors:
-    """Returns the outputs of a layer with given weights, as a layer of a stock class.
-
-    The layer has the attributes of that class, and `weights` are by the names of its variables.
-    """
+    """Returns the outputs of a layer that has the attributes and weights of a stock class."""
     return _applications[cls][0](layer, weights, *args, **kwargs)
+
+
+def axes_of(layer: keras.Layer, name: str) -> tuple[Sequence[int] | None, Sequence[int]]:
+    """Returns the axes of a named weight that its product sums over, and those that number units.
+
+    The first ones are None if they are all axes but the last.
+    """
+    if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
+        inputs, units = dense.kernel_axes(layer.equation)
+        return (inputs if dense.is_matrix(layer.equation) else None), (units or (-1,))
+    if isinstance(layer, convolutions.TRANSPOSED) and name == "kernel":
+        return None, (-2,)
+    depthwise = isinstance(layer, convolutions.DEPTHWISE) and name == "kernel"
+    return None, (-2, -1) if depthwise or name == "depthwise_kernel" else (-1,)
+
+
+def own_initializer(
+    layer: keras.Layer, name: str, initializer: keras.Initializer
+) -> keras.Initializer:
+    """Returns the initializer that a layer uses for a weight, given its initializer argument.
+
+    In newer versions of Keras, `EinsumDense` sets the input and output axes of the initializer.
+    """
+    by_axes = hasattr(initializer, "input_axes") and initializer.input_axes is None
+    if not (isinstance(layer, keras.layers.EinsumDense) and name == "kernel" and by_axes):
+        return initializer
+    inputs, units = dense.kernel_axes(layer.equation)
+    config = {**initializer.get_config(), "input_axes": inputs, "output_axes": units}
+    return type(initializer).from_config(config)

@@ -1,8 +1,7 @@
-"""What a generated weight is: a plain value with the products that use it."""
+"""The base class of generated weights, and weights that are stored as one tensor."""
 
 import abc
 import copy
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Self, TypeAlias
 
@@ -12,50 +11,37 @@ from keras_hyper.kernels.matrix import as_matrix, from_matrix
 from keras_hyper.ops import per_sample_conv, per_sample_dense, per_sample_take, shared_dense
 from keras_hyper.typing import Tensor
 
-# A product of inputs and a weight as a tensor, which may have a batch axis.
+# A product of inputs with a weight, a tensor that may have a batch axis.
 Product: TypeAlias = Callable[[Tensor, Tensor, bool], Tensor]
 
 
 class Kernel(abc.ABC):
-    """A generated weight: a value, made in `call`, used, and dropped.
+    """A generated weight: a value that `call` computes, uses and discards.
 
-    It is neither a layer nor a variable. Subclasses differ in how the numbers are held, so that a
-    product with inputs can be taken without writing the whole weight out where that is faster. They
-    hold tensors and other kernels in attributes, and name two kinds of them.
-
-    A kernel is *batched* if it holds one weight for each sample.
+    A kernel is neither a layer nor a variable. Subclasses store the weight in different forms, in
+    attributes that are tensors or other kernels. Where it is faster, they compute products with
+    inputs without writing out the whole weight.
 
     Attributes:
-        by_sample: The attributes with a row for each sample, if the kernel is batched.
-        linear_in: The attributes that are multiplied to multiply the weight by a number.
+        shape: Tuple of integers, the shape of one weight, without the batch axis.
+        batched: Whether the kernel holds per-sample weights. Default: True.
+        whole: Whether it is one weight for the batch, used as one tensor. Default: False.
+        thin: Whether every product takes fewer multiplications than with the weight written out.
+            Default: False.
+        by_sample: Names of the attributes that have a batch axis if the kernel is batched.
+        linear_in: Names of the attributes to scale in order to scale the weight.
     """
 
+    shape: tuple[int, ...]
+    batched: bool = True
+    whole: bool = False
+    thin: bool = False
     by_sample: ClassVar[tuple[str, ...]]
     linear_in: ClassVar[tuple[str, ...]]
 
     @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one weight, without the batch axis."""
-
-    @property
-    def batched(self) -> bool:
-        """Whether there is one weight for each sample."""
-        return True
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is one weight for the batch, held as one tensor of its shape."""
-        return False
-
-    @property
-    def thin(self) -> bool:
-        """Whether every product takes fewer multiplications than one written out."""
-        return False
-
-    @property
     def rows(self) -> int | None:
-        """The number of weights of a batched kernel, None if it is not known."""
+        """The number of weights of a batched kernel, None if unknown."""
         value = getattr(self, self.by_sample[0])
         return value.rows if isinstance(value, Kernel) else known(value.shape[0])
 
@@ -64,64 +50,55 @@ class Kernel(abc.ABC):
         """Returns the weight as one tensor, `(batch, *shape)` if batched."""
 
     def scaled(self, factor: Tensor) -> Self:
-        """Returns the weight times a number."""
-
-        def scaled(value: Tensor) -> Tensor:
-            return value.scaled(factor) if isinstance(value, Kernel) else value * factor
-
-        return self._changed(scaled, self.linear_in)
+        """Returns the weight times a scalar."""
+        return self._changed(self.linear_in, lambda k: k.scaled(factor), lambda x: x * factor)
 
     def weighted(self, factors: Tensor) -> "Kernel":
-        """Returns the weights of a batched kernel, each times the number of its sample.
-
-        Args:
-            factors: Tensor of shape `(batch,)`.
-        """
+        """Returns per-sample weights times `factors`, a tensor of shape `(batch,)`."""
 
         def weighted(value: Tensor) -> Tensor:
-            if isinstance(value, Kernel):
-                return value.weighted(factors)
             return value * ops.reshape(factors, (-1, *(1 for _ in value.shape[1:])))
 
-        return self._changed(weighted, self.linear_in)
+        return self._changed(self.linear_in, lambda k: k.weighted(factors), weighted)
 
     def cast(self, dtype: str) -> Self:
-        """Returns the weight in another floating point type."""
+        """Returns the weight in another floating point dtype."""
 
         def cast(value: Tensor) -> Tensor:
-            if isinstance(value, Kernel):
-                return value.cast(dtype)
             return ops.cast(value, dtype) if hasattr(value, "dtype") else value
 
-        return self._changed(cast, vars(self))
+        return self._changed(vars(self), lambda k: k.cast(dtype), cast)
 
     def repeated(self, count: Tensor) -> Self:
-        """Returns the weights of a batched kernel with each of them `count` times in a row."""
+        """Returns per-sample weights, each repeated `count` times in a row."""
+        return self._changed(
+            self.by_sample, lambda k: k.repeated(count), lambda x: ops.repeat(x, count, axis=0)
+        )
 
-        def repeated(value: Tensor) -> Tensor:
-            if isinstance(value, Kernel):
-                return value.repeated(count)
-            return ops.repeat(value, count, axis=0)
-
-        return self._changed(repeated, self.by_sample)
-
-    def _changed(self, change: Callable[[Tensor], Tensor], names: Iterable[str]) -> Self:
-        """Returns a kernel with other values of some attributes."""
+    def _changed(
+        self,
+        names: Iterable[str],
+        of_kernel: Callable[["Kernel"], "Kernel"],
+        of_tensor: Callable[[Tensor], Tensor],
+    ) -> Self:
+        """Returns a copy, with functions applied to the named attributes that are not None."""
         other = copy.copy(self)
         for name in names:
             value = getattr(self, name)
-            setattr(other, name, None if value is None else change(value))
+            if value is not None:
+                change = of_kernel if isinstance(value, Kernel) else of_tensor
+                setattr(other, name, change(value))
         return other
 
     def factors(self) -> dict[str, Tensor]:
-        """Returns what was generated, by name: the weight, or factors with fewer numbers.
+        """Returns a dict of the generated tensors: `"value"` for the weight, or smaller factors.
 
-        A stored weight that the generated one is added to, or scales, is no factor.
+        The stored weight of a `Sum` or `Scaled` is not among them.
         """
         return {"value": self.materialize()}
 
     def tensors(self) -> list[Tensor]:
-        """Returns the tensors that hold the weight, for `with_tensors`."""
+        """Returns all tensors that the kernel stores, for `with_tensors`."""
         found: list[Tensor] = []
         for value in vars(self).values():
             if isinstance(value, Kernel):
@@ -131,36 +108,39 @@ class Kernel(abc.ABC):
         return found
 
     def with_tensors(self, tensors: Iterator[Tensor]) -> Self:
-        """Returns a weight of the same form that other tensors hold.
-
-        Args:
-            tensors: Iterator over tensors in the order of `tensors()`.
-        """
+        """Returns a kernel of the same form with different tensors, in the order of `tensors()`."""
 
         def replaced(value: Tensor) -> Tensor:
-            if isinstance(value, Kernel):
-                return value.with_tensors(tensors)
             return next(tensors) if ops.is_tensor(value) else value
 
-        return self._changed(replaced, vars(self))
+        return self._changed(vars(self), lambda k: k.with_tensors(tensors), replaced)
 
     def times(self, base: Tensor) -> "Kernel":
-        """Returns the weight times a tensor of its shape, number by number."""
+        """Returns the elementwise product of the weight and a tensor of its shape."""
         return Full(self.materialize() * base, self.batched)
 
     def apply(self, product: Product, inputs: Tensor, channel_axis: int = -1) -> Tensor:
         """Returns any product of the inputs that is linear in the weight.
 
         Args:
-            product: Called with the inputs, a weight as a tensor, and whether it is batched.
+            product: Function of the inputs, the weight as a tensor, and whether it is batched.
             inputs: Tensor of shape `(batch, ...)`.
-            channel_axis: Axis of the outputs that holds the units.
+            channel_axis: Axis of the units in the outputs.
         """
         return product(inputs, self.materialize(), self.batched)
 
     def dense(self, inputs: Tensor) -> Tensor:
         """Returns `inputs @ weight`, over the last axis of the inputs."""
-        return self.apply(_dense, inputs)
+        return self.apply(product_of(shared_dense, per_sample_dense), inputs)
+
+    def _dense_at_positions(self, inputs: Tensor) -> Tensor:
+        """Returns `dense` for inputs of rank 3 or more."""
+        batch, *positions, fan_in = ops.shape(inputs)
+        if any(known(length) != 1 for length in positions):
+            # With several positions per sample, a product with the written-out weight is faster.
+            return Kernel.dense(self, inputs)
+        outputs = self.dense(ops.reshape(inputs, (batch, fan_in)))
+        return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
 
     def conv(self, inputs: Tensor, **options: Tensor) -> Tensor:
         """Returns the convolution of the inputs with the weight.
@@ -168,39 +148,28 @@ class Kernel(abc.ABC):
         Args:
             inputs: Tensor of shape `(batch, *spatial, channels)`.
             **options: `strides`, `padding` (`"valid"` or `"same"`), `data_format` and
-                `dilation_rate`, as `keras.ops.conv` takes them.
+                `dilation_rate` of `keras.ops.conv`.
         """
         channel_axis = -1 if options["data_format"] == "channels_last" else 1
-        return self.apply(functools.partial(_conv, **options), inputs, channel_axis)
+        return self.apply(product_of(ops.conv, per_sample_conv, **options), inputs, channel_axis)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """Returns rows of a weight of two axes, of shape `(*ids.shape, dim)`."""
+        """Returns rows of a matrix, as a tensor of shape `(*ids.shape, dim)`."""
         return self.apply(_lookup, ids)
 
     def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Kernel":
-        """Returns the weight as a kernel of two axes, thin if the weight is thin that way.
-
-        Args:
-            rows: The axes of the weight that become the rows.
-            columns: The other axes.
-        """
+        """Returns the weight as a matrix of some axes by the others, in factors where possible."""
         return Full(as_matrix(self.materialize(), rows, columns, self.batched), self.batched)
 
     def from_matrix(
         self, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
     ) -> "Kernel":
-        """Returns the weight of which this kernel of two axes is the `matrix`.
-
-        Args:
-            shape: Shape of the weight.
-            rows: Its axes that are the rows here.
-            columns: The other axes.
-        """
+        """Returns this matrix as a weight of a given shape: the inverse of `matrix`."""
         return Full(from_matrix(self.materialize(), shape, rows, columns), self.batched)
 
 
 class Full(Kernel):
-    """A weight that is written out in full.
+    """A weight that is stored as one tensor.
 
     Args:
         value: Tensor of shape `shape`, or `(batch, *shape)` if `batched`.
@@ -219,56 +188,28 @@ class Full(Kernel):
 
     def __init__(self, value: Tensor, batched: bool) -> None:
         self._value = value
-        self._batched = batched
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one weight, without the batch axis."""
-        return tuple(self._value.shape[1:] if self._batched else self._value.shape)
-
-    @property
-    def batched(self) -> bool:
-        """Whether there is one weight for each sample."""
-        return self._batched
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is one weight for the batch, held as one tensor of its shape."""
-        return not self._batched
+        self.shape = tuple(value.shape[1:] if batched else value.shape)
+        self.batched = batched
+        self.whole = not batched
 
     def materialize(self) -> Tensor:
-        """Returns the weight as one tensor."""
         return self._value
 
 
 def known(length: object) -> int | None:
-    """Returns the length of an axis, None if it is not known: JAX has symbols for it."""
+    """Returns the length of an axis, None if unknown: JAX uses symbols for these."""
     return length if isinstance(length, int) else None
 
 
-def dense_of_one_position(kernel: Kernel, inputs: Tensor) -> Tensor | None:
-    """Returns the product with inputs of one position in each sample, as with rank-2 inputs.
+def product_of(
+    shared: Callable[..., Tensor], per_sample: Callable[..., Tensor], **options: Tensor
+) -> Product:
+    """Returns a product from its functions for one weight and for per-sample weights."""
 
-    Args:
-        kernel: The weight.
-        inputs: Tensor of shape `(batch, ..., in)`.
+    def product(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
+        return (per_sample if batched else shared)(inputs, weight, **options)
 
-    Returns:
-        The product, or None if the inputs are of rank 2, or have more positions.
-    """
-    batch, *positions, fan_in = ops.shape(inputs)
-    if not positions or any(known(length) != 1 for length in positions):
-        return None
-    outputs = kernel.dense(ops.reshape(inputs, (batch, fan_in)))
-    return ops.reshape(outputs, (batch, *positions, outputs.shape[-1]))
-
-
-def _dense(inputs: Tensor, weight: Tensor, batched: bool) -> Tensor:
-    return (per_sample_dense if batched else shared_dense)(inputs, weight)
-
-
-def _conv(inputs: Tensor, weight: Tensor, batched: bool, **options: Tensor) -> Tensor:
-    return (per_sample_conv if batched else ops.conv)(inputs, weight, **options)
+    return product
 
 
 def _lookup(ids: Tensor, weight: Tensor, batched: bool) -> Tensor:

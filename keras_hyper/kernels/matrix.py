@@ -1,4 +1,4 @@
-"""Weights as matrices: some of their axes by the others."""
+"""Conversions between weights and matrices of some of their axes by the others."""
 
 import math
 from collections.abc import Sequence
@@ -16,33 +16,19 @@ def as_shape(shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]) 
 def as_matrix(
     weight: Tensor, rows: Sequence[int], columns: Sequence[int], batched: bool = False
 ) -> Tensor:
-    """Returns a weight, or a batch of weights, as matrices.
-
-    Args:
-        weight: Tensor of shape `shape`, or `(batch, *shape)`.
-        rows: The axes of `shape` that become the rows.
-        columns: The other axes.
-        batched: Whether there is a batch axis.
-    """
+    """Returns the matrix of some axes of a weight by the others, or a batch of matrices."""
     lead = int(batched)
     order = [*range(lead), *(axis + lead for axis in (*rows, *columns))]
-    height, width = as_shape(weight.shape[lead:], rows, columns)
+    matrix_shape = as_shape(weight.shape[lead:], rows, columns)
     if order != sorted(order):
         weight = ops.transpose(weight, order)
-    return ops.reshape(weight, (*ops.shape(weight)[:lead], height, width))
+    return ops.reshape(weight, (*ops.shape(weight)[:lead], *matrix_shape))
 
 
 def from_matrix(
     matrix: Tensor, shape: Sequence[int], rows: Sequence[int], columns: Sequence[int]
 ) -> Tensor:
-    """Returns the weights for which `as_matrix` returns `matrix`.
-
-    Args:
-        matrix: Tensor of shape `(..., height, width)`.
-        shape: Shape of one weight.
-        rows: The axes of `shape` that are the rows.
-        columns: The other axes.
-    """
+    """Returns weights from their matrices of shape `(..., height, width)`: inverts `as_matrix`."""
     lead = ops.shape(matrix)[:-2]
     axes = [*rows, *columns]
     weight = ops.reshape(matrix, (*lead, *(shape[axis] for axis in axes)))

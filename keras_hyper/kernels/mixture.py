@@ -1,22 +1,22 @@
-"""A weight for each sample as a linear combination of shared weights."""
+"""Per-sample weights that are linear combinations of shared weights."""
 
 import math
 from collections.abc import Sequence
 
 from keras import ops
 
-from keras_hyper.kernels.kernel import Kernel, dense_of_one_position
+from keras_hyper.kernels.kernel import Kernel
 from keras_hyper.kernels.matrix import as_matrix
 from keras_hyper.typing import Tensor
 
 
 class Mixture(Kernel):
-    r"""One weight for each sample: `W_b = sum_k a_bk M_k + M_0`.
+    r"""Per-sample weights `W_b = sum_k a_bk M_k + M_0`.
 
-    The weights `M_k` are shared by the batch, the coefficients `a` belong to the sample. What a
-    linear generator, or one of templates, makes of a batch of embeddings has this form. Then
-    `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`, so that a product with inputs of rank 2 needs one
-    weight for each `k` in memory and none for each sample. The same goes for looking up a few rows.
+    The batch shares the weights `M_k`, and each sample has its coefficients `a_b`. Linear
+    generators and template generators return this form for a batch of embeddings. A product with
+    inputs of rank 2 is `x_b W_b = sum_k a_bk (x_b M_k) + x_b M_0`. It needs memory for one weight
+    per `k`, but for no per-sample weights. The same holds for the lookup of a few rows.
 
     Args:
         bank: Tensor of shape `(k, *shape)`.
@@ -42,47 +42,42 @@ class Mixture(Kernel):
         self._bank = bank
         self._coefficients = coefficients
         self._bias = bias
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one weight, without the batch axis."""
-        return tuple(self._bank.shape[1:])
+        self.shape = tuple(bank.shape[1:])
 
     def materialize(self) -> Tensor:
-        """Returns the weights as one tensor `(batch, *shape)`."""
         batch, k = ops.shape(self._coefficients)
         weights = self._coefficients @ ops.reshape(self._bank, (k, -1))
         weights = ops.reshape(weights, (batch, *self.shape))
         return weights if self._bias is None else weights + self._bias
 
     def weighted(self, factors: Tensor) -> "Mixture":
-        """Returns the weights, each times the number of its sample."""
         bank, coefficients = self._bank, self._coefficients
-        if self._bias is not None:  # It differs between samples now.
+        if self._bias is not None:
+            # The scaled bias differs between samples: it joins the bank, with coefficient 1.
             bank = ops.concatenate([bank, ops.expand_dims(self._bias, 0)])
             coefficients = ops.pad(coefficients, ((0, 0), (0, 1)), constant_values=1)
         return Mixture(bank, coefficients * ops.reshape(factors, (-1, 1)))
 
     def times(self, base: Tensor) -> "Mixture":
-        """Returns the weight times a tensor of its shape: still a mixture."""
         bias = None if self._bias is None else self._bias * base
         return Mixture(self._bank * base, self._coefficients, bias)
 
-    def dense(self, inputs: Tensor) -> Tensor:
-        """Returns `inputs @ weight`, over the last axis of the inputs.
+    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Mixture":
+        bias = None if self._bias is None else as_matrix(self._bias, rows, columns)
+        bank = as_matrix(self._bank, rows, columns, batched=True)
+        return Mixture(bank, self._coefficients, bias)
 
-        All three ways take the same multiplications, so the one with the smallest intermediate
-        result is taken: `(batch, k, in)`, `(batch, k, out)` or `(batch, in, out)`. With several
-        positions per sample the written-out weight is used once for each, and wins.
-        """
+    def dense(self, inputs: Tensor) -> Tensor:
+        # Of three ways with equally many multiplications, the one with the smallest intermediate
+        # result: (batch, k, in), (batch, k, out) or, written out, (batch, in, out). The last one
+        # is also the fastest with several positions per sample.
         fan_in, fan_out = self.shape
         k = self._bank.shape[0]
         if k >= max(fan_in, fan_out):
             return super().dense(inputs)
         if len(inputs.shape) != 2:
-            outputs = dense_of_one_position(self, inputs)
-            return super().dense(inputs) if outputs is None else outputs
-        # With the batch size of the inputs, as in `per_sample_dense`.
+            return self._dense_at_positions(inputs)
+        # The batch size of the inputs: coefficients of a batch of one must not broadcast.
         batch = ops.shape(inputs)[0]
         coefficients = ops.reshape(self._coefficients, (batch, k, 1))
         if fan_in <= fan_out:
@@ -96,11 +91,7 @@ class Mixture(Kernel):
         return outputs if self._bias is None else outputs + inputs @ self._bias
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """Returns rows: those of the shared weights, mixed for each sample.
-
-        As long as they are no more than the rows of a weight. With more positions (or an unknown
-        number) the weights are smaller, written out.
-        """
+        # With more ids per sample, or an unknown number, the written-out weights are smaller.
         k = self._bank.shape[0]
         if None in ids.shape[1:] or k * math.prod(ids.shape[1:]) > self.shape[0]:
             return super().lookup(ids)
@@ -109,9 +100,3 @@ class Mixture(Kernel):
         parts = ops.take(ops.transpose(self._bank, (1, 0, 2)), ids, axis=0)
         rows = ops.sum(ops.reshape(self._coefficients, (batch, *ones, k, 1)) * parts, axis=-2)
         return rows if self._bias is None else rows + ops.take(self._bias, ids, axis=0)
-
-    def matrix(self, rows: Sequence[int], columns: Sequence[int]) -> "Mixture":
-        """Returns the weight as a kernel of two axes: still a mixture."""
-        bias = None if self._bias is None else as_matrix(self._bias, rows, columns)
-        bank = as_matrix(self._bank, rows, columns, batched=True)
-        return Mixture(bank, self._coefficients, bias)

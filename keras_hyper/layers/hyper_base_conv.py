@@ -108,7 +108,7 @@ class HyperBaseConv(HyperLayer):
         kernel, *bias = kernels.values()
         zeros = ops.zeros((ops.shape(inputs)[0], *shape[1:]), inputs.dtype)
         zeros = zeros + ops.sum(inputs) * ops.sum(kernel.materialize())
-        return add_bias_and_activate(self, zeros, bias[0] if bias else None, [self.channel_axis])
+        return add_bias_and_activate(self, zeros, bias[0] if bias else None)
 
     def compute_output_shape(
         self, inputs_shape: Shape, condition_shape: Shape | None = None

@@ -137,3 +137,32 @@ def test_random_numbers_without_a_seed_of_the_layer(rng):
     x, c = rng.normal(size=(2, 4)).astype("float32"), rng.normal(size=(2, 3)).astype("float32")
     gain = to_numpy(hyper.generate(c)["gain/gain"])
     np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), x * gain, rtol=1e-5, atol=1e-6)
+
+
+class Tied(layers.Layer):
+    """A product with the kernel of another layer, and a gain."""
+
+    def __init__(self, first, **kwargs):
+        super().__init__(**kwargs)
+        self.read = lambda: first.kernel  # Not a sublayer.
+
+    def build(self, shape):
+        self.kernel = self.read()
+        self.gain = self.add_weight(name="gain", shape=shape[-1:])
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.kernel) * self.gain
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_a_variable_that_two_layers_hold_has_the_generated_value_in_both(rng):
+    first = layers.Dense(4, use_bias=False, name="first")
+    hyper = hypernetwork(first, Tied(first, name="tied"))
+    assert list(hyper.generated_weights) == ["first/kernel", "tied/gain"]
+    x, c = data(rng)
+    weights = to_numpy(hyper.generate(c))
+    kernel = weights["first/kernel"]
+    expected = np.einsum("bi,bij,bjk->bk", x, kernel, kernel) * weights["tied/gain"]
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=1e-4, atol=1e-5)
