@@ -1,4 +1,4 @@
-"""Checks of the arguments of a `Hypernetwork`."""
+"""Validation of the arguments of a `Hypernetwork`."""
 
 import math
 import numbers
@@ -8,17 +8,10 @@ from typing import Any
 import keras
 
 from keras_hyper.conditions import JoinedCondition
-from keras_hyper.hypernetwork.selection import Generators, Include
+from keras_hyper.hypernetwork.selection import Generators
 from keras_hyper.saving import deserialize_shared, is_config
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import as_generator
-
-
-class Untracked:
-    """Holds generators that are no sublayers."""
-
-    def __init__(self, value: Generators) -> None:
-        self.value = value
 
 
 def as_condition(condition: Any, owner: keras.Layer, per_weight: bool) -> JoinedCondition | None:
@@ -36,14 +29,14 @@ def as_target(target: Any) -> keras.Layer:
     """Returns a target, or raises if its weights cannot be generated."""
     if not isinstance(target, keras.layers.Layer):
         raise TypeError(
-            "`target` must be a Keras model or layer, whose weights are to be generated. Received: "
+            "`target` must be a Keras model or layer, whose weights are generated. Received: "
             f"target={target!r} (of type {type(target).__name__})"
         )
     for layer in walk(target):
         if hasattr(layer, "save_assets"):
             raise ValueError(
                 f"`target` has a layer '{layer.name}' ({type(layer).__name__}) with a vocabulary, "
-                "which would be lost in files. Put it before the hypernetwork."
+                "which files of a hypernetwork cannot store. Put it before the hypernetwork."
             )
     return target
 
@@ -56,22 +49,50 @@ def as_generators(generator: Any, owner: keras.Layer) -> Generators:
         if not generator:
             raise ValueError("`generator` must not be an empty dict. Received: generator={}")
         return {
-            pattern: as_generator(deserialize_shared(value, owner, pattern))
-            for pattern, value in ((str(key), value) for key, value in generator.items())
+            str(pattern): as_generator(deserialize_shared(value, owner, str(pattern)))
+            for pattern, value in generator.items()
         }
     return as_generator(deserialize_shared(generator, owner))
 
 
-def is_text(include: Include) -> bool:
-    """Whether `include` is made of patterns alone, which a file can hold."""
-    items = include if isinstance(include, list | tuple) else [include]
-    return all(isinstance(item, str) for item in items)
-
-
-def check_mask(condition: JoinedCondition | None, composition: str, state_per_task: bool) -> None:
-    """Raises if samples without an adapter have no weights or no state of their own."""
-    if condition is None or not condition.has_mask:
+def check_combination(
+    condition: JoinedCondition | None,
+    generator: Generators,
+    composition: str,
+    state_per_task: bool,
+    output_regularization: float | None,
+    condition_per_weight: bool,
+) -> None:
+    """Raises if an argument needs or excludes another one."""
+    if condition_per_weight:
+        _check_per_weight(condition, generator, output_regularization)
+    if condition is not None and condition.has_mask:
+        _check_mask(composition, state_per_task)
+    tasks = condition is not None and condition.task_embedding is not None
+    if state_per_task and not tasks:
+        raise ValueError(
+            "`state_per_task=True` needs tasks. Pass "
+            "condition=keras_hyper.TaskEmbedding(num_tasks, dim), or a list that contains one. "
+            f"Received: condition={condition}"
+        )
+    strength = output_regularization
+    if strength is None:
         return
+    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
+    if not number or not 0 <= float(strength) < math.inf:
+        raise ValueError(
+            "`output_regularization` must be None or a finite number of at least 0. Received: "
+            f"output_regularization={strength!r}"
+        )
+    if condition is None or not tasks or len(condition.parts) > 1:
+        raise ValueError(
+            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
+            f"without other parts. Received: condition={condition}"
+        )
+
+
+def _check_mask(composition: str, state_per_task: bool) -> None:
+    """Raises if a target cannot run samples without an adapter."""
     if state_per_task:
         raise ValueError(
             "An AdapterMask gives samples the outputs of the target, and state_per_task=True gives "
@@ -85,48 +106,20 @@ def check_mask(condition: JoinedCondition | None, composition: str, state_per_ta
         )
 
 
-def check_tasks(condition: JoinedCondition | None, state_per_task: bool, strength: Any) -> None:
-    """Raises if there are no tasks for what is asked for, or if the strength is invalid."""
-    tasks = condition is not None and condition.task_embedding is not None
-    if state_per_task and not tasks:
-        raise ValueError(
-            "`state_per_task=True` needs tasks: condition=keras_hyper.TaskEmbedding(num_tasks, "
-            f"dim), or a list with one. Received: condition={condition}"
-        )
-    if strength is None:
-        return
-    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
-    if not number or not 0 <= float(strength) < math.inf:
-        raise ValueError(
-            "`output_regularization` must be None or a finite number of at least 0. Received: "
-            f"output_regularization={strength!r}"
-        )
-    if condition is None or not tasks or len(condition.parts) > 1:
-        raise ValueError(
-            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
-            f"alone. Received: condition={condition}"
-        )
-
-
-def check_per_weight(
-    per_weight: bool,
-    condition: JoinedCondition | None,
-    generator: Generators,
-    output_regularization: float | None,
+def _check_per_weight(
+    condition: JoinedCondition | None, generator: Generators, output_regularization: Any
 ) -> None:
-    """Raises if `condition_per_weight` does not go with the other arguments."""
-    if not per_weight:
-        return
+    """Raises if the other arguments exclude a condition with a row for each weight."""
     if condition is None or generator is None:
         missing = "condition" if condition is None else "generator"
         raise ValueError(
             f"`condition_per_weight=True` needs a `{missing}`. Received: {missing}=None. Pass the "
-            "width of the rows as `condition`, and a generator whose embedding_dim is that width."
+            "width of the rows as `condition`, and a generator with the same `embedding_dim`."
         )
     if not condition.per_weight:
         raise ValueError(
             "`condition_per_weight=True` needs a condition with a row for each weight. Received: "
-            "a JoinedCondition without them. Pass per_weight=True to it."
+            "a JoinedCondition without rows. Pass per_weight=True to it."
         )
     if output_regularization is not None:
         raise ValueError(

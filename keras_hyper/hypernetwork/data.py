@@ -1,4 +1,4 @@
-"""What a hypernetwork is called with: inputs and a condition, also in one dict."""
+"""Models that take inputs and a condition, also in one dict."""
 
 import functools
 import inspect
@@ -16,7 +16,7 @@ from keras_hyper.utils.inputs import check_inputs, named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:
-    """Returns a method of `keras.Model`, after checks of inputs and condition in arrays."""
+    """Returns a method of `keras.Model` that validates arrays of inputs and conditions."""
     stock = getattr(keras.Model, name)
     signature = inspect.signature(stock)
 
@@ -34,10 +34,10 @@ def _with_checks(name: str) -> Callable[..., Any]:
 
 
 class ConditionalModel(TargetModel):
-    """Base of a model that takes inputs of its target, and a condition.
+    """Base of a model that takes the inputs of its target, and a condition.
 
-    Both may be in one dict with the keys `"inputs"` and `"condition"`, or with a key for
-    each tensor: those of an exported endpoint.
+    Both may be in one dict with the keys `"inputs"` and `"condition"`, or in one with a key
+    for each tensor, as exported endpoints have them.
 
     Attributes:
         condition: None, or a `JoinedCondition`.
@@ -46,14 +46,10 @@ class ConditionalModel(TargetModel):
     condition: JoinedCondition | None
 
     def unpack(self, inputs: Tensors, condition: Condition) -> tuple[Tensors, Condition]:
-        """Returns inputs and condition, taken out of a dict that has both.
-
-        Args:
-            inputs: Structure of tensors, or a dict with the condition in it.
-            condition: None if it is in the dict, or if there is none.
+        """Returns inputs and condition, from a dict that contains both or as they were passed.
 
         Raises:
-            ValueError: If the dict lacks a condition, or has other keys than the inputs.
+            ValueError: If `inputs` is a dict without a condition, or has unexpected keys.
         """
         if self.condition is None or not self.condition.takes_values:
             return inputs, condition
@@ -62,42 +58,39 @@ class ConditionalModel(TargetModel):
         rest, names = dict(inputs), self.condition.value_names()
         if "condition" in rest:
             condition = without_rows(rest.pop("condition"))
-        elif names[0] in rest and set(names) <= set(rest):
+        elif rest.keys() >= set(names):
             condition = [rest.pop(name) for name in names]
         structure = self.takes()
-        if condition is None:
-            raise self._wrong_keys(inputs, structure)
-        nested = keras.tree.is_nested(rest.get("inputs"))
-        if set(rest) == {"inputs"} and (nested or not isinstance(structure, Mapping)):
-            return rest["inputs"], condition
-        if structure is None and _takes_one_tensor(self.target):
-            raise self._wrong_keys(inputs, structure)
-        if structure is None or (isinstance(structure, Mapping) and set(rest) == set(structure)):
-            return rest, condition
-        flat = named(structure, "inputs")
-        if set(rest) != set(flat):
-            raise self._wrong_keys(inputs, structure)
-        return keras.tree.pack_sequence_as(structure, [rest[n] for n in flat]), condition
-
-    def _wrong_keys(self, inputs: Mapping[str, Any], structure: Tensors) -> ValueError:
-        flat = [] if structure is None else [*named(structure, "inputs")]
-        names = [] if self.condition is None else self.condition.value_names()
-        flat = [*(flat or ["inputs"]), *names]
-        either = "" if flat == ["inputs", "condition"] else f", or {flat}"
-        return self.needs_condition(
+        if condition is not None:
+            nested = keras.tree.is_nested(rest.get("inputs"))
+            if rest.keys() == {"inputs"} and (nested or not isinstance(structure, Mapping)):
+                return rest["inputs"], condition
+            model = isinstance(self.target, keras.Model)
+            one_tensor = isinstance(self.target, keras.Sequential) or not model
+            if structure is None and not one_tensor:
+                return rest, condition
+            if isinstance(structure, Mapping) and rest.keys() == structure.keys():
+                return rest, condition
+            flat = {} if structure is None else named(structure, "inputs")
+            if flat and rest.keys() == flat.keys():
+                values = [rest[name] for name in flat]
+                return keras.tree.pack_sequence_as(structure, values), condition
+        expected = [*(["inputs"] if structure is None else named(structure, "inputs")), *names]
+        either = "" if expected == ["inputs", "condition"] else f", or {expected}"
+        raise self.needs_condition(
             f"Received: a dict of inputs with the keys {sorted(inputs)}. Expected: the keys "
             f"['inputs', 'condition']{either}."
         )
 
     def needs_condition(self, advice: str, purpose: str = "") -> ValueError:
-        """Returns the error for a condition that is missing."""
+        """Returns the error for a missing condition."""
         described = "" if self.condition is None else self.condition.describe()
         return ValueError(
             f"Hypernetwork '{self.name}' needs a `condition`{purpose}: {described}. {advice}"
         )
 
     def check_condition(self, inputs: Tensors, condition: Condition) -> Condition:
-        """Returns the condition as tensors, or raises if inputs or condition do not fit."""
+        """Returns the condition as tensors, or raises if inputs or condition are invalid."""
         check_inputs(self.target, self.target_inputs(inputs))
         if self.condition is None:
             if condition is not None:
@@ -137,7 +130,7 @@ class ConditionalModel(TargetModel):
     def _with_inputs_first(self, data: Tensors) -> Tensors:
         """Returns data with the inputs before the condition.
 
-        Keras reads the batch size from the first tensor, which may not be one task id.
+        Keras reads the batch size from the first tensor, which must not be a single task id.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs, condition = self.unpack(x, None)
@@ -147,13 +140,13 @@ class ConditionalModel(TargetModel):
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def prepared(self, x: Any, rows: bool = True) -> Any:
-        """Returns inputs and condition as Keras can divide them into batches.
+        """Returns the argument `x` of `fit` such that Keras can divide it into batches.
 
-        Compiled code cannot raise for a task id that does not exist, so that all are checked here.
+        Validates all task ids, since compiled code cannot raise for an invalid one.
 
         Args:
-            x: What `fit` and the like take. Only a dict with a condition is changed.
-            rows: Whether one condition for all samples is repeated for each of them.
+            x: Argument of `fit` and similar methods. Only a dict with a condition is changed.
+            rows: Whether to repeat a condition for all samples for each sample.
         """
         if not isinstance(x, Mapping):
             return x
@@ -175,7 +168,3 @@ class ConditionalModel(TargetModel):
     train_on_batch = _with_checks("train_on_batch")
     test_on_batch = _with_checks("test_on_batch")
     predict_on_batch = _with_checks("predict_on_batch")
-
-
-def _takes_one_tensor(target: keras.layers.Layer) -> bool:
-    return isinstance(target, keras.Sequential) or not isinstance(target, keras.Model)

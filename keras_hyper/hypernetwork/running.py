@@ -3,50 +3,41 @@
 import functools
 import inspect
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import keras
 from keras import ops
 
 from keras_hyper.application import RowsError, WeightInjection, quantized_shapes
 from keras_hyper.hypernetwork.selection import Parts
-from keras_hyper.hypernetwork.target import TargetVariables, quantization_modes
+from keras_hyper.hypernetwork.target import quantization_modes
 from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Tensor, Tensors
 from keras_hyper.utils.graph import own_weights
-from keras_hyper.weights import GeneratedWeight
+
+if TYPE_CHECKING:
+    from keras_hyper.hypernetwork.generating_model import GeneratingModel
 
 
 class TargetRunner:
-    """Runs a target with generated weights in its layers.
+    """Runs the target of a model with generated weights in its layers.
 
     Args:
-        model: The target, built.
-        variables: Its variables.
-        parts: Its weights.
-        weights: Those that are generated, by path.
-        composition: How they are composed.
-        seeds: Draws seeds for layers that are called once for each sample.
+        model: The model, with its generated weights and the variables of its target.
+        parts: The weights of the target.
     """
 
-    def __init__(
-        self,
-        model: keras.Layer,
-        variables: TargetVariables,
-        parts: Parts,
-        weights: Mapping[str, GeneratedWeight],
-        composition: str,
-        seeds: keras.random.SeedGenerator,
-    ) -> None:
-        self._model = model
-        self._variables = variables
-        generated = [weight for weight in parts.included if weight.path in weights]
+    def __init__(self, model: "GeneratingModel", parts: Parts) -> None:
+        self._target = model.target
+        self._sample_axis = model.sample_axis
+        self._composition = model.composition
+        self._variables = model.target_variables
+        self._weights = model.generated_weights
+        generated = [weight for weight in parts.included if weight.path in self._weights]
         self._owners = {weight.path: weight.layers[-1] for weight in generated}
-        self._weights = weights
-        self._composition = composition
-        self.injection = WeightInjection(model, generated, parts.state, seeds)
-        parameters = inspect.signature(model.call).parameters.values()
+        self.injection = WeightInjection(self._target, generated, parts.state, model.sample_seeds)
+        parameters = inspect.signature(self._target.call).parameters.values()
         self._takes_training = any(
             p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters
         )
@@ -54,9 +45,9 @@ class TargetRunner:
         self._added: set[str] = set()
 
     def added(self) -> set[str]:
-        """Returns the paths of weights that are added to those of quantized layers.
+        """Returns the paths of generated weights that are added to quantized weights.
 
-        Their bases are dropped, which the layers hold in fewer bits.
+        Drops the bases of these weights, since the layers hold them in fewer bits.
         """
         modes = quantization_modes(self._owners.values())
         if modes != self._modes:
@@ -81,23 +72,15 @@ class TargetRunner:
         return True
 
     def run(
-        self,
-        inputs: Tensors,
-        kernels: Mapping[str, Kernel],
-        task: Tensor,
-        training: bool | None,
-        sample_axis: bool,
+        self, inputs: Tensors, kernels: Mapping[str, Kernel], task: Tensor, training: bool | None
     ) -> Tensors:
-        """Returns the outputs of the target, with the state of a task if there is one.
-
-        `sample_axis` is whether inputs and outputs have one.
-        """
+        """Returns the outputs of the target, with the state of a task if `task` is given."""
         state: dict[str, Kernel] = {}
         if task is not None:
             batched = len(task.shape) == 1
             state = {k: Full(v, batched) for k, v in self._variables.state_of(task).items()}
         count = None
-        if sample_axis:
+        if self._sample_axis:
             inputs, count = fold(inputs)
             kernels, state = grouped(kernels, count), grouped(state, count)
         arguments = {"training": training} if self._takes_training else {}
@@ -106,13 +89,13 @@ class TargetRunner:
 
         def run() -> Tensors:
             with self.injection.weights(kernels, state, write, self.added(), samples):
-                return self._model(inputs, **arguments)
+                return self._target(inputs, **arguments)
 
         folded = False
         try:
             outputs = run()
         except RowsError:
-            # Windows or tokens may be folded into the batch.
+            # The target may fold windows or tokens into the batch.
             inference = {"training": False} if self._takes_training else {}
             folded = self.injection.find_folded(inputs, **inference)
             if not folded:

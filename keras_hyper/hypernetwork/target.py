@@ -1,4 +1,4 @@
-"""The variables of a target: which are generated, which are trained, and which it changes."""
+"""The variables of a target by their role."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -6,56 +6,59 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyper.hypernetwork.selection import Parts
 from keras_hyper.typing import Tensor
-from keras_hyper.utils.graph import NamedWeight, own_weights, walk
+from keras_hyper.utils.graph import own_weights, walk
+from keras_hyper.weights import GeneratedWeight
 
 
 class TargetVariables:
-    """The variables of a target by what becomes of them.
+    """The variables of a target by their role.
 
     Args:
         model: The target.
-        generated: Weights that are generated.
-        ordinary: Its other weights.
-        state: What the target changes itself.
-        of_tasks: None, or for each of `state` a variable with a row for each task.
-        bases: Those of `generated` that are used below what is generated.
+        parts: Its weights.
+        made: The generated weights by path.
+        of_tasks: None, or a variable with a row for each task for each of `parts.state`.
 
     Attributes:
-        frozen: Those of `ordinary` that were not trained at construction.
+        generated: The variables of the target for which weights are generated, by path.
+        ordinary: The variables for which none are, by path.
+        own_state: The variables that the target updates itself, by path.
+        state: The variables that hold this state, by path.
+        frozen: The `ordinary` variables that were frozen at construction.
     """
 
     def __init__(
         self,
         model: keras.Layer,
-        generated: Sequence[NamedWeight],
-        ordinary: Sequence[NamedWeight],
-        state: Sequence[NamedWeight],
+        parts: Parts,
+        made: Mapping[str, GeneratedWeight],
         of_tasks: Sequence[keras.Variable] | None,
-        bases: Sequence[Any],
     ) -> None:
         self._model = model
-        self.generated = {weight.path: weight.variable for weight in generated}
-        self.ordinary = {weight.path: weight.variable for weight in ordinary}
-        self.own_state = {weight.path: weight.variable for weight in state}
-        self.per_task = of_tasks is not None
+        self.generated = {w.path: w.variable for w in parts.included if w.path in made}
+        self.ordinary = {w.path: w.variable for w in parts.weights if w.path not in made}
+        self.own_state = {w.path: w.variable for w in parts.state}
         kept = self.own_state.values() if of_tasks is None else of_tasks
-        # Where the state is kept, by path.
         self.state = dict(zip(self.own_state, kept, strict=True))
         known = [*self.generated.values(), *self.ordinary.values(), *self.own_state.values()]
-        # Quantized ones are no longer those of the model's weights.
+        # Integer variables are those of a quantized layer.
         self._known = {id(v) for v in known if keras.backend.is_float_dtype(v.dtype)}
-        used = {id(base) for base in bases}
-        self._replaced = {id(v): v for v in self.generated.values() if id(v) not in used}
-        if self.per_task:
-            self._replaced |= {id(v): v for v in self.own_state.values()}
-        self._owners = [w.layers[-1] for w in generated if id(w.variable) in self._replaced]
+        self._replaced = {
+            id(v)
+            for path, v in self.generated.items()
+            if not made[path].base_outside and made[path].base is not v
+        }
+        if of_tasks is not None:
+            self._replaced |= {id(v) for v in self.own_state.values()}
+        self._owners = [w.layers[-1] for w in parts.included if id(w.variable) in self._replaced]
         self.frozen = [v for v in self.ordinary.values() if not v.trainable]
         self._modes: tuple[str | None, ...] = ()
-        self._unused = set(self._replaced)
+        self._unused = self._replaced
 
     def unused(self) -> set[int]:
-        """Returns the `id` of each variable of the target that nothing reads."""
+        """Returns the `id` of each variable of the target that is never read."""
         modes = quantization_modes(self._owners)
         if modes != self._modes:
             quantized = [v for owner in self._owners for v in self._of_quantization(owner)]
@@ -64,25 +67,25 @@ class TargetVariables:
         return self._unused
 
     def _of_quantization(self, layer: keras.Layer) -> list[keras.Variable]:
-        """Returns the variables that a layer was given when it was quantized."""
+        """Returns the variables that quantization added to a layer."""
         if getattr(layer, "quantization_mode", None) is None:
             return []
         return [v for v in own_weights(layer).values() if id(v) not in self._known]
 
     def stored(self) -> list[keras.Variable]:
-        """Returns what is stored in files, in an order that does not depend on what is frozen."""
+        """Returns the variables for files, in an order that does not depend on `trainable`."""
         unused, current = self.unused(), {id(v) for v in self._model.weights}
         quantized = [v for layer in walk(self._model) for v in self._of_quantization(layer)]
-        # A quantized layer has other variables in place of some.
+        # Quantization replaces some variables of a layer.
         own = [v for v in self.ordinary.values() if id(v) in current]
         return [*own, *self.state.values(), *(v for v in quantized if id(v) not in unused)]
 
     def state_of(self, task: Tensor) -> dict[str, Tensor]:
-        """Returns the state of a task, or of one task for each sample, by path."""
+        """Returns the state of a task, or of a task for each sample, by path."""
         return {path: ops.take(v.value, task, axis=0) for path, v in self.state.items()}
 
     def write(self, task: Tensor, path: str, value: Tensor) -> None:
-        """Replaces the variable with a path in the state of a task, a tensor of shape `()`."""
+        """Assigns a state variable of one task."""
         rows = self.state[path]
         here = ops.equal(ops.arange(rows.shape[0]), ops.cast(task, "int32"))
         here = ops.reshape(here, (rows.shape[0], *(1,) * len(value.shape)))
@@ -98,22 +101,22 @@ class TargetVariables:
         }
 
     def freeze(self, paths: Collection[str]) -> None:
-        """Makes all weights trainable but those with some paths."""
+        """Freezes the weights with these paths, and unfreezes all others."""
         for path, variable in {**self.generated, **self.ordinary}.items():
             variable.trainable = path not in paths
 
     def save(self, store: Any) -> None:
-        """Writes what is stored into an H5 group or a dict."""
+        """Writes the `stored` variables into an H5 group or a dict."""
         for i, variable in enumerate(self.stored()):
             store[str(i)] = variable
 
     def load(self, store: Mapping[str, Any]) -> None:
-        """Reads what `save` wrote, or raises if it is not there."""
+        """Reads the variables that `save` wrote."""
         stored = self.stored()
         if stored and "0" not in store:
             raise ValueError(
-                "The file has no variables of the target. An older version of keras_hyper, before "
-                "0.1, wrote them elsewhere. Load the file with that version, write an adapter "
+                "The file has no variables of the target, because an older version of keras_hyper "
+                "(before 0.1) wrote it. Load the file with that version, write an adapter "
                 "with `save_adapter`, and read it with `load_adapter` in this version."
             )
         for i, variable in enumerate(stored):
@@ -121,5 +124,5 @@ class TargetVariables:
 
 
 def quantization_modes(layers: Iterable[keras.Layer]) -> tuple[str | None, ...]:
-    """Returns how each of some layers is quantized, None for one that is not."""
+    """Returns the quantization mode of each layer, None without quantization."""
     return tuple(getattr(layer, "quantization_mode", None) for layer in layers)

@@ -1,4 +1,4 @@
-"""A model over another: it has the inputs, outputs and variables of its target."""
+"""A model with the inputs, outputs and variables of another model, its target."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ from keras_hyper.utils.inputs import as_tuples, build_target, input_shapes, inpu
 
 
 class TargetModel(keras.Model):
-    """Base of a model that runs another one, its target.
+    """Base of a model that runs its target.
 
     Attributes:
         target: The target.
         sample_axis: Whether inputs and outputs have an axis of samples after the first.
-        target_variables: The variables of the target, once the model is built.
-        built_for: Shapes, and dtypes once the model was called, that it is built for.
+        target_variables: The variables of the target, after `build`.
+        built_for: Shapes for which the model is built, and dtypes if it was called.
     """
 
     target: keras.Layer
@@ -34,21 +34,21 @@ class TargetModel(keras.Model):
 
     @property
     def input_spec(self) -> keras.InputSpec | None:
-        """What the target takes. Keras checks inputs with it before a call."""
+        """The input spec of the target, with which Keras validates inputs before a call."""
         return None if self.sample_axis else self.target.input_spec
 
     def __dir__(self) -> list[str]:
-        """Lists the attributes but the target, whose replaced weights Keras would save."""
+        """Hides the target from Keras, which would save its replaced weights."""
         return [name for name in super().__dir__() if name != "target"]
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All variables but those of the target in whose place weights are generated."""
+        """All variables except weights of the target that are replaced by generated ones."""
         return self._used(super().variables)
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """All weights but those of the target in whose place weights are generated."""
+        """All weights except those of the target that are replaced by generated ones."""
         return self._used(super().weights)
 
     def _used(self, variables: list[keras.Variable]) -> list[keras.Variable]:
@@ -58,7 +58,7 @@ class TargetModel(keras.Model):
         return [v for v in variables if id(v) not in unused]
 
     def known_shapes(self) -> Shapes:
-        """Returns the shapes of inputs of a target that is built, None if they are not known."""
+        """Returns the input shapes of a built target, None if they are unknown."""
         shapes = input_shapes(self.target)
         return with_axis(shapes) if self.sample_axis and shapes is not None else shapes
 
@@ -69,14 +69,14 @@ class TargetModel(keras.Model):
         build_target(self.target, shapes, self.built_for.get("input_dtypes"))
 
     def takes(self) -> Tensors | None:
-        """Returns what the model takes besides a condition, as symbolic tensors, if known."""
+        """Returns the inputs, without a condition, as symbolic tensors, None if unknown."""
         structure = inputs_of(self.target, self.get_build_config())
         if not self.sample_axis or getattr(self.target, "inputs", None) is None:
             return structure
         return keras.tree.map_structure(spec_with_axis, structure)
 
     def target_inputs(self, inputs: Tensors) -> Tensors:
-        """Returns the shapes and dtypes of what the target takes, or the inputs themselves."""
+        """Returns inputs as the target takes them: symbolic ones with `sample_axis`."""
         return folded_spec(inputs) if self.sample_axis and batched_tensors(inputs) else inputs
 
     def outputs_of(self, inputs: Tensors) -> Tensors:
@@ -93,23 +93,23 @@ class TargetModel(keras.Model):
         return keras.tree.map_shape_structure(lambda s: (*lead, *s[1:]), outputs_shape)
 
     def compute_mask(self, inputs: Tensors, previous_mask: Tensors) -> None:
-        """Returns None: the target's own layers put masks on the outputs."""
+        """Returns None: the layers of the target attach masks to the outputs."""
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the weights and the state of the target that are not generated."""
+        """Saves the variables of the target that are not generated."""
         self.target_variables.save(store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved."""
+        """Loads the variables that `save_own_variables` saved."""
         self.target_variables.load(store)
         finish_loading(self.target)
 
     def get_build_config(self) -> Config | None:
-        """Returns what `build_from_config` needs to create the variables again."""
+        """Returns the shapes and dtypes for `build_from_config`."""
         return {"input_dtypes": None, **self.built_for} if self.built else None
 
     def build_from_config(self, config: Config) -> None:
-        """Creates the variables as they were when the model was saved."""
+        """Builds the model as it was built when it was saved."""
         if self.built:
             return
         self.built_for = {"input_dtypes": config["input_dtypes"]}
