@@ -57,16 +57,15 @@ def load_adapter(model: "GeneratingModel", path: FilePath) -> None:
 def _adapter_of(model: "GeneratingModel") -> dict[str, keras.Variable]:
     """Returns the variables of the adapter, under names that do not differ between processes."""
     model.runner.added()  # Drops the bases of layers that were quantized since.
-    variables = model.target_variables
     of_target = {id(v) for v in model.target.weights}
     generated = model.generated_weights
     bases = [weight.base for weight in generated.values() if id(weight.base) in of_target]
-    frozen = [*variables.frozen, *([] if model.base_trainable else bases)]
+    frozen = [*model.runner.frozen, *([] if model.base_trainable else bases)]
     # A variable that was unfrozen since is trained. One that was frozen since may have been.
     left_out = {id(v) for v in frozen if not v.trainable}
     parts = {path: weight.weights for path, weight in generated.items()}
     parts["condition"] = [] if model.condition is None else model.condition.weights
-    parts["target"] = variables.stored()
+    parts["target"] = model.runner.stored()
     adapter: dict[str, keras.Variable] = {}
     for name, held in parts.items():
         for i, variable in enumerate(held):

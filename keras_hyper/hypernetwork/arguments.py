@@ -63,66 +63,51 @@ def check_combination(
     output_regularization: float | None,
     condition_per_weight: bool,
 ) -> None:
-    """Raises if an argument needs or excludes another one."""
-    if condition_per_weight:
-        _check_per_weight(condition, generator, output_regularization)
-    if condition is not None and condition.has_mask:
-        _check_mask(composition, state_per_task)
-    tasks = condition is not None and condition.task_embedding is not None
-    if state_per_task and not tasks:
-        raise ValueError(
-            "`state_per_task=True` needs tasks. Pass "
-            "condition=keras_hyper.TaskEmbedding(num_tasks, dim), or a list that contains one. "
-            f"Received: condition={condition}"
-        )
+    """Raises if an argument requires or excludes another one."""
     strength = output_regularization
-    if strength is None:
-        return
-    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
-    if not number or not 0 <= float(strength) < math.inf:
-        raise ValueError(
-            "`output_regularization` must be None or a finite number of at least 0. Received: "
-            f"output_regularization={strength!r}"
-        )
-    if condition is None or not tasks or len(condition.parts) > 1:
-        raise ValueError(
-            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
-            f"without other parts. Received: condition={condition}"
-        )
-
-
-def _check_mask(composition: str, state_per_task: bool) -> None:
-    """Raises if a target cannot run samples without an adapter."""
-    if state_per_task:
-        raise ValueError(
-            "An AdapterMask gives samples the outputs of the target, and state_per_task=True gives "
-            "them the state of a task. Received: condition with an AdapterMask, and "
-            "state_per_task=True. Leave one of the two out."
-        )
-    if composition == "replace":
-        raise ValueError(
-            "An AdapterMask gives samples the weights of the target, which composition='replace' "
-            "does not use. Received: composition='replace'. Use 'add', 'multiply' or 'scale'."
-        )
-
-
-def _check_per_weight(
-    condition: JoinedCondition | None, generator: Generators, output_regularization: Any
-) -> None:
-    """Raises if the other arguments exclude a condition with a row for each weight."""
-    if condition is None or generator is None:
+    if condition_per_weight and (condition is None or generator is None):
         missing = "condition" if condition is None else "generator"
         raise ValueError(
             f"`condition_per_weight=True` needs a `{missing}`. Received: {missing}=None. Pass the "
             "width of the rows as `condition`, and a generator with the same `embedding_dim`."
         )
-    if not condition.per_weight:
+    if condition_per_weight and condition is not None and not condition.per_weight:
         raise ValueError(
             "`condition_per_weight=True` needs a condition with a row for each weight. Received: "
             "a JoinedCondition without rows. Pass per_weight=True to it."
         )
-    if output_regularization is not None:
+    if condition_per_weight and strength is not None:
         raise ValueError(
             "`output_regularization` needs one condition for all weights. Received: "
-            f"output_regularization={output_regularization!r} with condition_per_weight=True"
+            f"output_regularization={strength!r} with condition_per_weight=True"
+        )
+    has_mask = condition is not None and condition.has_mask
+    if has_mask and state_per_task:
+        raise ValueError(
+            "An AdapterMask gives samples the outputs of the target, and state_per_task=True gives "
+            "them the state of a task. Received: condition with an AdapterMask, and "
+            "state_per_task=True. Leave one of the two out."
+        )
+    if has_mask and composition == "replace":
+        raise ValueError(
+            "An AdapterMask gives samples the weights of the target, which composition='replace' "
+            "does not use. Received: composition='replace'. Use 'add', 'multiply' or 'scale'."
+        )
+    has_tasks = condition is not None and condition.task_embedding is not None
+    if state_per_task and not has_tasks:
+        raise ValueError(
+            "`state_per_task=True` needs tasks. Pass condition=keras_hyper.TaskEmbedding(...), or "
+            f"a list that contains one. Received: condition={condition}"
+        )
+    number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
+    if strength is not None and (not number or not 0 <= float(strength) < math.inf):
+        raise ValueError(
+            "`output_regularization` must be None or a finite number of at least 0. Received: "
+            f"output_regularization={strength!r}"
+        )
+    alone = condition is not None and has_tasks and len(condition.parts) == 1
+    if strength is not None and not alone:
+        raise ValueError(
+            "`output_regularization` needs condition=keras_hyper.TaskEmbedding(num_tasks, dim) "
+            f"without other parts. Received: condition={condition}"
         )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class HypernetworkAt(keras.Model):
     """A hypernetwork with a fixed condition, as `Hypernetwork.at` returns it.
 
-    It takes the inputs of the target only, for `fit`, `evaluate` or `export`. All of its
-    variables belong to the hypernetwork.
+    It takes the inputs of the target only, for `fit`, `evaluate` or `export`. All of its variables
+    belong to the hypernetwork.
 
     Args:
         hypernetwork: A `Hypernetwork` with a condition.

@@ -50,7 +50,7 @@ def configuration_of(model: "GeneratingModel") -> Config:
         record = {
             "paths": list(model.paths),
             "generated": list(model.generated_weights),
-            **model.target_variables.frozen_paths(),
+            **model.runner.frozen_paths(),
         }
         record = with_sublayers(record, model)
     return {

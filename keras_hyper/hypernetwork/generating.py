@@ -26,11 +26,11 @@ Copies = list[tuple[object, Generator]]
 def make_weights(
     model: "GeneratingModel", parts: Parts, condition_dim: int | None
 ) -> tuple[dict[str, GeneratedWeight], dict[str, str]]:
-    """Returns the built generated weights, and why other weights are not generated, by path.
+    """Returns the built generated weights, and why the rest are not generated, by path.
 
     Raises:
-        ValueError: If no weight can be generated, if a weight that the user named cannot, or
-            if a pattern of `generator` matches nothing.
+        ValueError: If no weight can be generated, if a weight that the user named cannot, or if a
+            pattern of `generator` matches nothing.
     """
     reasons, made = dict(parts.reasons), dict[str, GeneratedWeight]()
     used, copies = set[str](), Copies()

@@ -9,17 +9,16 @@ from keras import ops
 
 from keras_hyper.application import is_quantized
 from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.hypernetwork.conditional_model import ConditionalModel
 from keras_hyper.hypernetwork.configuration import configuration_of
-from keras_hyper.hypernetwork.data import ConditionalModel
 from keras_hyper.hypernetwork.generating import generate, make_weights
 from keras_hyper.hypernetwork.past_tasks import PastTasks
 from keras_hyper.hypernetwork.planning import default_for
-from keras_hyper.hypernetwork.running import TargetRunner
+from keras_hyper.hypernetwork.running import TargetRunner, batched_tensors
 from keras_hyper.hypernetwork.selection import Generators, Include, divide
-from keras_hyper.hypernetwork.target import TargetVariables
-from keras_hyper.hypernetwork.target_model import batched_tensors
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import same_batch
+from keras_hyper.ops.sample_axis import without_axis
 from keras_hyper.saving import hold
 from keras_hyper.saving.places import one_load
 from keras_hyper.saving.sharing import copy_in_graph, hold_in_graph
@@ -28,7 +27,7 @@ from keras_hyper.typing import Condition, Config, DType, Shape, Shapes, Tensor, 
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.graph import NamedWeight, walk
-from keras_hyper.utils.inputs import dtype_of
+from keras_hyper.utils.inputs import build_target, dtype_of
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.scopes import given
 
@@ -38,7 +37,7 @@ class GeneratingModel(ConditionalModel):
 
     Attributes:
         generated_weights: The generated weights by path, empty before `build`.
-        ordinary_reasons: Why other weights of the target are not generated, by path.
+        ordinary_reasons: Why the rest of the weights are not generated, by path.
         past_tasks: The weights of finished tasks, with `output_regularization`.
         record: The record of the target in the configuration, for a model from a file.
         paths: The paths of all weights of the target.
@@ -59,7 +58,6 @@ class GeneratingModel(ConditionalModel):
     paths: list[str]
     was_quantized: bool
     generators: SimpleNamespace
-    runner: TargetRunner
 
     @property
     def generator(self) -> Generators:
@@ -95,7 +93,8 @@ class GeneratingModel(ConditionalModel):
         """Builds the target and the generated weights."""
         shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         self.built_for = {**self.built_for, **shapes}
-        self.build_target()
+        target_shape = without_axis(inputs_shape) if self.sample_axis else inputs_shape
+        build_target(self.target, target_shape, self.built_for.get("input_dtypes"))
         self.was_quantized = any(is_quantized(layer) for layer in walk(self.target))
         width = None
         if self.condition is not None:
@@ -121,14 +120,13 @@ class GeneratingModel(ConditionalModel):
         if self.state_per_task:
             of_tasks = [self._per_task(weight) for weight in parts.state]
             hold(self, "state_of_tasks", of_tasks)
-        self.target_variables = TargetVariables(self.target, parts, made, of_tasks)
-        self.runner = TargetRunner(self, parts)
+        self.runner = TargetRunner(self, parts, of_tasks)
         if self.output_regularization is not None:
             self.past_tasks = PastTasks(self.tasks().num_tasks, self.dtype_policy)
             self.past_tasks.build(width or 0, [weight.weight_shape for weight in made.values()])
         if self.record is not None:
             restore_sublayers(self.record, self)
-            self.target_variables.freeze(self.record["frozen_now"])
+            self.runner.freeze(self.record["frozen_now"])
             self.runner.added()
         freeze_what_is_new(self)
 

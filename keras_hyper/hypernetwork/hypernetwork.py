@@ -17,9 +17,11 @@ from keras_hyper.hypernetwork.arguments import (
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.generating_model import GeneratingModel
 from keras_hyper.hypernetwork.selection import Generators, Include, as_include
+from keras_hyper.ops.sample_axis import with_axis
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.typing import Condition, Config, FilePath, Tensor, Tensors
+from keras_hyper.utils.inputs import input_shapes
 from keras_hyper.weights import as_composition, kernels_of
 from keras_hyper.weights.factors import Value
 
@@ -28,69 +30,71 @@ from keras_hyper.weights.factors import Value
 class Hypernetwork(GeneratingModel):
     r"""Runs a Keras model with generated weights.
 
-    `y = f(x; W(c))`: a generator makes the weights `W` of the target `f` from the condition
-    `c`. All samples of a batch share the weights, or each sample has its own (Ha, Dai & Le,
-    "HyperNetworks", ICLR 2017; von Oswald et al., "Continual learning with hypernetworks",
-    ICLR 2020).
+    `y = f(x; W(c))`: a generator makes the weights `W` of the target `f` from the condition `c`.
+    All samples of a batch share the weights, or each sample has its own (Ha, Dai & Le,
+    "HyperNetworks", ICLR 2017; von Oswald et al., "Continual learning with hypernetworks", ICLR
+    2020).
 
-    The target is a layer, or a Sequential, functional or subclassed model with any layers.
-    It is not copied: ordinary weights are trained, and moving averages updated, in place.
+    The target is a layer, or a Sequential, functional or subclassed model with any layers. It is
+    not copied: ordinary weights are trained, and moving averages updated, in place.
 
     Args:
         target: Keras model or layer. Its weights are generated.
-        generator: A `Generator`, or a dict from path patterns to generators. A generator for
-            weights of any shape (`ChunkedGenerator`, `TiledKernelGenerator`) is shared by
-            all weights. Any other generator is copied for each weight (see
-            `share_generators`). None (default): a `ChunkedGenerator` that stores at most
-            half as many parameters as it generates. For small targets where that is
-            impossible, a minimal `ChunkedGenerator` if there is a condition; otherwise the
-            weights stay ordinary variables.
-        condition: Input on which the weights depend. None (default): no input, but learned
-            embeddings. An integer: a tensor of this width, passed with every call. A layer:
-            its output; for example `TaskEmbedding` or `NoiseCondition`. A list of integers
-            and layers: their concatenation. An `AdapterMask` in the list marks samples that
-            use the target without an adapter.
-        include: Weights to generate: a path pattern (`"*kernel"`, or `"block_1"` for all
-            weights below it), a layer class, a function of path and variable, or an
-            iterable of these. Default: all. `generated_weights` lists the paths after
-            building. Weights that the generator cannot make stay ordinary;
-            `keras_hyper.summary` gives the reasons. If `include` contains the full path of
-            such a weight, `Hypernetwork` raises.
-        composition: `"replace"` (default): generated values replace the weight. If the
-            weight has a constant initializer, as biases have, they are added to the constant
-            through a learned gate that starts at zero. `"add"`, `"multiply"` or `"scale"`:
-            generated values modify the target's weight, the base (see `GeneratedWeight`).
-            Training starts exactly at the base. `"multiply"` and `"scale"` cannot change
-            zeros, so weights that start at zero stay ordinary.
-        base_trainable: Whether to train the base. If False (default), it is frozen, in the
-            target too. If True, the target's regularizers apply to the base alone.
-        state_per_task: Whether to keep moving averages and other state of the target for
-            each task. Requires a `TaskEmbedding` in `condition`.
-        output_regularization: None (default), or the strength of the regularizer that
-            preserves the weights of finished tasks (see `end_task`).
-        sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`,
-            with one condition for each row of the first axis. Weights are generated once for
-            all samples of a condition. `batch_size` in `fit` counts conditions.
-        condition_per_weight: Whether the condition has a row for each generated weight, in
-            the order of `generated_weights`. Its shape is then `(weights, dim)`, or
-            `(batch, weights, dim)` for per-sample weights. A row replaces the learned
-            embedding of its weight, so `dim` must equal the `embedding_dim` of `generator`.
-            If the generator makes a weight in several pieces, the row is added to the
-            learned embedding of each piece. A layer in `condition` may return rows, or one
-            vector for all weights.
-        share_generators: Whether weights of the same shape share one copy of a generator,
-            such as `LowRankGenerator`, that serves a single shape. Generators of a dict are
-            copied separately.
+        generator: `Generator` that makes the weights, or a dict from path patterns to generators. A
+            generator for weights of any shape (`ChunkedGenerator`, `TiledKernelGenerator`) is
+            shared by all weights. Any other generator is copied for each weight (see
+            `share_generators`). None (default): a `ChunkedGenerator` that stores at most half as
+            many parameters as it generates. For small targets where that is impossible, a minimal
+            `ChunkedGenerator` if there is a condition; otherwise the weights stay ordinary
+            variables.
+        condition: Input on which the weights depend:
+
+            - None (default): no input. Each weight has a learned embedding.
+            - An integer: a tensor of this width, passed with every call.
+            - A layer: its output, for example that of `TaskEmbedding` or `NoiseCondition`.
+            - A list of integers and layers: their concatenation. An `AdapterMask` in the list
+              marks samples that use the target without an adapter.
+
+        include: Weights to generate: a path pattern (`"*kernel"`, or `"block_1"` for all weights
+            below it), a layer class, a function of path and variable, or an iterable of these.
+            Default: all. `generated_weights` lists the paths after building. Weights that the
+            generator cannot make stay ordinary; `keras_hyper.summary` gives the reasons. If
+            `include` contains the full path of such a weight, `Hypernetwork` raises.
+        composition: How generated values are combined with the target's own weight, the base:
+
+            - `"replace"` (default): the generated values are the weight. A weight with a constant
+              initializer, such as a bias, starts at this constant. Generated values are added to
+              the constant through a learned gate that starts at zero.
+            - `"add"`, `"multiply"` or `"scale"`: generated values modify the base (see
+              `GeneratedWeight`). Training starts exactly at the base. `"multiply"` and `"scale"`
+              cannot change zeros, so weights that start at zero stay ordinary.
+
+        base_trainable: Whether to train the base. If False (default), the base is frozen, also in
+            `target`. If True, the regularizers of the target apply to the base alone.
+        state_per_task: Whether to keep moving averages and other state of the target for each
+            task. Requires a `TaskEmbedding` in `condition`.
+        output_regularization: None (default), or the strength of the regularizer that preserves
+            the weights of finished tasks (see `end_task`).
+        sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`, with
+            one condition for each row of the first axis. Weights are generated once for all
+            samples of a condition. `batch_size` in `fit` counts conditions.
+        condition_per_weight: Whether the condition has a row for each of `generated_weights`: of
+            shape `(weights, dim)`, or `(batch, weights, dim)` for per-sample weights. A row is the
+            embedding of its weight, so `dim` must equal the `embedding_dim` of `generator`. If the
+            generator makes a weight in several pieces, the row is added to the learned embedding
+            of each piece. A layer in `condition` may return rows, or one vector for all weights.
+        share_generators: Whether weights of the same shape share one copy of a generator, such as
+            `LowRankGenerator`, that serves a single shape. Generators of a dict are copied
+            separately.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
-        inputs: Inputs of the target. To pass the condition with them, as in `fit`, use a dict
-            `{"inputs": ..., "condition": ...}`, or a dict with a key for each tensor, as
-            exported endpoints take it.
+        inputs: Inputs of the target. `fit` and similar methods take inputs and condition in one
+            dict: `{"inputs": ..., "condition": ...}`, or a dict with a key for each tensor.
         condition: Tensor of shape `(dim,)` for one set of weights, or `(batch, dim)` for
-            per-sample weights; or task ids (see `TaskEmbedding`). For several parts, a list
-            with one value for each part except noise. With `condition_per_weight`, a tensor
-            of shape `(weights, dim)` or `(batch, weights, dim)`.
+            per-sample weights; or task ids (see `TaskEmbedding`). For several parts, a list with
+            one value for each part except noise. With `condition_per_weight`, a tensor of shape
+            `(weights, dim)` or `(batch, weights, dim)`.
         training: Boolean.
 
     Output shape:
@@ -167,7 +171,9 @@ class Hypernetwork(GeneratingModel):
         self.sample_seeds = keras.random.SeedGenerator()
         self.built_for = {}
         # Build now if possible: `fit` would build in its first step.
-        shapes = self.known_shapes()
+        shapes = input_shapes(self.target)
+        if shapes is not None and self.sample_axis:
+            shapes = with_axis(shapes)
         if shapes is not None and self.condition is None:
             self.build(shapes)
         elif shapes is not None and self.condition and self.condition.width() is not None:
@@ -177,11 +183,11 @@ class Hypernetwork(GeneratingModel):
         """Returns the generated weights for a condition, as a dict from path to tensor.
 
         Args:
-            condition: As in a call. For a batch of conditions, each tensor has a leading
-                batch axis. Noise is drawn once for each row, or once without rows.
-            factored: Whether to return the generated values alone, without the base, as a
-                dict of tensors for each path: `"left"` and `"right"` for a low-rank weight,
-                `"scale"` for `composition="scale"`, and `"value"` otherwise.
+            condition: As in a call. For a batch of conditions, each tensor has a leading batch
+                axis. Noise is drawn once for each row, or once without rows.
+            factored: Whether to return the generated values alone, without the base, as a dict of
+                tensors for each path: `"left"` and `"right"` for a low-rank weight, `"scale"` for
+                `composition="scale"`, and `"value"` otherwise.
 
         Raises:
             ValueError: If the model is not built, or the condition is invalid.
@@ -205,16 +211,16 @@ class Hypernetwork(GeneratingModel):
         """Returns the outputs of the target with given weights.
 
         Args:
-            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns
-                it. It has an entry for each of `generated_weights`. Per-sample weights have
-                a leading batch axis.
+            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns it.
+                It has an entry for each of `generated_weights`. Per-sample weights have a leading
+                batch axis.
             inputs: Inputs of the target.
             task: With `state_per_task`, the id of the task whose state is used.
             training: Boolean.
 
         Raises:
-            ValueError: If a weight is missing, unknown, or has an invalid shape, or if a
-                task is missing.
+            ValueError: If a weight is missing, unknown, or has an invalid shape, or if a task is
+                missing.
         """
         self._check_built("apply")
         if self.state_per_task is (task is None):
@@ -238,13 +244,12 @@ class Hypernetwork(GeneratingModel):
         """Returns a plain Keras model with the weights for a condition.
 
         Args:
-            condition: One condition: a task id, or a tensor of shape `(dim,)`. None if the
-                model takes none. If the only condition is noise, each call samples a
-                different network.
+            condition: One condition: a task id, or a tensor of shape `(dim,)`. None if the model
+                takes none. If the only condition is noise, each call samples a different network.
 
         Raises:
-            ValueError: If the condition has a batch dimension (it describes several
-                models), or if the target cannot be constructed again.
+            ValueError: If the condition has a batch dimension (it describes several models), or if
+                the target cannot be constructed again.
         """
         if condition is None and self.condition is not None and self.condition.takes_values:
             raise self.needs_condition(
@@ -264,10 +269,10 @@ class Hypernetwork(GeneratingModel):
                     f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
                     "or a task id. Received: a condition with a row for each sample."
                 )
-        variables, task = self.target_variables.generated, self.task_in(condition)
+        variables, task = self.runner.generated, self.task_in(condition)
         if task is not None:
-            weights |= self.target_variables.state_of(task)
-            variables = variables | self.target_variables.own_state
+            weights |= self.runner.state_of(task)
+            variables = variables | self.runner.own_state
         values = {id(variables[path]): value for path, value in weights.items()}
         plain = bake_with(self.target, values)
         return plain if isinstance(plain, keras.Model) else keras.Sequential([plain])
@@ -285,13 +290,13 @@ class Hypernetwork(GeneratingModel):
     def end_task(self, task: int | None = None) -> None:
         """Stores the weights of a finished task, to be preserved by the regularizer.
 
-        Calls with `training=True` add `beta / n sum_t |W(c_t) - W_t|^2` to the loss, where
-        `beta` is `output_regularization`. The sum is over the `n` finished tasks, with their
-        conditions `c_t` and weights `W_t` at the time of `end_task`. (This is von Oswald et
-        al., equation 2, without the look-ahead, which has no measurable effect.)
+        Calls with `training=True` add `beta / n sum_t |W(c_t) - W_t|^2` to the loss, where `beta`
+        is `output_regularization`. The sum is over the `n` finished tasks, with their conditions
+        `c_t` and weights `W_t` at the time of `end_task`. (This is von Oswald et al., equation 2,
+        without the look-ahead, which has no measurable effect.)
 
-        Compile again before the next task. Otherwise the state of the optimizer still moves
-        the embeddings of earlier tasks.
+        Compile again before the next task. Otherwise the state of the optimizer still moves the
+        embeddings of earlier tasks.
 
         Args:
             task: The id of the task. Defaults to the first unfinished task.
@@ -327,8 +332,8 @@ class Hypernetwork(GeneratingModel):
             path: File name.
 
         Raises:
-            ValueError: If the variables in the file do not match the model, which stays
-                unchanged then.
+            ValueError: If the variables in the file do not match the model, which stays unchanged
+                then.
         """
         self._check_built("load_adapter")
         load_adapter(self, path)

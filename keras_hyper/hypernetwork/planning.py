@@ -83,26 +83,26 @@ def plan(
 ) -> Plan:
     """Proposes a generator for the weights of a model within a parameter budget.
 
-    Among the generators that fit, `plan` prefers the highest rank of generated weights, then
-    the widest embeddings, then the fewest stored parameters. The rank is that of the matrix
-    of all chunks for `"chunked"`, otherwise that of the kernels. Embeddings of chunks have at
-    least 8 components if any such generator fits.
+    Among the generators that fit, `plan` prefers the highest rank of generated weights, then the
+    widest embeddings, then the fewest stored parameters. The rank is that of the matrix of all
+    chunks for `"chunked"`, otherwise that of the kernels. Embeddings of chunks have at least 8
+    components if any such generator fits.
 
     Args:
         target: A built Keras model.
         budget: Integer, maximum number of stored parameters of the generated weights.
         include: Weights to generate. See `Hypernetwork`.
         condition_dim: Integer, width of the condition. None for no condition.
-        kind: `"chunked"`, for weights of any shape; `"tiled"`, for kernels with the same
-            spatial size; or `"low_rank"`, with a generator for each weight.
+        kind: `"chunked"`, for weights of any shape; `"tiled"`, for kernels with the same spatial
+            size; or `"low_rank"`, with a generator for each weight.
         composition: See `Hypernetwork`.
 
     Returns:
         A `Plan` with the generator. `print` shows the choice.
 
     Raises:
-        ValueError: If no generator fits the budget (the message has the smallest possible
-            budget), if the model is not built, or if tiles cannot make one of the weights.
+        ValueError: If no generator fits the budget (the message has the smallest possible budget),
+            if the model is not built, or if tiles cannot make one of the weights.
 
     Examples:
         >>> import keras

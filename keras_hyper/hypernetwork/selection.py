@@ -56,29 +56,26 @@ class Parts:
 
 def as_include(include: Any) -> Include:
     """Returns `include` as one item or a list of items, or raises if an item is invalid."""
-    if isinstance(include, str | type) or callable(include) or not isinstance(include, Iterable):
-        return _item(include)
-    items = [_item(item) for item in include]
+    single = isinstance(include, str | type) or callable(include)
+    single = single or not isinstance(include, Iterable)
+    items: list[Item] = [include] if single else list(include)
+    for item in items:
+        layer = isinstance(item, type) and issubclass(item, keras.Layer)
+        function = callable(item) and not isinstance(item, type | keras.Layer)
+        if not isinstance(item, str) and not layer and not function:
+            raise TypeError(
+                "`include` must be a path pattern such as '*kernel', a layer class, a function of "
+                f"path and variable, or a list of these. Received: include={item!r} (of type "
+                f"{type(item).__name__})"
+            )
     # The order of a set differs between processes, and files keep the list.
-    return sorted(items, key=str) if isinstance(include, set | frozenset) else items
+    items = sorted(items, key=str) if isinstance(include, set | frozenset) else items
+    return items[0] if single else items
 
 
-def _item(item: Any) -> Item:
-    layer = isinstance(item, type) and issubclass(item, keras.Layer)
-    function = callable(item) and not isinstance(item, type | keras.Layer)
-    if not isinstance(item, str) and not layer and not function:
-        raise TypeError(
-            "`include` must be a path pattern such as '*kernel', a layer class, a function of path "
-            f"and variable, or a list of these. Received: include={item!r} (of type "
-            f"{type(item).__name__})"
-        )
-    found: Item = item
-    return found
-
-
-def items_of(include: Include) -> list[Item]:
-    """Returns the items of what `as_include` returned."""
-    return include if isinstance(include, list) else [_item(include)]
+def items_of(include: Any) -> list[Item]:
+    """Returns the items of a validated `include`."""
+    return include if isinstance(include, list) else [include]
 
 
 def divide(

@@ -33,16 +33,15 @@ def bake(model: keras.Model) -> keras.Model:
     """Returns an ordinary Keras model in which generated weights are stored ones.
 
     Every static hyper layer becomes its stock twin with the weights that it generates now:
-    `HyperDense` becomes `keras.layers.Dense`, and so on. `hyper.at(condition)` inside the
-    model becomes the target with the weights for that condition. The outputs are equal.
-    The new model generates nothing, does not need this package, and shares no variables
-    with the old one.
+    `HyperDense` becomes `keras.layers.Dense`, and so on. `hyper.at(condition)` inside the model
+    becomes the target with the weights for that condition. The outputs are equal. The new model
+    generates nothing, does not need this package, and shares no variables with the old one.
 
-    Sequential, functional, nested and subclassed models are supported. Layers may be
-    called twice, and may be in lists or inside wrappers such as `TimeDistributed`. A
-    subclassed model or layer needs a `get_config` from which `from_config` can construct
-    it. Its class constructs hyper layers, so Keras cannot load a `.keras` file of the
-    baked model, and raises. Export the baked model, or keep the file of the original.
+    Sequential, functional, nested and subclassed models are supported. Layers may be called twice,
+    and may be in lists or inside wrappers such as `TimeDistributed`. A subclassed model or layer
+    needs a `get_config` from which `from_config` can construct it. Its class constructs hyper
+    layers, so Keras cannot load a `.keras` file of the baked model, and raises. Export the baked
+    model, or keep the file of the original.
 
     Args:
         model: The model, built.
@@ -52,9 +51,9 @@ def bake(model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If part of the model cannot be baked: a conditioned layer, which has a
-            kernel for each condition; a subclass of a hyper layer; or a model that
-            cannot be constructed again. The message names the layer.
+        ValueError: If part of the model cannot be baked: a conditioned layer, which has a kernel
+            for each condition; a subclass of a hyper layer; or a model that cannot be constructed
+            again. The message names the layer.
 
     Examples:
         >>> import keras

@@ -16,13 +16,13 @@ L = TypeVar("L", bound=keras.Layer)
 def clone(model: keras.Model) -> keras.Model:
     """Returns a new model with the same architecture and newly initialized weights.
 
-    Layers that share a generator share one in the copy, too. Unlike
-    `keras.models.clone_model`, `clone` supports subclassed models.
+    Layers that share a generator share one in the copy, too. Unlike `keras.models.clone_model`,
+    `clone` supports subclassed models.
 
     Args:
-        model: A Sequential, functional or subclassed model. Subclassed models and custom
-            layers need a `get_config`. If they take a generator as an argument, it must
-            use `keras_hyper.saving.serialize_shared`.
+        model: A Sequential, functional or subclassed model. Subclassed models and custom layers
+            need a `get_config`. If they take a generator as an argument, it must use
+            `keras_hyper.saving.serialize_shared`.
 
     Returns:
         The new model, not compiled.

@@ -48,9 +48,9 @@ def test_include(include, paths, rng, tmp_path):
     # Those that are not generated are trained, too.
     x = rng.normal(size=(4, 5)).astype("float32")
     hyper.compile("sgd", "mse")
-    before = [to_numpy(v.value).copy() for v in hyper.target_variables.ordinary.values()]
+    before = [to_numpy(v.value).copy() for v in hyper.runner.ordinary.values()]
     hyper.fit(x, np.ones((4, 3)), verbose=0)
-    for v, old in zip(hyper.target_variables.ordinary.values(), before, strict=True):
+    for v, old in zip(hyper.runner.ordinary.values(), before, strict=True):
         assert np.abs(to_numpy(v.value) - old).max() > 0
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
@@ -221,7 +221,7 @@ def test_frozen_weights_are_changed_but_never_replaced():
     assert set(hyper.ordinary_reasons.values()) == {
         "is frozen, and composition='replace' would discard its value"
     }
-    assert not any(v.trainable for v in hyper.target_variables.ordinary.values())
+    assert not any(v.trainable for v in hyper.runner.ordinary.values())
     assert not target.get_layer("a").trainable
     with pytest.raises(ValueError, match="names 'a/kernel', which is frozen"):
         Hypernetwork(target, generator=chunks(), include=["a/kernel"])

@@ -1,4 +1,4 @@
-"""Models that take inputs and a condition, also in one dict."""
+"""A model that runs another model, its target, and takes a condition besides the inputs."""
 
 import functools
 import inspect
@@ -10,9 +10,11 @@ import keras
 
 from keras_hyper.conditions import JoinedCondition
 from keras_hyper.conditions.joined import without_rows
-from keras_hyper.hypernetwork.target_model import TargetModel, batched_tensors
-from keras_hyper.typing import Condition, Tensors
-from keras_hyper.utils.inputs import check_inputs, named
+from keras_hyper.hypernetwork.running import TargetRunner, batched_tensors
+from keras_hyper.ops.sample_axis import folded_spec, spec_with_axis, unfolded_spec
+from keras_hyper.typing import Condition, Config, Shapes, Tensors
+from keras_hyper.utils.graph import finish_loading
+from keras_hyper.utils.inputs import as_tuples, check_inputs, inputs_of, named
 
 
 def _with_checks(name: str) -> Callable[..., Any]:
@@ -33,17 +35,99 @@ def _with_checks(name: str) -> Callable[..., Any]:
     return method
 
 
-class ConditionalModel(TargetModel):
+class ConditionalModel(keras.Model):
     """Base of a model that takes the inputs of its target, and a condition.
 
-    Both may be in one dict with the keys `"inputs"` and `"condition"`, or in one with a key
-    for each tensor, as exported endpoints have them.
+    Both may be in one dict with the keys `"inputs"` and `"condition"`, or with a key for each
+    tensor.
 
     Attributes:
+        target: The target.
         condition: None, or a `JoinedCondition`.
+        sample_axis: Whether inputs and outputs have an axis of samples after the first.
+        runner: Runs the target, after `build`.
+        built_for: Shapes for which the model is built, and dtypes if it was called.
     """
 
+    target: keras.Layer
     condition: JoinedCondition | None
+    sample_axis: bool
+    runner: TargetRunner
+    built_for: Config
+
+    @property
+    def input_spec(self) -> keras.InputSpec | None:
+        """The input spec of the target, with which Keras validates inputs before a call."""
+        return None if self.sample_axis else self.target.input_spec
+
+    def __dir__(self) -> list[str]:
+        """Hides the target from Keras, which would save its replaced weights."""
+        return [name for name in super().__dir__() if name != "target"]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables except weights of the target that are replaced by generated ones."""
+        return self._used(super().variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights except those of the target that are replaced by generated ones."""
+        return self._used(super().weights)
+
+    def _used(self, variables: list[keras.Variable]) -> list[keras.Variable]:
+        if not hasattr(self, "runner"):
+            return variables
+        unused = self.runner.unused()
+        return [v for v in variables if id(v) not in unused]
+
+    def takes(self) -> Tensors | None:
+        """Returns the inputs, without a condition, as symbolic tensors, None if unknown."""
+        structure = inputs_of(self.target, self.get_build_config())
+        if not self.sample_axis or getattr(self.target, "inputs", None) is None:
+            return structure
+        return keras.tree.map_structure(spec_with_axis, structure)
+
+    def target_inputs(self, inputs: Tensors) -> Tensors:
+        """Returns inputs as the target takes them: symbolic ones with `sample_axis`."""
+        return folded_spec(inputs) if self.sample_axis and batched_tensors(inputs) else inputs
+
+    def outputs_of(self, inputs: Tensors) -> Tensors:
+        """Returns the outputs for inputs, symbolically."""
+        outputs = self.target.compute_output_spec(self.target_inputs(inputs))
+        return unfolded_spec(outputs, inputs) if self.sample_axis else outputs
+
+    def compute_output_shape(self, inputs_shape: Shapes, condition_shape: Shapes = None) -> Shapes:
+        """Returns the shapes of the outputs of the target."""
+        if not self.sample_axis:
+            return self.target.compute_output_shape(inputs_shape)
+        lead = tuple(inputs_shape[:2])
+        outputs_shape = self.target.compute_output_shape((None, *inputs_shape[2:]))
+        return keras.tree.map_shape_structure(lambda s: (*lead, *s[1:]), outputs_shape)
+
+    def compute_mask(self, inputs: Tensors, previous_mask: Tensors) -> None:
+        """Returns None: the layers of the target attach masks to the outputs."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the variables of the target that are not generated."""
+        for i, variable in enumerate(self.runner.stored()):
+            store[str(i)] = variable
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the variables that `save_own_variables` saved."""
+        self.runner.load(store)
+        finish_loading(self.target)
+
+    def get_build_config(self) -> Config | None:
+        """Returns the shapes and dtypes for `build_from_config`."""
+        return {"input_dtypes": None, **self.built_for} if self.built else None
+
+    def build_from_config(self, config: Config) -> None:
+        """Builds the model as it was built when it was saved."""
+        if self.built:
+            return
+        self.built_for = {"input_dtypes": config["input_dtypes"]}
+        inputs, condition = as_tuples(config["inputs_shape"]), as_tuples(config["condition_shape"])
+        self.build(inputs) if condition is None else self.build(inputs, condition)
 
     def unpack(self, inputs: Tensors, condition: Condition) -> tuple[Tensors, Condition]:
         """Returns inputs and condition, from a dict that contains both or as they were passed.
