@@ -119,8 +119,7 @@ def divide(
     for weight in weights:
         reason, advice = "not included", ""
         if weight.path in wanted:
-            is_frozen = record is None and weight.path in frozen
-            reason, advice = _reason(weight, composition, is_frozen, record is None)
+            reason, advice = _reason(weight, composition, frozen if record is None else None)
         if advice and is_named(weight.path, include):
             raise ValueError(f"`include` names '{weight.path}', which {reason}. {advice}")
         if reason:
@@ -129,23 +128,22 @@ def divide(
     return Parts(weights, included, reasons, state, frozen, [w.path for w in named])
 
 
-def _reason(
-    weight: NamedWeight, composition: str, is_frozen: bool, is_new: bool
-) -> tuple[str, str]:
+def _reason(weight: NamedWeight, composition: str, frozen: set[str] | None) -> tuple[str, str]:
     """Returns why a weight cannot be generated, and advice if naming it is an error.
 
-    Both are empty if it can. `is_new` is False for a model from a file.
+    Both are empty if it can be generated. `frozen` is None for a model from a file, whose weights
+    were selected before.
     """
     factor, variable = composition in ("multiply", "scale"), weight.variable
     if weight.logical_shape is not None and factor:
         return f"quantized, which composition={composition!r} does not support", ""
     if weight.logical_shape is None and not keras.backend.is_float_dtype(variable.dtype):
         return f"of dtype {variable.dtype}", ""
-    if not is_new:
+    if frozen is None:
         return "", ""
     if variable.constraint is not None:
         return "has a constraint, which needs a stored weight", ""
-    if composition == "replace" and is_frozen:
+    if composition == "replace" and weight.path in frozen:
         return (
             "is frozen, and composition='replace' would discard its value",
             "Unfreeze its layer, or use another composition.",
