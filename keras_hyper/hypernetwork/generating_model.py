@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_hyper.application import is_quantized
 from keras_hyper.conditions import TaskEmbedding
+from keras_hyper.hypernetwork.arguments import configuration_of
 from keras_hyper.hypernetwork.conditional_model import ConditionalModel
-from keras_hyper.hypernetwork.configuration import configuration_of
 from keras_hyper.hypernetwork.generating import generate, make_weights
 from keras_hyper.hypernetwork.past_tasks import PastTasks
 from keras_hyper.hypernetwork.planning import default_for
