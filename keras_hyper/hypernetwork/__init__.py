@@ -1,4 +1,4 @@
-"""Hypernetworks over any model, and planning them."""
+"""Hypernetworks over any Keras model, and their planning."""
 
 from keras_hyper.hypernetwork.at import HypernetworkAt as HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork as Hypernetwork

@@ -1,4 +1,4 @@
-"""A hypernetwork at one condition."""
+"""A hypernetwork with a fixed condition."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @serializable
 class HypernetworkAt(keras.Model):
-    """A hypernetwork with its condition fixed: a model of the inputs alone.
+    """A hypernetwork with a fixed condition, as `Hypernetwork.at` returns it.
 
-    What `Hypernetwork.at` returns. It owns no variables: those that it trains are
-    the hypernetwork's.
+    It takes the inputs of the target only, for `fit`, `evaluate` or `export`. All of its variables
+    belong to the hypernetwork.
 
     Args:
         hypernetwork: A `Hypernetwork` with a condition.
-        condition: One condition: a task id, or numbers of shape `(dim,)`; a list
-            of one for each part.
+        condition: One condition: a task id, or a list or tensor of shape `(dim,)`. For several
+            parts, a list with one value for each part.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
-        inputs: What the target takes.
+        inputs: Inputs of the target.
         training: Boolean.
 
     Output shape:
         That of the target.
 
     Raises:
-        ValueError: If the condition does not fit.
+        ValueError: If the condition is invalid.
 
     Examples:
         >>> import keras
@@ -59,8 +59,8 @@ class HypernetworkAt(keras.Model):
         joined = self.hypernetwork.condition
         if joined is None or not joined.takes_values:
             raise ValueError(
-                f"Hypernetwork '{self.hypernetwork.name}' takes no condition that could be fixed: "
-                "use it as it is."
+                f"Hypernetwork '{self.hypernetwork.name}' takes no condition, so there is none to "
+                "fix. Use it without `at`."
             )
         if any(value is None for value in keras.tree.flatten(condition)) or condition is None:
             raise ValueError(
@@ -73,7 +73,7 @@ class HypernetworkAt(keras.Model):
                 f"Received: condition={condition!r}"
             )
         joined.check(values)
-        # Plain numbers: a tensor would belong to the graph that it was made in.
+        # Python numbers: a tensor would belong to the graph in which it was created.
         self.condition = keras.tree.map_structure(
             lambda v: ops.convert_to_numpy(v).tolist(), values
         )
@@ -82,7 +82,7 @@ class HypernetworkAt(keras.Model):
             self.build(self.hypernetwork.built_for["inputs_shape"])
 
     def build(self, inputs_shape: Shapes) -> None:
-        """Creates nothing: the hypernetwork is built by its own first call."""
+        """Creates nothing: the first call builds the hypernetwork."""
 
     def values(self) -> Condition:
         """Returns the condition as tensors."""
@@ -92,7 +92,7 @@ class HypernetworkAt(keras.Model):
 
     def __call__(self, *args: Tensors, **kwargs: Any) -> Tensors:
         """Calls the model."""
-        # Not before: `hyper.at` changes no configuration of a model that has `hyper` in it.
+        # Not in `__init__`: `hyper.at` must not change configurations that contain `hyper`.
         hold_shared(self.hypernetwork, self, "hypernetwork")
         return super().__call__(*args, **kwargs)
 
@@ -109,13 +109,13 @@ class HypernetworkAt(keras.Model):
         return self.hypernetwork.compute_output_shape(inputs_shape)
 
     def compute_mask(self, inputs: Tensors, previous_mask: Tensors) -> None:
-        """Returns None: the target's own layers put masks on the outputs."""
+        """Returns None: the layers of the target attach masks to the outputs."""
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Exports the model, as `keras.Model.export` does."""
         built = self.hypernetwork.get_build_config()
         if built is not None:
-            # Keras exports nothing that was never called. Values leave no node in a graph.
+            # Keras only exports models that were called. A call on values adds no graph node.
             inputs = stand_ins(built["inputs_shape"], built["input_dtypes"])
             zeros = keras.tree.map_structure(
                 lambda x: ops.zeros([n or 1 for n in x.shape], dtype=x.dtype), inputs
@@ -127,7 +127,7 @@ class HypernetworkAt(keras.Model):
         """Returns a plain Keras model with the weights for the condition."""
         return self.hypernetwork.bake(self.values())
 
-    to_stock = bake  # As a layer of a model that is baked.
+    to_stock = bake  # Called by `keras_hyper.bake` for a model that contains this one.
 
     def get_config(self) -> Config:
         """Returns the arguments to construct this model again."""

@@ -1,6 +1,7 @@
 """A model that builds generated weights for its target, and runs the target with them."""
 
 import contextlib
+from types import SimpleNamespace
 from typing import Any, Self
 
 import keras
@@ -8,18 +9,16 @@ from keras import ops
 
 from keras_hyper.application import is_quantized
 from keras_hyper.conditions import TaskEmbedding
-from keras_hyper.hypernetwork.arguments import Untracked
-from keras_hyper.hypernetwork.configuration import configuration_of
-from keras_hyper.hypernetwork.data import ConditionalModel
-from keras_hyper.hypernetwork.generating import Making, generate
+from keras_hyper.hypernetwork.arguments import configuration_of
+from keras_hyper.hypernetwork.conditional_model import ConditionalModel
+from keras_hyper.hypernetwork.generating import generate, make_weights
 from keras_hyper.hypernetwork.past_tasks import PastTasks
 from keras_hyper.hypernetwork.planning import default_for
-from keras_hyper.hypernetwork.running import TargetRunner
-from keras_hyper.hypernetwork.selection import Generators, Include, Parts, divide
-from keras_hyper.hypernetwork.target import TargetVariables
-from keras_hyper.hypernetwork.target_model import batched_tensors
+from keras_hyper.hypernetwork.running import TargetRunner, batched_tensors
+from keras_hyper.hypernetwork.selection import Generators, Include, divide
 from keras_hyper.kernels import Kernel
 from keras_hyper.ops import same_batch
+from keras_hyper.ops.sample_axis import without_axis
 from keras_hyper.saving import hold
 from keras_hyper.saving.places import one_load
 from keras_hyper.saving.sharing import copy_in_graph, hold_in_graph
@@ -28,19 +27,19 @@ from keras_hyper.typing import Condition, Config, DType, Shape, Shapes, Tensor, 
 from keras_hyper.utils.constants import warn_of_constants
 from keras_hyper.utils.freezing import freeze_what_is_new
 from keras_hyper.utils.graph import NamedWeight, walk
-from keras_hyper.utils.inputs import dtype_of
+from keras_hyper.utils.inputs import build_target, dtype_of
 from keras_hyper.weights import GeneratedWeight
 from keras_hyper.weights.scopes import given
 
 
 class GeneratingModel(ConditionalModel):
-    """Base of `Hypernetwork`, without its arguments and the methods that users call.
+    """Base of `Hypernetwork`, without its arguments and public methods.
 
     Attributes:
-        generated_weights: The generated weights by path, none before `build`.
-        ordinary_reasons: Why the other weights of the target are not generated, by path.
-        past_tasks: The weights of tasks that ended, where they are kept.
-        record: What the configuration says of the target of a model from a file.
+        generated_weights: The generated weights by path, empty before `build`.
+        ordinary_reasons: Why the rest of the weights are not generated, by path.
+        past_tasks: The weights of finished tasks, with `output_regularization`.
+        record: The record of the target in the configuration, for a model from a file.
         was_quantized: Whether the target was quantized before `build`.
     """
 
@@ -56,17 +55,16 @@ class GeneratingModel(ConditionalModel):
     sample_seeds: keras.random.SeedGenerator
     record: Config | None
     was_quantized: bool
-    generators: Untracked
-    runner: TargetRunner
+    generators: SimpleNamespace
 
     @property
     def generator(self) -> Generators:
         """The generator, or the dict from patterns to generators.
 
-        It is no sublayer, since it is never built where each weight has a copy of it.
-        The generated weights have those that are used.
+        It is not a sublayer: if each weight has a copy, the generator itself is never built.
         """
-        return self.generators.value
+        generator: Generators = self.generators.value
+        return generator
 
     @property
     def condition_per_weight(self) -> bool:
@@ -75,13 +73,13 @@ class GeneratingModel(ConditionalModel):
 
     @property
     def trainable(self) -> bool:
-        """Whether the model is trained. A frozen base stays frozen."""
+        """Whether the model is trainable. A frozen base stays frozen."""
         return bool(super().trainable)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
-        # TensorFlow skips an assignment to a layer that has the value, and so those below it.
+        # TensorFlow skips an unchanged assignment to a layer, and so the layers below it.
         for layer in walk(self):
             if layer is not self and layer.trainable is not bool(value):
                 layer.trainable = value
@@ -90,10 +88,11 @@ class GeneratingModel(ConditionalModel):
                 weight.base.trainable = False
 
     def build(self, inputs_shape: Shapes, condition_shape: Shapes = None) -> None:
-        """Builds the target, and makes the generated weights."""
+        """Builds the target and the generated weights."""
         shapes = {"inputs_shape": inputs_shape, "condition_shape": condition_shape}
         self.built_for = {**self.built_for, **shapes}
-        self.build_target()
+        target_shape = without_axis(inputs_shape) if self.sample_axis else inputs_shape
+        build_target(self.target, target_shape, self.built_for.get("input_dtypes"))
         self.was_quantized = any(is_quantized(layer) for layer in walk(self.target))
         width = None
         if self.condition is not None:
@@ -103,54 +102,44 @@ class GeneratingModel(ConditionalModel):
             width = self.condition.width()
         parts = divide(self.target, self.include, self.composition, self.record)
         if self.generator is None:
-            # Kept, for files: another version may choose another.
+            # Part of the configuration: other versions may have another default.
             self.generators.value = default_for(
                 parts.included, self.composition, width, self.dtype_policy, f"{self.name}_generator"
             )
-        how = Making(
-            self.generator,
-            width,
-            self.include,
-            self.composition,
-            self.base_trainable,
-            self.condition_per_weight,
-            self.share_generators,
-            self.dtype_policy,
-        )
-        made, self.ordinary_reasons = how.make(parts)
+        made, self.ordinary_reasons = make_weights(self, parts, width)
         if self.condition is not None:
             self.condition.expect_weights(len(made))
         hold(self, "generated_weights", made)
-        self.target_variables = self._sort(parts)
-        self.runner = TargetRunner(
-            self.target,
-            self.target_variables,
-            parts,
-            self.generated_weights,
-            self.composition,
-            self.sample_seeds,
-        )
+        for weight in parts.weights if self.record is not None else ():
+            if weight.path not in made:
+                weight.variable.trainable = weight.path not in parts.frozen
+        of_tasks = None
+        if self.state_per_task:
+            of_tasks = [self._per_task(weight) for weight in parts.state]
+            hold(self, "state_of_tasks", of_tasks)
+        self.runner = TargetRunner(self, parts, of_tasks)
         if self.output_regularization is not None:
             self.past_tasks = PastTasks(self.tasks().num_tasks, self.dtype_policy)
             self.past_tasks.build(width or 0, [weight.weight_shape for weight in made.values()])
         if self.record is not None:
             restore_sublayers(self.record, self)
-            self.target_variables.freeze(self.record["frozen_now"])
+            self.runner.freeze(self.record["frozen_now"])
             self.runner.added()
         freeze_what_is_new(self)
 
-    def _sort(self, parts: Parts) -> TargetVariables:
-        """Returns the variables of the target by what becomes of them."""
-        made = self.generated_weights
-        ordinary = [w for w in parts.weights if w.path not in made]
-        generated = [w for w in parts.included if w.path in made]
-        for weight in ordinary if self.record is not None else ():
-            weight.variable.trainable = weight.path not in parts.frozen
-        of_tasks = [self._per_task(w) for w in parts.state] if self.state_per_task else None
-        if of_tasks is not None:
-            hold(self, "state_of_tasks", of_tasks)
-        return TargetVariables(
-            self.target, parts.owners, generated, ordinary, parts.state, of_tasks, made
+    def _per_task(self, weight: NamedWeight) -> keras.Variable:
+        """Returns a variable with a row of the state for each task."""
+        tasks, variable = self.tasks().num_tasks, weight.variable
+
+        def initializer(shape: Shape, dtype: DType = None) -> Tensor:
+            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
+
+        return self.add_weight(
+            name=f"{weight.path.replace('/', '_')}_of_tasks",
+            shape=(tasks, *variable.shape),
+            dtype=variable.dtype,
+            initializer=initializer,
+            trainable=False,
         )
 
     def tasks(self) -> TaskEmbedding:
@@ -161,7 +150,7 @@ class GeneratingModel(ConditionalModel):
         return embedding
 
     def task_in(self, condition: Condition) -> Tensor | None:
-        """Returns the task ids in a condition, None if there is no state for each task."""
+        """Returns the task ids in a condition, None without `state_per_task`."""
         if self.condition is None or not self.state_per_task:
             return None
         return self.condition.task_ids(condition)
@@ -170,23 +159,8 @@ class GeneratingModel(ConditionalModel):
         """Returns the parts of a condition as one tensor, None without a condition."""
         return None if self.condition is None else self.condition(condition, **kwargs)
 
-    def _per_task(self, weight: NamedWeight) -> keras.Variable:
-        """Returns a variable with a row of the state for each task."""
-        tasks, variable = self.tasks().num_tasks, weight.variable
-
-        def start(shape: Shape, dtype: DType = None) -> Tensor:
-            return ops.stack([ops.cast(variable.value, dtype)] * tasks)
-
-        return self.add_weight(
-            name=f"{weight.path.replace('/', '_')}_of_tasks",
-            shape=(tasks, *variable.shape),
-            dtype=variable.dtype,
-            initializer=start,
-            trainable=False,
-        )
-
     def __call__(self, inputs: Tensors, condition: Condition = None, **kwargs: Any) -> Tensors:
-        """Calls the target with generated weights; builds what is not built yet."""
+        """Validates `inputs` and `condition` before `keras.Model.__call__`."""
         inputs, condition = self.unpack(inputs, condition)
         hold_in_graph(self, inputs, condition)
         warn_of_constants(self, inputs, condition)
@@ -201,11 +175,12 @@ class GeneratingModel(ConditionalModel):
         self, inputs: Tensors, condition: Condition = None, training: bool | None = None
     ) -> Tensors:
         """Returns the outputs of the target."""
-        # JAX trains with `call` itself.
+        # JAX trains with `call`, without `__call__`.
         inputs, condition = self.unpack(inputs, condition)
         condition = self.check_condition(inputs, condition)
         vector = adapted = None
-        if self.condition is not None and not self._all_given():
+        all_given = all(given(weight) is not None for weight in self.generated_weights.values())
+        if self.condition is not None and not all_given:
             vector = self.joined(condition, inputs=inputs, training=training)
             adapted = self.condition.adapted(condition)
             for x in batched_tensors(inputs)[:1]:
@@ -216,10 +191,7 @@ class GeneratingModel(ConditionalModel):
             past = self.kernels(ops.convert_to_tensor(self.past_tasks.conditions), penalize=False)
             drift = self.past_tasks([kernel.materialize() for kernel in past.values()])
             self.add_loss(self.output_regularization * drift)
-        return self.runner.run(inputs, kernels, self.task_in(condition), training, self.sample_axis)
-
-    def _all_given(self) -> bool:
-        return all(given(weight) is not None for weight in self.generated_weights.values())
+        return self.runner.run(inputs, kernels, self.task_in(condition), training)
 
     def kernels(
         self,
@@ -228,15 +200,14 @@ class GeneratingModel(ConditionalModel):
         penalize: bool = True,
         adapted: Tensor | None = None,
     ) -> dict[str, Kernel]:
-        """Returns the generated weights by path: see `generate`."""
+        """Returns the generated weights by path. See `generate`."""
         self.runner.added()
-        weights, per_weight = self.generated_weights, self.condition_per_weight
-        return generate(weights, vector, training, penalize, per_weight, adapted)
+        return generate(self, vector, training, penalize, adapted)
 
     def mapped_layers(self) -> list[keras.Layer]:
-        """Returns the layers of the target that per-sample weights are mapped over.
+        """Returns the layers of the target that are called once for each sample.
 
-        No function is registered for their classes: they are called once for each sample.
+        No function is registered that applies their classes to per-sample weights.
         """
         if self.condition is None or not self.built:
             return []
@@ -251,7 +222,7 @@ class GeneratingModel(ConditionalModel):
         return self.outputs_of(inputs)
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the weights and the state of the target that are not generated."""
+        """Saves the variables of the target that are not generated."""
         self.runner.added()
         super().save_own_variables(store)
 
@@ -261,9 +232,9 @@ class GeneratingModel(ConditionalModel):
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Config | None = None) -> Self:
-        """Returns a model from the arguments that `get_config` returned."""
+        """Returns a model constructed from the arguments that `get_config` returned."""
         with contextlib.ExitStack() as scopes:
             scopes.enter_context(one_load(join=True))
-            if custom_objects:  # An empty scope would hide one that is open.
+            if custom_objects:  # An empty scope would hide an open one.
                 scopes.enter_context(keras.saving.custom_object_scope(custom_objects))
             return copy_in_graph(config, cls)

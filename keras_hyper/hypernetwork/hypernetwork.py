@@ -1,7 +1,7 @@
 """A hypernetwork over any Keras model."""
 
-import os
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -9,105 +9,104 @@ from keras import ops
 
 from keras_hyper.hypernetwork.adapter import load_adapter, save_adapter
 from keras_hyper.hypernetwork.arguments import (
-    Untracked,
     as_condition,
     as_generators,
     as_target,
-    check_mask,
-    check_per_weight,
-    check_tasks,
+    check_combination,
 )
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.generating_model import GeneratingModel
 from keras_hyper.hypernetwork.selection import Generators, Include, as_include
+from keras_hyper.ops.sample_axis import with_axis
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
-from keras_hyper.typing import Condition, Config, Tensor, Tensors
+from keras_hyper.typing import Condition, Config, FilePath, Tensor, Tensors
+from keras_hyper.utils.inputs import input_shapes
 from keras_hyper.weights import as_composition, kernels_of
 from keras_hyper.weights.factors import Value
 
 
 @serializable
 class Hypernetwork(GeneratingModel):
-    r"""Generates the weights of any Keras model.
+    r"""Runs a Keras model with generated weights.
 
-    `y = f(x; W(c))`: the target `f` is called with weights that a generator
-    makes from the condition `c`, for the whole batch or for each sample, as in Ha,
-    Dai & Le ("HyperNetworks", ICLR 2017) and von Oswald et al. ("Continual
-    learning with hypernetworks", ICLR 2020).
+    `y = f(x; W(c))`: a generator makes the weights `W` of the target `f` from the condition `c`.
+    All samples of a batch share the weights, or each sample has its own (Ha, Dai & Le,
+    "HyperNetworks", ICLR 2017; von Oswald et al., "Continual learning with hypernetworks", ICLR
+    2020).
 
-    The target may be a single layer, or a Sequential, functional or subclassed model
-    with layers of any kind. It is not copied: its other weights are trained, and its
-    moving averages updated, in place.
+    The target is a layer, or a Sequential, functional or subclassed model with any layers. It is
+    not copied: ordinary weights are trained, and moving averages updated, in place.
 
     Args:
-        target: A Keras model or layer.
-        generator: A `Generator`, or a dict from patterns of paths to generators.
-            One that serves every shape (`ChunkedGenerator`,
-            `TiledKernelGenerator`) is shared by all its weights; of any other,
-            each weight gets a copy, or each shape (`share_generators`).
-            None (default): a `ChunkedGenerator` that stores at most half as
-            many parameters as it generates. For small targets where that is
-            impossible, a minimal `ChunkedGenerator` if there is a condition;
-            otherwise the weights stay ordinary variables.
-        condition: What the weights depend on. None: a learned embedding. An
-            integer: a tensor of that width, passed with every call. A layer that
-            makes one: `TaskEmbedding`, `NoiseCondition`, or any other. A list of
-            these is concatenated. An `AdapterMask` in it marks samples without an adapter.
-        include: Which weights are generated: a pattern of paths (`"*kernel"`,
-            `"block_1"` for all below it), a layer type, a function of path and
-            variable, or an iterable of these. `generated_weights` of a built
-            hypernetwork has the paths. Weights that the generator cannot make stay
-            ordinary ones; `keras_hyper.summary` lists them with the reason. One that is
-            named, without wildcards, raises.
-        composition: `"replace"`: the generated numbers are the weight. A weight
-            that starts as a constant (a bias, a scale) starts there, plus the
-            generated numbers times a learned gate that starts at zero. `"add"`,
-            `"multiply"`, `"scale"`: the generated numbers change the target's own
-            weight (see `GeneratedWeight`), from which training starts exactly.
-            Factors cannot change what starts at zero: such weights stay ordinary.
-        base_trainable: Whether the target's own weights are trained below
-            the generated ones, and their regularizers act on them alone. They are
-            frozen, in the target too, if not.
-        state_per_task: Whether moving averages and other state of the target are
-            kept for each task. `condition` must have a `TaskEmbedding`.
-        condition_per_weight: Whether the condition has a row for each generated weight, in the
-            order of `generated_weights`: of shape `(weights, dim)`, or `(batch, weights, dim)` for
-            per-sample weights. A row is the embedding of its weight, with no learned part, so
-            `dim` is the `embedding_dim` of `generator`. If the generator makes a weight in several
-            pieces, the row is added to the learned embedding of each. A layer of `condition` may
-            return rows, or one vector for all weights.
-        share_generators: Whether weights of one shape share a copy of a generator that serves
-            one shape, such as `LowRankGenerator`. Each generator of a dict has its own copies.
-        output_regularization: None, or the strength of the regularizer that keeps
-            the weights of tasks that ended (`end_task`).
-        sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`,
-            with one condition for each row of the first axis. The weights of a condition
-            are generated once for all of its samples. In `fit`, `batch_size` counts
-            conditions.
+        target: Keras model or layer. Its weights are generated.
+        generator: `Generator` that makes the weights, or a dict from path patterns to generators. A
+            generator for weights of any shape (`ChunkedGenerator`, `TiledKernelGenerator`) is
+            shared by all weights. Any other generator is copied for each weight (see
+            `share_generators`). None (default): a `ChunkedGenerator` that stores at most half as
+            many parameters as it generates. For small targets where that is impossible, a minimal
+            `ChunkedGenerator` if there is a condition; otherwise the weights stay ordinary
+            variables.
+        condition: Input on which the weights depend:
+
+            - None (default): no input. Each weight has a learned embedding.
+            - An integer: a tensor of this width, passed with every call.
+            - A layer: its output, for example that of `TaskEmbedding` or `NoiseCondition`.
+            - A list of integers and layers: their concatenation. An `AdapterMask` in the list
+              marks samples that use the target without an adapter.
+
+        include: Weights to generate: a path pattern (`"*kernel"`, or `"block_1"` for all weights
+            below it), a layer class, a function of path and variable, or an iterable of these.
+            Default: all. `generated_weights` lists the paths after building. Weights that the
+            generator cannot make stay ordinary; `keras_hyper.summary` gives the reasons. If
+            `include` contains the full path of such a weight, `Hypernetwork` raises.
+        composition: How generated values are combined with the target's own weight, the base:
+
+            - `"replace"` (default): the generated values are the weight. A weight with a constant
+              initializer, such as a bias, starts at this constant. Generated values are added to
+              the constant through a learned gate that starts at zero.
+            - `"add"`, `"multiply"` or `"scale"`: generated values modify the base (see
+              `GeneratedWeight`). Training starts exactly at the base. `"multiply"` and `"scale"`
+              cannot change zeros, so weights that start at zero stay ordinary.
+
+        base_trainable: Whether to train the base. If False (default), the base is frozen, also in
+            `target`. If True, the regularizers of the target apply to the base alone.
+        state_per_task: Whether to keep moving averages and other state of the target for each
+            task. Requires a `TaskEmbedding` in `condition`.
+        output_regularization: None (default), or the strength of the regularizer that preserves
+            the weights of finished tasks (see `end_task`).
+        sample_axis: Whether inputs and outputs have the shape `(conditions, samples, ...)`, with
+            one condition for each row of the first axis. Weights are generated once for all
+            samples of a condition. `batch_size` in `fit` counts conditions.
+        condition_per_weight: Whether the condition has a row for each of `generated_weights`: of
+            shape `(weights, dim)`, or `(batch, weights, dim)` for per-sample weights. A row is the
+            embedding of its weight, so `dim` must equal the `embedding_dim` of `generator`. If the
+            generator makes a weight in several pieces, the row is added to the learned embedding
+            of each piece. A layer in `condition` may return rows, or one vector for all weights.
+        share_generators: Whether weights of the same shape share one copy of a generator, such as
+            `LowRankGenerator`, that serves a single shape. Generators of a dict are copied
+            separately.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
-        inputs: What the target takes. In `fit` and the like, a dict
-            `{"inputs": ..., "condition": ...}` has both; so has a dict with a key for
-            each tensor, as an exported endpoint takes it.
-        condition: For one part a tensor of shape `(dim,)` (one set of weights),
-            or `(batch, dim)` (a set for each sample), or task ids (see
-            `TaskEmbedding`); for several a list of one value for each part but noise.
-            With `condition_per_weight`, tensors of shape `(weights, dim)` or
-            `(batch, weights, dim)`.
+        inputs: Inputs of the target. `fit` and similar methods take inputs and condition in one
+            dict: `{"inputs": ..., "condition": ...}`, or a dict with a key for each tensor.
+        condition: Tensor of shape `(dim,)` for one set of weights, or `(batch, dim)` for
+            per-sample weights; or task ids (see `TaskEmbedding`). For several parts, a list with
+            one value for each part except noise. With `condition_per_weight`, a tensor of shape
+            `(weights, dim)` or `(batch, weights, dim)`.
         training: Boolean.
 
     Output shape:
         That of the target.
 
     Raises:
-        TypeError: If an argument is of a type that has no meaning here.
-        ValueError: If the target cannot be built, a pattern matches nothing, no
-            weight can be generated, or a condition does not fit.
+        TypeError: If an argument has an invalid type.
+        ValueError: If the target cannot be built, a pattern matches nothing, no weight can be
+            generated, or a condition has an invalid shape or value.
 
     Examples:
-        Ten classifiers, whose weights are made from ten learned vectors:
+        Ten classifiers, whose weights are generated from ten learned vectors:
 
         >>> import keras
         >>> from keras_hyper import Hypernetwork, TaskEmbedding
@@ -141,34 +140,40 @@ class Hypernetwork(GeneratingModel):
         share_generators: bool = False,
         **kwargs: Any,
     ) -> None:
-        # From a file: which weights are generated, and which are frozen.
         record = kwargs.pop("record", None)
-        # The target's layers cast what they take; ids must not be cast.
+        # The layers of the target cast their inputs. Task ids must not be cast.
         super().__init__(autocast=False, **kwargs)
         self.record = record
         self.supports_masking = True
         self.target = as_target(deserialize_shared(target, self, "target"))
         self.condition = as_condition(condition, self, bool(condition_per_weight))
-        check_per_weight(condition_per_weight, self.condition, generator, output_regularization)
-        self.share_generators = bool(share_generators)
-        self.generators = Untracked(as_generators(generator, self))
+        self.generators = SimpleNamespace(value=as_generators(generator, self))
         self.include = as_include(include)
         self.composition = as_composition(composition)
-        check_mask(self.condition, self.composition, bool(state_per_task))
         self.base_trainable = bool(base_trainable)
         self.state_per_task = bool(state_per_task)
-        check_tasks(self.condition, self.state_per_task, output_regularization)
-        strength = output_regularization
-        self.output_regularization = None if strength is None else float(strength)
         self.sample_axis = bool(sample_axis)
+        self.share_generators = bool(share_generators)
+        strength = output_regularization
+        check_combination(
+            self.condition,
+            self.generator,
+            self.composition,
+            self.state_per_task,
+            strength,
+            bool(condition_per_weight),
+        )
+        self.output_regularization = None if strength is None else float(strength)
         self.generated_weights = {}
         self.ordinary_reasons = {}
         self.past_tasks = None
-        # Draws seeds for layers that are called once for each sample.
+        # Draws the seeds of layers that are called once for each sample.
         self.sample_seeds = keras.random.SeedGenerator()
         self.built_for = {}
-        shapes = self.known_shapes()
-        # Built before a call, so that `fit` need not.
+        # Build now if possible: `fit` would build in its first step.
+        shapes = input_shapes(self.target)
+        if shapes is not None and self.sample_axis:
+            shapes = with_axis(shapes)
         if shapes is not None and self.condition is None:
             self.build(shapes)
         elif shapes is not None and self.condition and self.condition.width() is not None:
@@ -178,14 +183,14 @@ class Hypernetwork(GeneratingModel):
         """Returns the generated weights for a condition, as a dict from path to tensor.
 
         Args:
-            condition: As in a call. With a row for each sample, every tensor has
-                a batch axis in front. Noise is drawn once for each row, or once.
-            factored: Whether to return what is generated, without the target's own weights, as
-                a dict of tensors for each path: `"left"` and `"right"` for a low-rank weight,
-                `"scale"` for `composition="scale"`, and `"value"` otherwise.
+            condition: As in a call. For a batch of conditions, each tensor has a leading batch
+                axis. Noise is drawn once for each row, or once without rows.
+            factored: Whether to return the generated values alone, without the base, as a dict of
+                tensors for each path: `"left"` and `"right"` for a low-rank weight, `"scale"` for
+                `composition="scale"`, and `"value"` otherwise.
 
         Raises:
-            ValueError: If the model is not built, or the condition does not fit.
+            ValueError: If the model is not built, or the condition is invalid.
         """
         self._check_built("generate")
         condition = self.check_condition((), condition)
@@ -206,15 +211,16 @@ class Hypernetwork(GeneratingModel):
         """Returns the outputs of the target with given weights.
 
         Args:
-            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns
-                it: one for each of `generated_weights`, with a batch axis for per-sample weights.
-            inputs: What the target takes.
+            weights: Dict from path to tensor, or to a dict of factors, as `generate` returns it.
+                It has an entry for each of `generated_weights`. Per-sample weights have a leading
+                batch axis.
+            inputs: Inputs of the target.
             task: With `state_per_task`, the id of the task whose state is used.
             training: Boolean.
 
         Raises:
-            ValueError: If a weight is missing, unknown, or of another shape, or if
-                a task is missing.
+            ValueError: If a weight is missing, unknown, or has an invalid shape, or if a task is
+                missing.
         """
         self._check_built("apply")
         if self.state_per_task is (task is None):
@@ -232,24 +238,23 @@ class Hypernetwork(GeneratingModel):
                     "`task` must be one id for one set of weights. Received: `task` of shape "
                     f"{tuple(task.shape)}"
                 )
-        return self.runner.run(inputs, kernels, task, training, self.sample_axis)
+        return self.runner.run(inputs, kernels, task, training)
 
     def bake(self, condition: Condition = None) -> keras.Model:
         """Returns a plain Keras model with the weights for a condition.
 
         Args:
-            condition: One condition: a task id, or a tensor of shape `(dim,)`.
-                None without one. If the only condition is noise, each call samples a
-                different network.
+            condition: One condition: a task id, or a tensor of shape `(dim,)`. None if the model
+                takes none. If the only condition is noise, each call samples a different network.
 
         Raises:
-            ValueError: If the condition has a batch dimension (it describes several
-                models), or if the target cannot be constructed again.
+            ValueError: If the condition has a batch dimension (it describes several models), or if
+                the target cannot be constructed again.
         """
         if condition is None and self.condition is not None and self.condition.takes_values:
             raise self.needs_condition(
-                "Received: condition=None. Call `hyper.bake(condition=...)` with one condition. A "
-                "model that takes all of them can be exported (`keras_hyper.export_saved_model`).",
+                "Received: condition=None. Call `hyper.bake(condition=...)` with one condition. To "
+                "export a model that takes conditions, use `keras_hyper.export_saved_model`.",
                 " to be baked",
             )
         weights = self.generate(condition)
@@ -264,20 +269,18 @@ class Hypernetwork(GeneratingModel):
                     f"Hypernetwork '{self.name}' can be baked for one condition, of shape (dim,) "
                     "or a task id. Received: a condition with a row for each sample."
                 )
-        variables, task = self.target_variables.generated, self.task_in(condition)
+        variables, task = self.runner.generated, self.task_in(condition)
         if task is not None:
-            weights |= self.target_variables.state_of(task)
-            variables = variables | self.target_variables.own_state
+            weights |= self.runner.state_of(task)
+            variables = variables | self.runner.own_state
         values = {id(variables[path]): value for path, value in weights.items()}
         plain = bake_with(self.target, values)
         return plain if isinstance(plain, keras.Model) else keras.Sequential([plain])
 
-    to_stock = bake  # As a layer of a model that is baked.
+    to_stock = bake  # Called by `keras_hyper.bake` for a model that contains this one.
 
     def at(self, condition: Condition) -> HypernetworkAt:
-        """Returns a Keras model with the condition fixed, for `fit`, `evaluate` or `export`.
-
-        It shares all variables with this one.
+        """Returns a Keras model with a fixed condition, which shares all variables.
 
         Args:
             condition: One condition: a task id, or a tensor of shape `(dim,)`.
@@ -285,17 +288,18 @@ class Hypernetwork(GeneratingModel):
         return HypernetworkAt(self, condition)
 
     def end_task(self, task: int | None = None) -> None:
-        """Stores the weights of a task, from which the regularizer measures the drift.
+        """Stores the weights of a finished task, to be preserved by the regularizer.
 
-        `L = L_task + beta / n sum_t |W(c_t) - W_t|^2`, over the `n` tasks that ended,
-        with the conditions `c_t` and the weights `W_t` of when they did (von Oswald
-        et al., equation 2, without the look-ahead, which has no measurable effect).
-        It enters the loss when the model is called with `training=True`. Compile
-        again before the next task: an optimizer that goes on would still move the
-        embeddings of tasks before.
+        Calls with `training=True` add `beta / n sum_t |W(c_t) - W_t|^2` to the loss, where `beta`
+        is `output_regularization`. The sum is over the `n` finished tasks, with their conditions
+        `c_t` and weights `W_t` at the time of `end_task`. (This is von Oswald et al., equation 2,
+        without the look-ahead, which has no measurable effect.)
+
+        Compile again before the next task. Otherwise the state of the optimizer still moves the
+        embeddings of earlier tasks.
 
         Args:
-            task: The task's id. Defaults to the first that did not end.
+            task: The id of the task. Defaults to the first unfinished task.
 
         Raises:
             ValueError: If there is no `output_regularization`, or no such task.
@@ -304,33 +308,32 @@ class Hypernetwork(GeneratingModel):
             if self.output_regularization is not None:
                 self._check_built("end_task")
             raise ValueError(
-                f"Hypernetwork '{self.name}' keeps no weights: make it with output_regularization="
-                "0.01, say, and condition=TaskEmbedding(num_tasks, dim)."
+                f"Hypernetwork '{self.name}' keeps no weights of finished tasks. Construct it with "
+                "output_regularization=0.01 and condition=TaskEmbedding(num_tasks, dim)."
             )
         task = self.past_tasks.task_to_end(task)
         vector = self.joined(ops.convert_to_tensor(task))
         weights = self.kernels(vector, penalize=False).values()
         self.past_tasks.keep(task, vector, [kernel.materialize() for kernel in weights])
 
-    def save_adapter(self, path: str | os.PathLike[str]) -> None:
-        """Writes all weights but those of the target that were frozen from the start.
+    def save_adapter(self, path: FilePath) -> None:
+        """Writes all variables, except weights of the target that were never trainable.
 
         Args:
-            path: Where to, with the ending `.npz`. An older file is replaced at
-                the end only.
+            path: File name that ends in `.npz`. An existing file is replaced atomically.
         """
         self._check_built("save_adapter")
         save_adapter(self, path)
 
-    def load_adapter(self, path: str | os.PathLike[str]) -> None:
-        """Reads what `save_adapter` wrote, into a model of the same configuration.
+    def load_adapter(self, path: FilePath) -> None:
+        """Reads a file of `save_adapter` into a model of the same configuration.
 
         Args:
-            path: Where from.
+            path: File name.
 
         Raises:
-            ValueError: If the file has other weights than this model. Nothing is
-                changed then.
+            ValueError: If the variables in the file do not match the model, which stays unchanged
+                then.
         """
         self._check_built("load_adapter")
         load_adapter(self, path)
@@ -338,6 +341,6 @@ class Hypernetwork(GeneratingModel):
     def _check_built(self, method: str) -> None:
         if not self.built:
             raise ValueError(
-                f"Hypernetwork '{self.name}' has no weights yet: call it on inputs before "
-                f"`{method}`."
+                f"Hypernetwork '{self.name}' is not built, so it has no weights. Call it on "
+                f"inputs before `{method}`."
             )

@@ -1,4 +1,4 @@
-"""The tasks that ended, and the drift of a hypernetwork from their weights."""
+"""The weights of finished tasks, and the drift of a hypernetwork from them."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,18 @@ from keras_hyper.typing import DType, Shape, Tensor
 
 
 class PastTasks(keras.layers.Layer):
-    r"""Holds conditions and weights of tasks that ended, and measures the drift from them.
+    r"""Stores conditions and weights of finished tasks, and measures the drift from them.
 
-    `1 / n sum_t |W(c_t) - W_t|^2` over the `n` tasks that ended, a sum over all
-    generated weights (von Oswald et al., "Continual learning with hypernetworks",
-    ICLR 2020, equation 2).
+    The drift is `1 / n sum_t |W(c_t) - W_t|^2` over the `n` finished tasks, summed over all
+    generated weights (von Oswald et al., "Continual learning with hypernetworks", ICLR 2020,
+    equation 2).
 
-    All tasks have their place from the start, and those that did not end count
-    with zero: what was compiled for one task is right for the next.
+    Space for all tasks is allocated in `build`, and unfinished tasks have weight zero. So a
+    compiled training step stays valid when a task ends.
 
     Args:
         num_tasks: Integer, number of tasks.
-        dtype: Policy of the hypernetwork.
+        dtype: Dtype policy of the hypernetwork.
 
     Call arguments:
         weights: List of tensors `(num_tasks, *shape)`, generated from `conditions`.
@@ -37,31 +37,31 @@ class PastTasks(keras.layers.Layer):
     weights_of_tasks: list[keras.Variable]
 
     def __init__(self, num_tasks: int, dtype: DType = None) -> None:
-        # In half precision the drift from weights would be mostly rounding.
+        # In half precision, rounding errors would dominate the drift.
         wide = at_least_float32(keras.dtype_policies.get(dtype).variable_dtype)
         super().__init__(autocast=False, dtype=wide, name="past_tasks")
         self.num_tasks = num_tasks
 
     def build(self, condition_dim: int, weight_shapes: Sequence[Shape]) -> None:
-        """Creates a place for each task."""
+        """Creates variables with a row for each task."""
 
-        def place(name: str, shape: Shape) -> keras.Variable:
+        def rows(name: str, shape: Shape) -> keras.Variable:
             full = (self.num_tasks, *shape)
             return self.add_weight(name=name, shape=full, initializer="zeros", trainable=False)
 
-        self.conditions = place("conditions", (condition_dim,))
-        self.ended = place("ended", ())
-        places = [place(f"weight_{i}", shape) for i, shape in enumerate(weight_shapes)]
-        hold(self, "weights_of_tasks", places)
+        self.conditions = rows("conditions", (condition_dim,))
+        self.ended = rows("ended", ())
+        weights = [rows(f"weight_{i}", shape) for i, shape in enumerate(weight_shapes)]
+        hold(self, "weights_of_tasks", weights)
         self.built = True
 
     def next(self) -> int:
-        """Returns the first task that did not end, or the number of tasks."""
-        ended = ops.convert_to_numpy(self.ended)
-        return next((task for task in range(self.num_tasks) if not ended[task]), self.num_tasks)
+        """Returns the first unfinished task, or the number of tasks."""
+        unfinished = np.flatnonzero(ops.convert_to_numpy(self.ended) == 0)
+        return int(next(iter(unfinished), self.num_tasks))
 
     def task_to_end(self, task: int | None) -> int:
-        """Returns a task, by default the first that did not end, or raises if there is none."""
+        """Returns a valid task, by default the first unfinished one."""
         task = self.next() if task is None else task
         known = isinstance(task, int | np.integer) and not isinstance(task, bool)
         if not known or not 0 <= task < self.num_tasks:
@@ -71,19 +71,13 @@ class PastTasks(keras.layers.Layer):
         return int(task)
 
     def keep(self, task: int, condition: Tensor, weights: Sequence[Tensor]) -> None:
-        """Stores a task.
-
-        Args:
-            task: Integer, its id.
-            condition: Tensor of shape `(dim,)`.
-            weights: List of tensors.
-        """
+        """Stores the condition and the weights of a task."""
         values = [condition, 1.0, *weights]
-        places = [self.conditions, self.ended, *self.weights_of_tasks]
-        for place, value in zip(places, values, strict=True):
-            rows = ops.convert_to_numpy(place).copy()
-            rows[task] = ops.convert_to_numpy(ops.cast(value, place.dtype))
-            place.assign(rows)
+        variables = [self.conditions, self.ended, *self.weights_of_tasks]
+        for variable, value in zip(variables, values, strict=True):
+            rows = ops.convert_to_numpy(variable).copy()
+            rows[task] = ops.convert_to_numpy(ops.cast(value, variable.dtype))
+            variable.assign(rows)
 
     def call(self, weights: Sequence[Tensor]) -> Tensor:
         """Returns the drift."""

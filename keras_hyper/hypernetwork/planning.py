@@ -1,4 +1,4 @@
-"""Choosing a generator for a whole model by the number of parameters it may store."""
+"""Choice of a generator for the weights of a model within a parameter budget."""
 
 import dataclasses
 import functools
@@ -22,29 +22,28 @@ from keras_hyper.typing import DType
 from keras_hyper.utils.checks import one_of, positive_int
 from keras_hyper.utils.graph import NamedWeight
 from keras_hyper.weights import as_composition
+from keras_hyper.weights.checks import as_unit_axes
 
-# A perceptron does not make chunks of the rank of its hidden layer from one number each.
+# Embeddings of chunks get this width if possible. From one component, an MLP hardly generates
+# chunks of the rank of its hidden layer.
 _ENOUGH = 8
-# The widest hidden layer of a generator that was not asked for. Each number that is
-# generated costs as many multiplications.
-_HIDDEN = 64
-# And the narrowest: of a few units some are zero for every embedding, and stay so.
-_LEAST = 16
-_WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # Of which 1 cannot carry a condition.
+# The range of hidden layers of a default generator. Each generated parameter costs as many
+# multiplications. Of a few units, some would be zero for every embedding, and stay zero.
+_NARROWEST, _WIDEST = 16, 64
+_WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # A condition needs at least 2.
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A generator for the weights of a model, and what it costs.
+    """A generator for the weights of a model, and its cost.
 
     Attributes:
-        generator: The generator, to be passed to `Hypernetwork`.
-        weights: How many weights are generated.
-        generated: How many numbers they have.
-        stored: How many numbers are stored in their place: the generator,
-            embeddings, projections of a condition and gates. Not the weights of
-            the target that a composition changes.
-        budget: How many were allowed.
+        generator: The generator, for the argument `generator` of `Hypernetwork`.
+        weights: Number of generated weights.
+        generated: Number of parameters in the generated weights.
+        stored: Number of parameters stored instead: those of the generator, embeddings,
+            projections of a condition, and gates. Bases of a composition are not counted.
+        budget: The budget for `stored`.
     """
 
     generator: Generator
@@ -58,14 +57,14 @@ class Plan:
         names = ("chunk_size", "hidden_units", "tile", "rank", "embedding_dim")
         chosen = ", ".join(f"{name}={config[name]}" for name in names if name in config)
         return (
-            f"{type(self.generator).__name__}({chosen}) makes {self.generated:,} numbers of "
-            f"{self.weights} weights from {self.stored:,}, within {self.budget:,}"
+            f"{type(self.generator).__name__}({chosen}) generates {self.generated:,} parameters "
+            f"of {self.weights} weights from {self.stored:,}, within {self.budget:,}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """A generator that could be made, what it stores, and how much it can express."""
+    """A possible generator, the number of stored parameters, and its expressiveness."""
 
     make: Callable[..., Generator]
     stored: int
@@ -82,29 +81,28 @@ def plan(
     kind: str = "chunked",
     composition: str = "replace",
 ) -> Plan:
-    """Proposes a generator that makes the weights of a model within a budget.
+    """Proposes a generator for the weights of a model within a parameter budget.
 
-    Of the generators that fit, those are taken that can make weights of the
-    highest rank; of these, those with the widest embeddings; of these, the one
-    that stores least. For chunks that is the rank of the matrix of all chunks,
-    for tiles and low rank that of the kernels. Embeddings of chunks are 8 wide if that
-    fits at all.
+    Among the generators that fit, `plan` prefers the highest rank of generated weights, then the
+    widest embeddings, then the fewest stored parameters. The rank is that of the matrix of all
+    chunks for `"chunked"`, otherwise that of the kernels. Embeddings of chunks have at least 8
+    components if any such generator fits.
 
     Args:
         target: A built Keras model.
-        budget: Integer, how many numbers may be stored for what is generated.
-        include: Which weights are generated, as for `Hypernetwork`.
-        condition_dim: Integer, width of the condition, None for none.
-        kind: `"chunked"`, for weights of any shape; `"tiled"`, for kernels with
-            the same spatial size; or `"low_rank"`, a generator for each weight.
-        composition: As for `Hypernetwork`.
+        budget: Integer, maximum number of stored parameters of the generated weights.
+        include: Weights to generate. See `Hypernetwork`.
+        condition_dim: Integer, width of the condition. None for no condition.
+        kind: `"chunked"`, for weights of any shape; `"tiled"`, for kernels with the same spatial
+            size; or `"low_rank"`, with a generator for each weight.
+        composition: See `Hypernetwork`.
 
     Returns:
-        A `Plan`, with the generator. As a string it says what was chosen.
+        A `Plan` with the generator. `print` shows the choice.
 
     Raises:
-        ValueError: If the budget is impossible: the message has the smallest one.
-            If the model is not built, or tiles cannot make one of the weights.
+        ValueError: If no generator fits the budget (the message has the smallest possible budget),
+            if the model is not built, or if tiles cannot make one of the weights.
 
     Examples:
         >>> import keras
@@ -116,8 +114,8 @@ def plan(
         ... ])
         >>> chosen = plan(target, budget=2_000)
         >>> print(chosen)
-        ChunkedGenerator(chunk_size=74, hidden_units=(12,), embedding_dim=8) makes 8,320
-        numbers of 4 weights from 1,984, within 2,000
+        ChunkedGenerator(chunk_size=74, hidden_units=(12,), embedding_dim=8) generates 8,320
+        parameters of 4 weights from 1,984, within 2,000
         >>> hyper = Hypernetwork(target, generator=chosen.generator)
     """
     budget = positive_int("budget", budget)
@@ -127,8 +125,8 @@ def plan(
     as_composition(composition)
     if not isinstance(target, keras.Model) or not target.built:
         raise ValueError(
-            f"`target` must be a Keras model that is built. Received: target={target!r}. Call it "
-            "on inputs first."
+            f"`target` must be a built Keras model. Received: target={target!r}. Call it on inputs "
+            "first."
         )
     include = as_include(include)
     weights = divide(target, include, composition).included
@@ -142,8 +140,8 @@ def plan(
     if best is None:
         least = min(choice.stored for choice in choices)
         raise ValueError(
-            f"No {kind} generator makes these {len(weights)} weights "
-            f"({_size(weights):,} numbers) from {budget:,} numbers. The smallest possible "
+            f"No {kind} generator can generate these {len(weights)} weights "
+            f"({_size(weights):,} parameters) from {budget:,} parameters. The smallest possible "
             f"budget is {least:,}."
         )
     return Plan(best.make(), len(weights), _size(weights), best.stored, budget)
@@ -156,28 +154,26 @@ def default_for(
     dtype: DType,
     name: str,
 ) -> Generator | None:
-    """Returns what `generator=None` stands for: see `Hypernetwork`."""
+    """Returns the default generator of a `Hypernetwork`."""
     if not weights:
         return None
     every = _choices("chunked", weights, composition, condition_dim)
-    choices = [choice for choice in every if choice.hidden <= _HIDDEN]
-    able = [c for c in choices if c.hidden >= _LEAST and c.embedding_dim >= _ENOUGH]
+    choices = [choice for choice in every if choice.hidden <= _WIDEST]
+    able = [c for c in choices if c.hidden >= _NARROWEST and c.embedding_dim >= _ENOUGH]
     best = _best(able, _size(weights) // 2)
     if best is None and condition_dim is None:
-        # Nothing that is worth its numbers: the weights are stored as they are.
+        # Ordinary variables, since no generator saves enough parameters.
         return DirectGenerator("native", dtype=dtype, name=name)
     best = best or min(able or choices, key=lambda choice: choice.stored)
     return best.make(dtype=dtype, name=name)
 
 
 def _best(choices: Sequence[_Choice], budget: int) -> _Choice | None:
-    fitting = [choice for choice in choices if choice.stored <= budget]
-
     def cost(choice: _Choice) -> tuple[float, ...]:
         enough = min(choice.embedding_dim, _ENOUGH) if choice.hidden else 0
         return -enough, -choice.rank, -choice.embedding_dim, choice.stored
 
-    return min(fitting, key=cost, default=None)
+    return min((c for c in choices if c.stored <= budget), key=cost, default=None)
 
 
 def _size(weights: Sequence[NamedWeight]) -> int:
@@ -187,25 +183,24 @@ def _size(weights: Sequence[NamedWeight]) -> int:
 def _choices(
     kind: str, weights: Sequence[NamedWeight], composition: str, condition_dim: int | None
 ) -> Iterator[_Choice]:
-    """Yields what could be made, with its exact cost."""
+    """Yields all possible generators of a kind."""
     shapes = [_generated_shape(weight, composition, kind == "low_rank") for weight in weights]
     gates = sum(composition != "replace" or initialization_of(w)[1] is not None for w in weights)
-    widths = _WIDTHS if condition_dim is None else _WIDTHS[1:]
-    for width in widths:
+    for width in _WIDTHS if condition_dim is None else _WIDTHS[1:]:
         for choice in _KINDS[kind](shapes, width, condition_dim or 0):
             yield dataclasses.replace(choice, stored=choice.stored + gates)
 
 
-def _generated_shape(
-    weight: NamedWeight, composition: str, factors: bool = False
-) -> tuple[int, ...]:
-    shape = weight.shape
+def _generated_shape(weight: NamedWeight, composition: str, factors: bool) -> tuple[int, ...]:
+    """Returns the shape that a generator makes for a weight."""
+    shape, axes = weight.shape, range(len(weight.shape))
+    rows, units = axes_of(weight.layers[-1], weight.variable.name)
     if composition == "scale":
-        return (*(1,) * (len(shape) - 1), *shape[-1:])
-    rows = axes_of(weight.layers[-1], weight.variable.name)[0] if factors else None
-    if rows is None:
+        units = as_unit_axes(units, len(shape))
+        return tuple(shape[axis] if axis in units else 1 for axis in axes)
+    if not factors or rows is None:
         return shape
-    return as_shape(shape, rows, [axis for axis in range(len(shape)) if axis not in rows])
+    return as_shape(shape, rows, [axis for axis in axes if axis not in rows])
 
 
 def _chunked(
@@ -215,8 +210,7 @@ def _chunked(
     for chunk in _steps(max(sizes)):
         chunks = sum(math.ceil(size / chunk) for size in sizes)
         own = chunks * width + len(sizes) * condition_dim * width
-        # Wider than this, the matrix of all chunks has no higher rank; those of many conditions
-        # are more than the chunks of one.
+        # Without a condition, more units than chunks do not increase the rank of the matrix.
         for hidden in _steps(chunk if condition_dim else min(chunk, chunks)):
             generator = (width + 1) * hidden + (hidden + 1) * chunk
             make = functools.partial(ChunkedGenerator, chunk, (hidden,), embedding_dim=width)
@@ -225,19 +219,18 @@ def _chunked(
 
 
 def _tiled(shapes: Sequence[tuple[int, ...]], width: int, condition_dim: int) -> Iterator[_Choice]:
-    spatial = {shape[:-2] for shape in shapes}
-    if len(spatial) > 1 or min(map(len, shapes)) < 2:
+    if len({shape[:-2] for shape in shapes}) > 1 or min(map(len, shapes)) < 2:
         raise ValueError(
-            "kind='tiled' is for kernels with the same spatial size, and none without two axes of "
-            f"channels. Received: weights of shapes {sorted(set(shapes))}. Choose them with "
+            "kind='tiled' is for kernels with at least two axes and the same spatial size. "
+            f"Received: weights of shapes {sorted(set(shapes))}. Select kernels with "
             "`include`, or use kind='chunked'."
         )
-    area = math.prod(next(iter(spatial)))
+    spatial = shapes[0][:-2]
     for rows in _powers(max(shape[-2] for shape in shapes)):
         for columns in _powers(max(shape[-1] for shape in shapes)):
-            tile = (*next(iter(spatial)), rows, columns)
+            tile = (*spatial, rows, columns)
             tiles = sum(math.ceil(s[-2] / rows) * math.ceil(s[-1] / columns) for s in shapes)
-            generator = (rows * width + area * columns) * (width + 1)
+            generator = (rows * width + math.prod(spatial) * columns) * (width + 1)
             share = min(
                 kernel_rank(tile, width, width, s) / min(s[-2], math.prod(s) // s[-2])
                 for s in shapes
@@ -262,13 +255,14 @@ _KINDS = {"chunked": _chunked, "tiled": _tiled, "low_rank": _low_rank}
 
 
 def _powers(most: int) -> list[int]:
+    """Returns the powers of two below `most`, and `most`."""
     return sorted({*(2**k for k in range(most.bit_length())), most})
 
 
 def _steps(most: int) -> list[int]:
-    """Returns lengths up to `most`, each an eighth of a doubling above the last, or 1.
+    """Returns lengths up to `most`, each an eighth of a doubling above the last, or 1 above.
 
-    From 128 on they are multiples of 16, for products and slices without copies.
+    From 128 on they are multiples of 16, for aligned products and slices.
     """
     steps = {1, most}
     length = 1.0

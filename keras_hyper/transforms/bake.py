@@ -1,4 +1,4 @@
-"""From a hypernetwork to an ordinary Keras model with the same outputs."""
+"""Conversion of a hypernetwork to an ordinary Keras model with the same outputs."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ import keras
 from keras_hyper.generators import Generator
 from keras_hyper.layers import HyperLayer
 from keras_hyper.ops import to_numpy
-from keras_hyper.transforms.rebuild import again, rebuild
+from keras_hyper.transforms.clone import from_own_config, rebuild
 from keras_hyper.typing import Tensor
 from keras_hyper.utils.checks import check_model
 from keras_hyper.utils.graph import (
@@ -25,37 +25,35 @@ from keras_hyper.utils.graph import (
 )
 
 L = TypeVar("L", bound=keras.Layer)
-# From a layer or operation to what replaces it, None for a generator.
+# Maps a layer or operation to its replacement: None for a generator.
 Make: TypeAlias = Callable[[Any], Any]
 
 
 def bake(model: keras.Model) -> keras.Model:
     """Returns an ordinary Keras model in which generated weights are stored ones.
 
-    Every static hyper layer becomes its stock twin (`HyperDense` a
-    `keras.layers.Dense`, and so on), holding the weights that it generates now.
-    `hyper.at(condition)` inside the model becomes the target with the weights for
-    that condition. The outputs are equal, nothing is generated any more, and the new
-    model does not need this package. It shares no variables with the old one.
+    Every static hyper layer becomes its stock twin with the weights that it generates now:
+    `HyperDense` becomes `keras.layers.Dense`, and so on. `hyper.at(condition)` inside the model
+    becomes the target with the weights for that condition. The outputs are equal. The new model
+    generates nothing, does not need this package, and shares no variables with the old one.
 
-    Sequential, functional, nested and subclassed models work, also with layers
-    that are called twice, that are in lists, or inside wrappers such as
-    `TimeDistributed`. A subclassed model or layer needs a `get_config` that allows
-    `from_config` to construct it again. Since its class makes hyper layers, a
-    `.keras` file of the baked model would be read back as a hypernetwork, and Keras
-    raises; export it instead, or keep the file of the original.
+    Sequential, functional, nested and subclassed models are supported. Layers may be called twice,
+    and may be in lists or inside wrappers such as `TimeDistributed`. A subclassed model or layer
+    needs a `get_config` from which `from_config` can construct it. Its class constructs hyper
+    layers, so Keras cannot load a `.keras` file of the baked model, and raises. Export the baked
+    model, or keep the file of the original.
 
     Args:
         model: The model, built.
 
     Returns:
-        The new model; it is not compiled.
+        The new model, not compiled.
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If something in the model cannot be baked, naming it: a
-            conditioned layer, which has as many kernels as conditions; a
-            subclass of a hyper layer; a model that cannot be constructed again.
+        ValueError: If part of the model cannot be baked: a conditioned layer, which has a kernel
+            for each condition; a subclass of a hyper layer; or a model that cannot be constructed
+            again. The message names the layer.
 
     Examples:
         >>> import keras
@@ -78,11 +76,11 @@ def bake(model: keras.Model) -> keras.Model:
 
 
 def bake_with(model: keras.Layer, values: Mapping[int, Tensor]) -> keras.Layer:
-    """Returns a plain copy of a model or layer with other values of some variables.
+    """Returns a plain copy of a built model or layer with new values for some variables.
 
     Args:
-        model: The model or layer, built.
-        values: Tensors by the `id` of the variables.
+        model: The model or layer.
+        values: Tensors by the `id` of the variables of `model`.
     """
     with _naming(model):
         copy = rebuild(model)
@@ -110,7 +108,7 @@ def _plain(model: L) -> L:
         if type(layer).__module__.startswith(__name__.partition(".")[0] + "."):
             raise ValueError(
                 f"Layer '{layer.name}' ({type(layer).__name__}) of model '{model.name}' cannot be "
-                "baked: no layer of Keras computes what it does, or no attribute holds it. Export "
+                "baked: it has no equivalent Keras layer, or no attribute holds it. Export "
                 "the model instead (`keras_hyper.export_saved_model`)."
             )
     return plain
@@ -118,7 +116,7 @@ def _plain(model: L) -> L:
 
 @contextlib.contextmanager
 def _naming(model: keras.Layer) -> Iterator[None]:
-    """Names the model or layer that cannot be constructed, in errors that name none."""
+    """Raises errors of the construction of a model or layer with its name."""
     try:
         yield
     except Exception as error:
@@ -131,17 +129,12 @@ def _naming(model: keras.Layer) -> Iterator[None]:
 
 
 def _is_hyper(layer: keras.Layer) -> bool:
-    """Whether a layer is replaced, or holds one that is."""
+    """Whether a layer, or a layer inside it, must be replaced."""
     return any(isinstance(x, Generator) or hasattr(x, "to_stock") for x in walk(layer))
 
 
 def _twin(layer: Any, make: Make) -> Any:
-    """Returns what replaces a layer or operation, None for a generator.
-
-    Args:
-        layer: The layer or operation.
-        make: Function that returns what replaces those in it.
-    """
+    """Returns the replacement of a layer or operation: None for a generator."""
     if isinstance(layer, Generator):
         return None
     if isinstance(layer, HyperLayer):
@@ -155,22 +148,22 @@ def _twin(layer: Any, make: Make) -> Any:
     if twins and _is_graph(layer):
         return _graph_twin(layer, make)
     with _naming(layer):
-        copy = again(layer)
+        copy = from_own_config(layer)
     if twins and not _replace(copy, twins):
         _replace_when_built(copy, twins)
     return copy
 
 
 def _is_graph(layer: keras.Layer) -> bool:
-    """Whether a layer is called as the functional or Sequential model that it is."""
+    """Whether a layer is a functional or Sequential model that does not override `call`."""
     cls: Any = type(layer)
     stock = next(c for c in cls.__mro__ if c.__module__.startswith("keras."))
     return stock.__name__ in ("Functional", "Sequential") and cls.call is stock.call
 
 
 def _graph_twin(model: keras.Model, make: Make) -> keras.Model:
-    """Returns what replaces a functional or Sequential model."""
-    every = keras.Model.layers.fget(model)  # With the input of a Sequential model.
+    """Returns the replacement of a functional or Sequential model."""
+    every = keras.Model.layers.fget(model)  # Includes the input layer of a Sequential model.
     if isinstance(model, keras.Sequential):
         return keras.Sequential([make(layer) for layer in every], name=model.name)
     starts = {id(x.output): x for x in every if isinstance(x, keras.layers.InputLayer)}
@@ -181,13 +174,13 @@ def _graph_twin(model: keras.Model, make: Make) -> keras.Model:
 
 
 def _replace(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) -> bool:
-    """Puts other layers into places of a layer, and returns whether it has all of the places."""
+    """Replaces sublayers by their places, and returns whether all places exist."""
     held = children(layer)
     found = {p: held[p] for p in twins if p in held and p[0] not in LISTS_OF_KERAS}
     new = {id(child): twins[place] for place, child in found.items()}
     for name in dict.fromkeys(place[0] for place in found):
         value = _replaced(getattr(layer, name), new)
-        # Keras forgets the layers of a list that is cleared, and not those of an attribute.
+        # Keras stops tracking the layers of a list that is cleared, but not of an attribute.
         delattr(layer, name)
         setattr(layer, name, list(found.values()))
         getattr(layer, name).clear()
@@ -196,9 +189,9 @@ def _replace(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) -> bool:
 
 
 def _replace_when_built(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) -> None:
-    """Lets the `build` of a layer replace layers that it creates."""
+    """Wraps the `build` of a layer to replace sublayers that it creates."""
 
-    # Without Keras's wrapper, after which a layer takes no other layers.
+    # Bypasses Keras's wrapper, which forbids new sublayers after `build`.
     @functools.wraps(layer.build)
     def build(*args: Any, **kwargs: Any) -> None:
         with keras.name_scope(layer.name):
@@ -210,7 +203,7 @@ def _replace_when_built(layer: keras.Layer, twins: Mapping[Place, keras.Layer]) 
 
 
 def _replaced(value: Any, new: Mapping[int, keras.Layer]) -> Any:
-    """Returns a structure with other layers, by the `id` of those that they replace."""
+    """Returns a structure with new layers, given by the `id` of the layers they replace."""
     if id(value) in new:
         return new[id(value)]
     kind: Any = type(value)
@@ -223,7 +216,7 @@ def _replaced(value: Any, new: Mapping[int, keras.Layer]) -> Any:
 
 
 def _copy_weights(model: keras.Layer, plain: keras.Layer) -> None:
-    """Copies the weights along the two models, which have the same places."""
+    """Copies weights and `trainable` between layers in the same places of two models."""
     first: dict[int, keras.Layer] = {}
     seen: set[int] = set()
     for source, target in pairs(model, plain, seen):
@@ -238,24 +231,24 @@ def _copy_weights(model: keras.Layer, plain: keras.Layer) -> None:
                 target.set_weights([to_numpy(weight) for weight in source.generate().values()])
         else:
             _copy_own_state(source, target)
-        # Parents come first: what they freeze, a child may thaw again.
+        # Parents come first: a child may be trainable in a frozen parent.
         if target.trainable != source.trainable:
             target.trainable = source.trainable
     for layer in walk(plain):
         if id(layer) not in seen:
             raise ValueError(
                 f"Layer '{layer.name}' ({type(layer).__name__}) cannot be baked: constructing "
-                f"{type(plain).__name__} again gave a model of another structure, with no layer "
-                "in the old one to copy its weights from."
+                f"{type(plain).__name__} again gave a model of another structure. The layer has "
+                "no counterpart in the old model to copy weights from."
             )
 
 
 def _copy_own_state(source: keras.Layer, target: keras.Layer) -> None:
-    """Copies the variables and assets that are a layer's own, not its children's."""
+    """Copies the variables and assets of a layer, without those of its sublayers."""
     store: dict[str, Tensor] = {}
     source.save_own_variables(store)
     target.load_own_variables({key: to_numpy(value) for key, value in store.items()})
-    # Vocabularies and the like, which some preprocessing layers keep.
+    # Preprocessing layers keep vocabularies as assets.
     if hasattr(source, "save_assets") and hasattr(target, "load_assets"):
         with tempfile.TemporaryDirectory() as directory:
             source.save_assets(directory)

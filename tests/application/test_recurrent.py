@@ -104,7 +104,7 @@ def test_wrapped_recurrent_layers_use_the_given_weights(name, batched, rng):
     outputs, weights = to_numpy(hyper(x, condition=c)), to_numpy(hyper.generate(c))
     assert not np.allclose(outputs, to_numpy(hyper.target(x)))
     for i in range(2):
-        for path, variable in hyper.target_variables.generated.items():
+        for path, variable in hyper.runner.generated.items():
             variable.assign(weights[path][i] if batched else weights[path])
         plain = to_numpy(hyper.target(x[i : i + 1]))
         np.testing.assert_allclose(outputs[i : i + 1], plain, rtol=1e-4, atol=1e-5)

@@ -197,5 +197,5 @@ def test_names_that_a_file_changes_do_not_matter(rng, tmp_path):
 def test_a_record_of_another_target_is_an_error():
     config = adapter(Backbone()).get_config()
     other = keras.saving.serialize_keras_object(Subclassed())
-    with pytest.raises(ValueError, match="not the one that the configuration is of"):
+    with pytest.raises(ValueError, match="target does not match the configuration"):
         Hypernetwork.from_config({**config, "target": other})(np.zeros((2, 4)), condition=0)

@@ -48,9 +48,9 @@ def test_include(include, paths, rng, tmp_path):
     # Those that are not generated are trained, too.
     x = rng.normal(size=(4, 5)).astype("float32")
     hyper.compile("sgd", "mse")
-    before = [to_numpy(v.value).copy() for v in hyper.target_variables.ordinary.values()]
+    before = [to_numpy(v.value).copy() for v in hyper.runner.ordinary.values()]
     hyper.fit(x, np.ones((4, 3)), verbose=0)
-    for v, old in zip(hyper.target_variables.ordinary.values(), before, strict=True):
+    for v, old in zip(hyper.runner.ordinary.values(), before, strict=True):
         assert np.abs(to_numpy(v.value) - old).max() > 0
     hyper.save(tmp_path / "hyper.keras")
     again = keras.saving.load_model(tmp_path / "hyper.keras")
@@ -94,7 +94,7 @@ def test_include_of_another_type_raises_before_the_target_is_built(include):
         lambda: Hypernetwork(keras.Sequential([layers.Dense(2)]), include=include),
         lambda: plan(make_dense(), 500, include),
     ):
-        with pytest.raises(TypeError, match="`include` must be a pattern"):
+        with pytest.raises(TypeError, match="`include` must be a path pattern"):
             call()
 
 
@@ -117,6 +117,22 @@ def test_weights_that_a_generator_cannot_make_stay_ordinary():
     assert "(3, 3, 'any', 'any')" in hyper.ordinary_reasons["transpose/kernel"]
     with pytest.raises(ValueError, match=r"'transpose/kernel'.*was named.*cannot be"):
         Hypernetwork(make_conv(), generator=tiles, include=["conv", "transpose/kernel"])
+
+
+class Temperature(layers.Layer):
+    def build(self, inputs_shape):
+        self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.temperature
+
+
+@pytest.mark.parametrize("composition", ["replace", "add", "multiply", "scale"])
+def test_a_scalar_that_a_generator_cannot_make_stays_ordinary(composition):
+    target = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="a"), Temperature(name="t")])
+    hyper = Hypernetwork(target, LowRankGenerator(1), 3, composition=composition)
+    assert "a/kernel" in hyper.generated_weights
+    assert "t/temperature" in hyper.ordinary_reasons
 
 
 def test_a_generator_for_each_pattern():
@@ -170,7 +186,8 @@ def test_weights_that_start_at_zero_get_no_factor(composition, rng):
     target = make_normalized()
     hyper = Hypernetwork(target, generator=chunks(), composition=composition)
     assert list(hyper.generated_weights) == ["a/kernel", "norm/gamma", "b/kernel"]
-    assert hyper.ordinary_reasons["norm/beta"] == "starts at zero, which no factor changes"
+    reason = f"starts at zero, which composition={composition!r} cannot change"
+    assert hyper.ordinary_reasons["norm/beta"] == reason
     hyper.compile("sgd", "mse")
     hyper.fit(rng.normal(size=(4, 5)).astype("float32"), np.ones((4, 3)), verbose=0)
     assert np.abs(to_numpy(target.get_layer("b").bias.value)).max() > 0
@@ -201,8 +218,10 @@ def test_frozen_weights_are_changed_but_never_replaced():
     target.get_layer("a").trainable = False
     hyper = Hypernetwork(target, generator=chunks())
     assert list(hyper.generated_weights) == ["b/kernel", "b/bias"]
-    assert set(hyper.ordinary_reasons.values()) == {"frozen, and would be replaced"}
-    assert not any(v.trainable for v in hyper.target_variables.ordinary.values())
+    assert set(hyper.ordinary_reasons.values()) == {
+        "is frozen, and composition='replace' would discard its value"
+    }
+    assert not any(v.trainable for v in hyper.runner.ordinary.values())
     assert not target.get_layer("a").trainable
     with pytest.raises(ValueError, match="names 'a/kernel', which is frozen"):
         Hypernetwork(target, generator=chunks(), include=["a/kernel"])
@@ -291,11 +310,11 @@ REFUSED = {
     "unused pattern": (
         lambda: one(generator={"*": chunks(), "c/*": chunks()}),
         ValueError,
-        r"no included weight goes by: \['c/\*'\]",
+        r"select no included weight: \['c/\*'\]",
     ),
-    "pattern": (lambda: one(include="*conv*"), ValueError, "matches none.*a/kernel, a/bias"),
-    "type": (lambda: one(include=layers.Conv2D), ValueError, "matches none"),
-    "include": (lambda: one(include=3), TypeError, "must be a pattern"),
+    "pattern": (lambda: one(include="*conv*"), ValueError, "matches no weight.*a/kernel, a/bias"),
+    "type": (lambda: one(include=layers.Conv2D), ValueError, "matches no weight"),
+    "include": (lambda: one(include=3), TypeError, "must be a path pattern"),
     "composition": (lambda: one(composition="mul"), ValueError, "`composition` must be one of"),
     "nothing": (
         lambda: one(generator=TiledKernelGenerator((3, 3, 4, 4))),
@@ -444,7 +463,7 @@ REFUSED = {
     "unbuilt": (
         lambda: Hypernetwork(keras.Sequential([layers.Dense(2)])).generate(),
         ValueError,
-        "call it on inputs before `generate`",
+        "Call it on inputs before `generate`",
     ),
     "unsaved function": (
         lambda: Hypernetwork(layers.Dense(2), include=lambda path, v: True).get_config(),

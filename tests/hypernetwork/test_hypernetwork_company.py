@@ -197,10 +197,10 @@ def test_what_the_target_assigns_is_kept_or_refused(rng):
     hyper = hyper_of(target(), condition=2, include="a")
     for _ in range(2):
         hyper(x, condition=np.ones(2, "float32"))
-    np.testing.assert_array_equal(to_numpy(hyper.target_variables.ordinary["b/count"].value), [2])
+    np.testing.assert_array_equal(to_numpy(hyper.runner.ordinary["b/count"].value), [2])
     # Only layers that hold generated weights are called for each sample.
     hyper(x, condition=np.ones((4, 2), "float32"))
-    np.testing.assert_array_equal(to_numpy(hyper.target_variables.ordinary["b/count"].value), [3])
+    np.testing.assert_array_equal(to_numpy(hyper.runner.ordinary["b/count"].value), [3])
     with pytest.raises(ValueError, match="assigns to its weight 'b/count'"):
         hyper_of(target())(x)
 

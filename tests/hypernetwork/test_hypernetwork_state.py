@@ -24,7 +24,7 @@ def statistics(model):
 
 
 def first_state(hyper):
-    return next(iter(hyper.target_variables.state.values()))
+    return next(iter(hyper.runner.state.values()))
 
 
 def test_statistics_move_as_in_ordinary_training(rng):

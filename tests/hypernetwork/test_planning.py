@@ -127,8 +127,12 @@ def test_an_impossible_budget_is_refused_with_the_smallest_possible(kind):
         ((make_dense, 0), ValueError, "`budget` must be a positive integer"),
         ((make_dense, 50, "*bias", None, "tiled"), ValueError, "kind='tiled' is for kernels"),
         ((make_dense, 50, "*", None, "rank"), ValueError, "`kind` must be one of"),
-        ((lambda: keras.Sequential([layers.Dense(2)]), 50), ValueError, "that is built"),
-        ((make_dense, 50, "*conv"), ValueError, "matches none"),
+        (
+            (lambda: keras.Sequential([layers.Dense(2)]), 50),
+            ValueError,
+            "must be a built Keras model",
+        ),
+        ((make_dense, 50, "*conv"), ValueError, "matches no weight"),
         ((make_dense, 50, []), ValueError, r"None of the weights .* include=\[\]"),
         ((make_dense, 50, "*", -3), ValueError, "`condition_dim` must be a positive integer"),
         ((make_dense, 50, "*", TaskEmbedding(3, 4)), TypeError, "`condition_dim` must be a"),
@@ -138,6 +142,14 @@ def test_refused(arguments, error, message):
     target, *others = arguments
     with pytest.raises(error, match=message):
         plan(target(), *others)
+
+
+def test_factors_of_units_are_counted_along_the_axes_of_the_units():
+    target = keras.Sequential([keras.Input((8, 8, 6)), layers.DepthwiseConv2D(3)])
+    chosen = plan(target, 100, "*kernel", composition="scale")
+    hyper = Hypernetwork(target, chosen.generator, include="*kernel", composition="scale")
+    # The bias and the kernel are stored as well.
+    assert hyper.count_params() - 6 - 54 == chosen.stored
 
 
 def test_factors_of_einsum_kernels_are_counted_as_they_are_made():

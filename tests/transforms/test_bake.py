@@ -405,7 +405,7 @@ REFUSED = {
     "changing": (lambda: called(Changing()), "gave a model of another structure"),
     "task embedding": (
         lambda: keras.Sequential([keras.Input((), dtype="int32"), TaskEmbedding(3, 2, name="t")]),
-        "Layer 't' .TaskEmbedding. of model .* cannot be baked: no layer of Keras computes",
+        "Layer 't' .TaskEmbedding. of model .* cannot be baked: it has no equivalent Keras layer",
     ),
 }
 
