@@ -145,11 +145,11 @@ def compiles(mutation: MutationSpec) -> bool:
 
 def test(session: pathlib.Path, item: WorkItem, run: Callable[[], int]) -> None:
     """Runs tests on a mutant in a fork, and stores the result."""
+    path = str(item.mutations[0].module_path)
+    source, mutant = mutated(item.mutations[0])
     begin = time.monotonic()
     survived = in_a_fork(run, pathlib.Path("output"), TIMEOUT)
     seconds = time.monotonic() - begin
-    path = str(item.mutations[0].module_path)
-    source, mutant = mutated(item.mutations[0])
     lines = source.splitlines(), mutant.splitlines(), path, path
     result = WorkResult(
         worker_outcome=WorkerOutcome.NORMAL,

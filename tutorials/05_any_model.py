@@ -107,7 +107,7 @@ base.trainable = False
 hyper = Hypernetwork(
     base,
     generator={
-        "*kernel": LowRankGenerator(rank=4, embedding_dim=4),
+        "*kernel": LowRankGenerator(rank=8, embedding_dim=8),
         "*bias": LinearGenerator(embedding_dim=4),
     },
     condition=TaskEmbedding(num_tasks=len(tasks), dim=8),
