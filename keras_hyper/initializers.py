@@ -17,7 +17,7 @@ from keras import ops
 from keras_hyper.ops import at_least_float32
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Config, Tensor
-from keras_hyper.utils.checks import positive_int
+from keras_hyper.utils.checks import positive_int, wrong_type
 
 # Standard deviation of a standard normal distribution truncated at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978
@@ -127,10 +127,7 @@ class OrthogonalPerGate(keras.initializers.Initializer):
         self.gain = gain
         self.seed = seed
         if seed is not None and not isinstance(seed, int):
-            raise TypeError(
-                f"`seed` must be None or an integer. Received: seed={seed!r} "
-                f"(of type {type(seed).__name__})"
-            )
+            raise wrong_type("seed", seed, "None or an integer")
         # One instance would draw the same matrix for every gate. Consecutive seeds would repeat
         # matrices of other instances.
         draw = random.Random(seed).randrange

@@ -9,7 +9,7 @@ from keras_hyper.conditions.adapter_mask import AdapterMask
 from keras_hyper.conditions.noise import NoiseCondition
 from keras_hyper.conditions.task_embedding import TaskEmbedding
 from keras_hyper.typing import Shape, Tensor
-from keras_hyper.utils.checks import floating, positive_int
+from keras_hyper.utils.checks import floating, positive_int, wrong_type
 from keras_hyper.utils.graph import has_made_up_name
 
 
@@ -209,9 +209,6 @@ def part_of(source: keras.Layer | int, per_weight: bool = False) -> Part:
         kinds = {TaskEmbedding: _Tasks, NoiseCondition: _Noise, AdapterMask: _Mask}
         return next((kinds[k] for k in kinds if isinstance(source, k)), Part)(source, per_weight)
     if isinstance(source, bool) or not isinstance(source, int):
-        raise TypeError(
-            "`condition` must be None, the width of a tensor, a layer such as "
-            "keras_hyper.TaskEmbedding(num_tasks, dim), or a list of these. Received: "
-            f"condition={source!r} (of type {type(source).__name__})"
-        )
+        expected = "None, the width of a tensor, a layer such as TaskEmbedding, or a list of these"
+        raise wrong_type("condition", source, expected)
     return _Tensor(positive_int("condition", source), per_weight)

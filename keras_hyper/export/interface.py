@@ -11,6 +11,7 @@ from keras import ops
 from keras_hyper.hypernetwork.at import HypernetworkAt
 from keras_hyper.hypernetwork.hypernetwork import Hypernetwork
 from keras_hyper.typing import DType, Shape, Tensor, Tensors
+from keras_hyper.utils.checks import check_built
 from keras_hyper.utils.inputs import inputs_of, named
 
 HALF = ("float16", "bfloat16")  # Some clients cannot read or write these.
@@ -52,11 +53,7 @@ class Function:
 
 def interface_of(model: keras.Model, input_signature: Tensors = None) -> Function:
     """Returns a model as a function. The condition of a `Hypernetwork` may be shared."""
-    if not model.built:
-        raise ValueError(
-            f"Model '{model.name}' is not built, so it has no weights to export. Call it on inputs "
-            "first."
-        )
+    check_built(model)
     structure = _structure(model, input_signature)
     specs = named(structure, "inputs")
     conditions: Specs = {}

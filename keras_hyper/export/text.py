@@ -6,6 +6,7 @@ import numpy as np
 from keras_hyper.export.endpoint import Endpoint, tensorflow
 from keras_hyper.export.interface import Named, Specs, Trial
 from keras_hyper.export.trials import Trials, words_of
+from keras_hyper.utils.checks import wrong_type
 
 _KINDS = (keras.layers.StringLookup, keras.layers.TextVectorization)
 _OPTIONS = {"output_mode": "int", "invert": False, "ragged": False, "sparse": False}
@@ -35,10 +36,7 @@ def text_endpoint(layer: keras.layers.Layer, served: Endpoint, trials: Trials) -
 def _check(layer: keras.layers.Layer, inputs: Specs) -> None:
     backend = keras.backend.backend()
     if not isinstance(layer, _KINDS):
-        raise TypeError(
-            "`text` must be a keras.layers.StringLookup or TextVectorization. Received: "
-            f"text={layer!r} (of type {type(layer).__name__})"
-        )
+        raise wrong_type("text", layer, "a keras.layers.StringLookup or TextVectorization")
     if backend != "tensorflow":
         raise ValueError(f"`text` needs the TensorFlow backend. Received: KERAS_BACKEND={backend}")
     if len(inputs) != 1 or keras.backend.is_float_dtype(next(iter(inputs.values())).dtype):

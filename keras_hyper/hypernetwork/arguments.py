@@ -13,6 +13,7 @@ from keras_hyper.saving import deserialize_shared, is_config, serialize_shared
 from keras_hyper.saving.sharing import graph_mark
 from keras_hyper.saving.sublayers import unquantized, with_sublayers
 from keras_hyper.typing import Config
+from keras_hyper.utils.checks import wrong_type
 from keras_hyper.utils.graph import walk
 from keras_hyper.weights import as_generator
 
@@ -45,10 +46,7 @@ def as_condition(condition: Any, owner: keras.Layer, per_weight: bool) -> Joined
 def as_target(target: Any) -> keras.Layer:
     """Returns a target, or raises if its weights cannot be generated."""
     if not isinstance(target, keras.layers.Layer):
-        raise TypeError(
-            "`target` must be a Keras model or layer, whose weights are generated. Received: "
-            f"target={target!r} (of type {type(target).__name__})"
-        )
+        raise wrong_type("target", target, "a Keras model or layer, whose weights are generated")
     for layer in walk(target):
         if hasattr(layer, "save_assets"):
             raise ValueError(

@@ -21,6 +21,7 @@ from keras_hyper.ops.sample_axis import with_axis
 from keras_hyper.saving import deserialize_shared, serializable
 from keras_hyper.transforms.bake import bake_with
 from keras_hyper.typing import Condition, Config, FilePath, Tensor, Tensors
+from keras_hyper.utils.checks import check_built
 from keras_hyper.utils.inputs import input_shapes
 from keras_hyper.weights import as_composition, kernels_of
 from keras_hyper.weights.factors import Value
@@ -192,7 +193,7 @@ class Hypernetwork(GeneratingModel):
         Raises:
             ValueError: If the model is not built, or the condition is invalid.
         """
-        self._check_built("generate")
+        check_built(self)
         condition = self.check_condition((), condition)
         adapted = None if self.condition is None else self.condition.adapted(condition)
         kernels = self.kernels(self.joined(condition), adapted=adapted)
@@ -222,7 +223,7 @@ class Hypernetwork(GeneratingModel):
             ValueError: If a weight is missing, unknown, or has an invalid shape, or if a task is
                 missing.
         """
-        self._check_built("apply")
+        check_built(self)
         if self.state_per_task is (task is None):
             raise ValueError(
                 "`apply` needs a `task` with state_per_task=True, and takes none without. "
@@ -306,7 +307,7 @@ class Hypernetwork(GeneratingModel):
         """
         if self.past_tasks is None:
             if self.output_regularization is not None:
-                self._check_built("end_task")
+                check_built(self)
             raise ValueError(
                 f"Hypernetwork '{self.name}' keeps no weights of finished tasks. Construct it with "
                 "output_regularization=0.01 and condition=TaskEmbedding(num_tasks, dim)."
@@ -322,7 +323,7 @@ class Hypernetwork(GeneratingModel):
         Args:
             path: File name that ends in `.npz`. An existing file is replaced atomically.
         """
-        self._check_built("save_adapter")
+        check_built(self)
         save_adapter(self, path)
 
     def load_adapter(self, path: FilePath) -> None:
@@ -335,12 +336,5 @@ class Hypernetwork(GeneratingModel):
             ValueError: If the variables in the file do not match the model, which stays unchanged
                 then.
         """
-        self._check_built("load_adapter")
+        check_built(self)
         load_adapter(self, path)
-
-    def _check_built(self, method: str) -> None:
-        if not self.built:
-            raise ValueError(
-                f"Hypernetwork '{self.name}' is not built, so it has no weights. Call it on "
-                f"inputs before `{method}`."
-            )

@@ -13,6 +13,7 @@ from keras_hyper.application import is_quantized, of_quantization, own_initializ
 from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
+from keras_hyper.utils.checks import wrong_type
 from keras_hyper.utils.graph import NamedWeight, named_weights, walk
 
 # Selects weights: a path pattern, a layer class, or a function.
@@ -63,11 +64,8 @@ def as_include(include: Any) -> Include:
         layer = isinstance(item, type) and issubclass(item, keras.Layer)
         function = callable(item) and not isinstance(item, type | keras.Layer)
         if not isinstance(item, str) and not layer and not function:
-            raise TypeError(
-                "`include` must be a path pattern such as '*kernel', a layer class, a function of "
-                f"path and variable, or a list of these. Received: include={item!r} (of type "
-                f"{type(item).__name__})"
-            )
+            expected = "a path pattern such as '*kernel', a layer class, a function of path and "
+            raise wrong_type("include", item, f"{expected}variable, or a list of these")
     # The order of a set differs between processes, and files keep the list.
     items = sorted(items, key=str) if isinstance(include, set | frozenset) else items
     return items[0] if single else items

@@ -13,7 +13,7 @@ from keras_hyper.layers import HyperLayer
 from keras_hyper.ops import to_numpy
 from keras_hyper.transforms.clone import from_own_config, rebuild
 from keras_hyper.typing import Tensor
-from keras_hyper.utils.checks import check_model
+from keras_hyper.utils.checks import check_built, check_model
 from keras_hyper.utils.graph import (
     LISTS_OF_KERAS,
     Place,
@@ -67,11 +67,7 @@ def bake(model: keras.Model) -> keras.Model:
     if hasattr(model, "to_stock"):
         stock: keras.Model = model.to_stock()
         return stock
-    if not model.built:
-        raise ValueError(
-            f"Model '{model.name}' is not built, so it has no weights to bake. Call it on inputs "
-            "first."
-        )
+    check_built(model)
     return _plain(model)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from keras_hyper.generators import Generator
 from keras_hyper.typing import Shape, Tensor
-from keras_hyper.utils.checks import floating
+from keras_hyper.utils.checks import floating, wrong_type
 
 _IDS = "Pass task ids through keras_hyper.TaskEmbedding."
 
@@ -12,10 +12,8 @@ _IDS = "Pass task ids through keras_hyper.TaskEmbedding."
 def as_generator(generator: object) -> Generator:
     """Returns `generator`, or raises if it is not a `Generator`."""
     if not isinstance(generator, Generator):
-        raise TypeError(
-            "`generator` must be a keras_hyper Generator, such as `LinearGenerator()`. Received: "
-            f"generator={generator!r} (of type {type(generator).__name__})"
-        )
+        expected = "a keras_hyper Generator, such as `LinearGenerator()`"
+        raise wrong_type("generator", generator, expected)
     return generator
 
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_hyper.kernels import Full, Kernel, LowRank, Scaled, Sum, as_shape
 from keras_hyper.typing import Shape, Tensor
+from keras_hyper.utils.checks import wrong_type
 from keras_hyper.weights.generated_weight import GeneratedWeight
 
 Value = Tensor | Mapping[str, Tensor]
@@ -21,10 +22,8 @@ def kernels_of(
         ValueError: If a weight is missing or unknown, or its value does not fit.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(
-            "`weights` must be a dict from path to tensor, as `generate` returns it. Received: "
-            f"weights={values!r} (of type {type(values).__name__})"
-        )
+        expected = "a dict from path to tensor, as `generate` returns it"
+        raise wrong_type("weights", values, expected)
     missing, unknown = sorted(set(weights) - set(values)), sorted(set(values) - set(weights))
     if missing or unknown:
         raise ValueError(

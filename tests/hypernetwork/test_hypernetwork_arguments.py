@@ -463,7 +463,7 @@ REFUSED = {
     "unbuilt": (
         lambda: Hypernetwork(keras.Sequential([layers.Dense(2)])).generate(),
         ValueError,
-        "Call it on inputs before `generate`",
+        "is not built. Call it on inputs first",
     ),
     "unsaved function": (
         lambda: Hypernetwork(layers.Dense(2), include=lambda path, v: True).get_config(),
