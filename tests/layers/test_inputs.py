@@ -19,6 +19,7 @@ from keras_hyper import (
     HyperConv3D,
     HyperDense,
     HyperDepthwiseConv2D,
+    HyperEinsumDense,
     HyperEmbedding,
     Hypernetwork,
     LinearGenerator,
@@ -177,6 +178,21 @@ def test_outputs_without_positions(cls, arguments, shape, padding, condition):
     model = keras.Model([image, context], symbolic)
     model.compile("sgd", "mse")
     assert model.predict([x, C], verbose=0).shape == expected
+
+
+@pytest.mark.parametrize("condition", [None, C[0]], ids=["static", "shared"])
+@pytest.mark.parametrize(
+    ("equation", "output_shape", "shape", "expected"),
+    [
+        ("...b,bc->...c", 4, (2, 3, 5, 6), (2, 3, 5, 4)),
+        ("...ab,bc->...ac", (7, 4), (2, 3, 5, 7, 6), (2, 3, 5, 7, 4)),
+        ("ab...,bc->ac...", 4, (2, 6, 3, 5), (2, 4, 3, 5)),
+    ],
+)
+def test_shapes_of_an_equation_with_an_ellipsis(equation, output_shape, shape, expected, condition):
+    layer = HyperEinsumDense(equation, output_shape, bias_axes="c")
+    assert tuple(call(layer, np.ones(shape, "float32"), condition).shape) == expected
+    assert tuple(call(layer, keras.KerasTensor(shape), condition).shape) == expected
 
 
 @over_conditions
