@@ -17,6 +17,14 @@ TRUE_FLOAT64 = keras.backend.backend() != "torch"
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-12} if TRUE_FLOAT64 else {"rtol": 2e-6, "atol": 2e-6}
 
 
+def needs_keras(version, reason):
+    """Skips a test on versions of Keras that are older than one such as `"3.13"`."""
+    actual, least = (
+        tuple(int(part) for part in v.split(".")[:2]) for v in (keras.__version__, version)
+    )
+    return pytest.mark.skipif(actual < least, reason=f"needs Keras {version}: {reason}")
+
+
 def long_where_compiled(*values):
     """Returns a case that runs in `tox run -e tests-long`, and on PyTorch in the suite."""
     return pytest.param(*values, marks=[pytest.mark.long] if JIT else [])

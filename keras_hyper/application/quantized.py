@@ -26,12 +26,19 @@ def quantized_shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
     """Returns a dict from name to shape before quantization, for quantized kernels of a layer."""
     if not is_quantized(layer):
         return {}
-    shapes = {
-        name: tuple(getattr(layer, name).shape) for name in _KERNELS if name in own_weights(layer)
-    }
+    shapes = {name: _shape(layer, name) for name in _KERNELS if name in own_weights(layer)}
     if "reverse_embeddings" in shapes:
         shapes["reverse_embeddings"] = shapes["embeddings"][::-1]
     return shapes
+
+
+def _shape(layer: keras.Layer, name: str) -> tuple[int, ...]:
+    """Returns the shape of a kernel as before quantization."""
+    first = getattr(layer, f"lora_{name}_a", None)
+    if first is None:
+        return tuple(getattr(layer, name).shape)
+    # On TensorFlow, Keras before 3.15 cannot read a kernel of 4 bits that has LoRA.
+    return (*first.shape[:-1], getattr(layer, f"lora_{name}_b").shape[-1])
 
 
 def of_quantization(layer: keras.Layer) -> list[keras.Variable]:

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_hyper.application import apply_layer
 from keras_hyper.application.bias import add_bias_and_activate
-from keras_hyper.application.convolutions import channel_axis
+from keras_hyper.application.convolutions import TRANSPOSED, channel_axis
 from keras_hyper.kernels import Kernel, grouped
 from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.ops.sample_axis import fold, unfold
@@ -85,7 +85,10 @@ class HyperBaseConv(HyperLayer):
         # JAX exports represent unknown sizes by symbols.
         known = [length if isinstance(length, int) else None for length in inputs_shape]
         outputs_shape = self.compute_output_shape(tuple(known))
-        if any(length is not None and length < 0 for length in outputs_shape):
+        # Before version 3.14, Keras accepts convolutions whose outputs have no positions.
+        least = 1 if self.padding == "valid" and not isinstance(self, TRANSPOSED) else 0
+        lengths = outputs_shape[-self.rank - 1 :]
+        if any(length is not None and length < least for length in lengths):
             raise ValueError(
                 f"The inputs of layer '{self.name}' are too small for its kernel. Received: "
                 f"kernel_size={self.kernel_size}, padding='{self.padding}' and `inputs` of shape "

@@ -1,5 +1,6 @@
 """Dense layer over any axes, with generated weights."""
 
+import re
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Shape
 from keras_hyper.utils.arguments import passed
+
+_FORMS = re.compile(r"(X,X->X)|(\.{3}X,X->\.{3}X)|(XX\.{3},X->X\.{3})".replace("X", "[a-zA-Z]+"))
 
 
 @serializable
@@ -72,6 +75,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
                 f"equation={equation!r} (of type {type(equation).__name__})"
             )
         super().__init__(**passed(locals()))
+        self._check_equation()
         self.input_axes, self.unit_axes = axes_of(self, "kernel")
         if len(self._named_axes()) != len(self.partial_output_shape):
             raise ValueError(
@@ -80,9 +84,34 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
                 f"output_shape={output_shape}"
             )
 
+    def _check_equation(self) -> None:
+        """Raises if the stock layer does not support the equation or the axes of the bias."""
+        if not _FORMS.fullmatch(self.equation):
+            raise ValueError(
+                "`equation` must have the form 'X,Y->Z', '...X,Y->...Z' or 'X...,Y->Z...', without "
+                f"spaces. Received: equation='{self.equation}'"
+            )
+        into, axes, out = einsum_axes(self.equation, 0)
+        if out[0] not in into and not self.equation.startswith("..."):
+            raise ValueError(
+                "The first output axis must be the batch axis of the inputs. Received: "
+                f"equation='{self.equation}'"
+            )
+        for name, inner, outer in (("output", out, into + axes), ("kernel", axes, into + out)):
+            if unknown := [axis for axis in inner if axis not in outer]:
+                raise ValueError(
+                    f"The length of {name} axis '{unknown[0]}' is unknown: no other part of "
+                    f"the equation has the axis. Received: equation='{self.equation}'"
+                )
+        if self.bias_axes is not None and not set() < {*self.bias_axes} <= {*out}:
+            raise ValueError(
+                f"`bias_axes` must be output axes, some of '{out}'. Received: "
+                f"bias_axes='{self.bias_axes}', equation='{self.equation}'"
+            )
+
     def _named_axes(self) -> str:
         """Returns the output axes whose lengths `output_shape` gives."""
-        axes: str = self.equation.replace(" ", "").partition("->")[2].replace("...", "")
+        axes: str = self.equation.partition("->")[2].replace("...", "")
         # The batch axis is the first one, or a part of the ellipsis.
         return axes if self.equation.startswith("...") else axes[1:]
 
@@ -98,11 +127,10 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
 
     def build(self, inputs_shape: Shape, condition_shape: Shape | None = None) -> None:
         """Creates the weights."""
-        # Keras checks the equation here.
-        self.compute_output_shape(tuple(inputs_shape))
+        outputs_shape = self.compute_output_shape(inputs_shape)
         into, axes, out = einsum_axes(self.equation, len(inputs_shape))
-        lengths = dict(zip(self._named_axes(), self.partial_output_shape, strict=True))
-        for axis, length in zip(into, inputs_shape, strict=True):
+        lengths: dict[str, Any] = dict(zip(into, inputs_shape, strict=True))
+        for axis, length in zip(out, outputs_shape, strict=True):
             lengths[axis] = lengths.get(axis) or length
         kernel_shape = tuple(lengths[axis] for axis in axes)
         if None in kernel_shape:
@@ -119,3 +147,24 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
             )
         self.input_spec = keras.layers.InputSpec(ndim=len(inputs_shape))
         self.build_weights(kernel_shape, bias_shape, condition_shape)
+
+    def compute_output_shape(
+        self, inputs_shape: Shape, condition_shape: Shape | None = None
+    ) -> tuple[int | None, ...]:
+        """Returns the output shape."""
+        # The stock layer knows it only after its own `build`, before Keras 3.15.
+        into, _, out = einsum_axes(self.equation, len(inputs_shape))
+        if len(into) != len(inputs_shape):
+            raise ValueError(
+                f"The inputs of layer '{self.name}' must have the axes of the equation. Received: "
+                f"`inputs` of shape {tuple(inputs_shape)}, equation='{self.equation}'"
+            )
+        lengths = dict(zip(into, inputs_shape, strict=True))
+        given = dict(zip(self._named_axes(), self.partial_output_shape, strict=True))
+        if wrong := [axis for axis in into if given.get(axis) not in (None, lengths[axis])]:
+            raise ValueError(
+                f"`output_shape` differs from the inputs at axis '{wrong[0]}'. Received: `inputs` "
+                f"of shape {tuple(inputs_shape)}, equation='{self.equation}' and "
+                f"output_shape={self.partial_output_shape}"
+            )
+        return tuple({**lengths, **given}[axis] for axis in out)

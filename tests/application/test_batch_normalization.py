@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from helpers import shake, to_numpy
+from helpers import needs_keras, shake, to_numpy
 from keras_hyper import Hypernetwork, LinearGenerator, TaskEmbedding
 
 LAYERS = {
@@ -15,6 +15,14 @@ LAYERS = {
     ),
     "without scale": lambda: layers.BatchNormalization(scale=False, name="norm"),
 }
+over_layers = pytest.mark.parametrize(
+    "name",
+    [
+        "BatchNormalization",
+        pytest.param("renorm", marks=needs_keras("3.14", "`renorm`")),
+        "without scale",
+    ],
+)
 
 
 def hypernetwork(make, **options):
@@ -35,7 +43,7 @@ def state(hyper):
 
 
 @pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize("name", LAYERS)
+@over_layers
 def test_training_updates_the_state_as_the_stock_layer_does(name, batched, rng):
     hyper, x = hypernetwork(LAYERS[name]), batch(rng)
     stock = LAYERS[name]()
@@ -58,7 +66,7 @@ def test_training_updates_the_state_as_the_stock_layer_does(name, batched, rng):
     np.testing.assert_allclose(to_numpy(outputs)[row], y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@over_layers
 def test_tasks_with_statistics_train_alone_and_infer_together(name, rng):
     hyper, x = hypernetwork(LAYERS[name], state_per_task=True), batch(rng)
     for task in range(3):

@@ -284,7 +284,57 @@ MISTAKES = {
     "bias axis": (
         lambda: HyperEinsumDense("ab,bc->ac", 4, bias_axes="d").build((None, 3)),
         ValueError,
-        "Bias dimension 'd'",
+        "`bias_axes`.*'ac'.*bias_axes='d'",
+    ),
+    "bias of no axis": (
+        lambda: HyperEinsumDense("ab,bc->ac", 4, bias_axes=""),
+        ValueError,
+        "`bias_axes`.*'ac'.*bias_axes=''",
+    ),
+    "equation with spaces": (
+        lambda: HyperEinsumDense("ab, bc->ac", 4),
+        ValueError,
+        "`equation` must have the form.*'ab, bc->ac'",
+    ),
+    "equation without outputs": (
+        lambda: HyperEinsumDense("ab,bc", 4),
+        ValueError,
+        "`equation` must have the form.*'ab,bc'",
+    ),
+    "ellipsis of the inputs alone": (
+        lambda: HyperEinsumDense("...ab,bc->ac", 4),
+        ValueError,
+        r"`equation` must have the form.*'\.\.\.ab,bc->ac'",
+    ),
+    "batch axis not the first": (
+        lambda: HyperEinsumDense("ab,bc->ca", 4),
+        ValueError,
+        "first output axis.*'ab,bc->ca'",
+    ),
+    "output axis of nothing": (
+        lambda: HyperEinsumDense("ab,bc->ad", 4),
+        ValueError,
+        "output axis 'd'.*'ab,bc->ad'",
+    ),
+    "kernel axis of nothing": (
+        lambda: HyperEinsumDense("ab,bcd->ac", 4),
+        ValueError,
+        "kernel axis 'd'.*'ab,bcd->ac'",
+    ),
+    "shared axis of two lengths": (
+        lambda: HyperEinsumDense("abc,cd->abd", (5, 4)).build((None, 6, 3)),
+        ValueError,
+        r"`output_shape`.*axis 'b'.*\(None, 6, 3\).*\(5, 4\)",
+    ),
+    "more axes than the equation": (
+        lambda: HyperEinsumDense("ab,bc->ac", 4).build((None, 5, 3)),
+        ValueError,
+        r"axes of the equation.*\(None, 5, 3\).*'ab,bc->ac'",
+    ),
+    "fewer axes than the equation": (
+        lambda: HyperEinsumDense("...abc,cd->...abd", (None, None, 4)).build((None, 3)),
+        ValueError,
+        r"axes of the equation.*\(None, 3\)",
     ),
     "units float": (lambda: HyperDense(2.5), ValueError, "`units`.*units=2.5"),
     "units string": (lambda: HyperDense("4"), ValueError, "`units`.*units='4'.*str"),

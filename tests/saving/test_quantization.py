@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_hyper.saving.sublayers
-from helpers import long_where_compiled, to_numpy
+from helpers import long_where_compiled, needs_keras, to_numpy
 from keras_hyper import (
     ChunkedGenerator,
     HyperConv2D,
@@ -189,6 +189,7 @@ def test_another_generator_is_not_quantized():
     assert other.generator.head.quantization_mode is None
 
 
+@needs_keras("3.13", "configurations of `quantize`")
 def test_a_scheme_with_a_configuration_comes_back(rng, tmp_path):
     config = keras.quantizers.Int8QuantizationConfig(
         weight_quantizer=keras.quantizers.AbsMaxQuantizer(axis=0, value_range=(-63, 63))
