@@ -42,6 +42,7 @@ CASES = {
     "ellipsis": Case(einsum("...x,xy->...y", 4, "y"), (6, 5)),
     "transposed": Case(einsum("abc,cd->adb", (4, None), "d"), (6, 5)),
     "experts": Case(einsum("abc,bcd->abd", (3, 4), "bd"), (3, 5)),
+    "summed axis not last": Case(einsum("abc,bd->acd", (5, 4)), (3, 5)),
     "summed axis": Case(einsum("abc,cd->ad", 4), (3, 5)),
     "a factor for each": Case(einsum("abc,bc->abc", (3, 5)), (3, 5)),
     "Embedding": Case(lambda: layers.Embedding(7, 4), (6,), ids=7),

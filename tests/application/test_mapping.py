@@ -62,6 +62,20 @@ def test_no_samples_have_no_outputs(rng):
     assert to_numpy(hyper(x[:0], condition=c[:0])).shape == (0, 4)
 
 
+def test_no_layers_are_mapped_without_a_condition():
+    target = keras.Sequential([keras.Input((4,)), Gain(name="gain")])
+    assert Hypernetwork(target, LinearGenerator(4)).mapped_layers() == []
+
+
+def test_no_layers_are_mapped_before_building(rng):
+    layer = Gain(name="gain")
+    hyper = Hypernetwork(layer, LinearGenerator(4), condition=3)
+    assert hyper.mapped_layers() == []
+    x, c = data(rng)
+    hyper(x, condition=c)
+    assert hyper.mapped_layers() == [layer]
+
+
 def test_each_sample_and_each_call_drops_other_units(rng):
     hyper = hypernetwork(Gain(rate=0.5, name="gain"), width=200)
     x, c = np.ones((2, 200), "float32"), np.ones((2, 3), "float32")

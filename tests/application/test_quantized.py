@@ -111,6 +111,32 @@ def test_the_product_is_added_before_the_activation(mode, name, batched, first, 
     assert shapes[0] == shapes[1]
 
 
+def nested():
+    dense = layers.Dense(6, use_bias=False, name="layer")
+    return keras.Sequential([keras.Input((8,)), keras.Sequential([keras.Input((8,)), dense])])
+
+
+def test_nested_layers_with_replaced_kernels_use_no_variable_of_quantization(rng, tmp_path):
+    model, x = nested(), data("Dense", rng)
+    hyper, c = hypernetwork(model, composition="replace"), np.ones(3, "float32")
+    outputs, paths = to_numpy(hyper(x, condition=c)), [v.path for v in hyper.weights]
+    model.layers[0].layers[0].quantize("int8")
+    assert [v.path for v in hyper.weights] == paths
+    assert hyper.runner.stored() == []
+    hyper.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(to_numpy(again(x, condition=c)), outputs, rtol=1e-6, atol=1e-6)
+
+
+def test_products_are_added_in_nested_layers_that_are_quantized_later(rng):
+    model, x, c = nested(), data("Dense", rng), np.ones(3, "float32")
+    hyper = hypernetwork(model)
+    model.layers[0].layers[0].quantize("int8")
+    (change,) = to_numpy(hyper.generate(c)).values()
+    expected = to_numpy(model(x)) + x @ change
+    np.testing.assert_allclose(to_numpy(hyper(x, condition=c)), expected, rtol=2e-5, atol=2e-6)
+
+
 def test_the_base_in_full_precision_is_dropped(rng):
     model, x = target("Dense"), data("Dense", rng)
     layer = model.get_layer("layer")

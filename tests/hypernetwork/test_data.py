@@ -146,6 +146,13 @@ def test_wrong_keys_are_listed(method, case):
         hyper(data) if method == "call" else run(hyper, method, data)
 
 
+@pytest.mark.parametrize("part", ["condition_0", "condition_1"])
+def test_a_part_of_a_condition_alone_is_a_wrong_key(part):
+    hyper = hyper_of(condition=[2, 2])
+    with pytest.raises(ValueError, match=r"or \['inputs', 'condition_0', 'condition_1'\]"):
+        hyper({"inputs": X, part: CONTEXT})
+
+
 METHODS = ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"]
 
 
@@ -224,6 +231,34 @@ def test_wrong_ids_in_validation_data_raise():
     for wrong in ({**data, "condition": IDS + 1}, {**data, "condition": 3}):
         with pytest.raises(ValueError, match=r"in \[0, 2\], the tasks"):
             hyper_of().fit(data, Y, validation_data=(wrong, Y), verbose=0)
+
+
+class Batches(keras.utils.PyDataset):
+    """A data set with one batch."""
+
+    def __init__(self, arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        if index:
+            raise IndexError
+        return self.arrays
+
+
+@pytest.mark.parametrize("form", [tuple, list, Batches])
+def test_validation_data_may_have_sample_weights(form):
+    hyper = hyper_of()
+    data, weights = {"inputs": X, "condition": IDS}, np.array([1, 0, 3, 2], "float32")
+    squares = np.square(to_numpy(hyper(X, condition=IDS)) - Y).mean(axis=1)
+    expected = np.mean(squares * weights)
+    hyper.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    validation = form((data, Y, weights))
+    seen = hyper.fit(data, Y, validation_data=validation, verbose=0).history
+    assert seen["val_loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_one_id_in_arrays_makes_one_set_of_weights():

@@ -151,6 +151,30 @@ def test_rows_that_samples_share_say_nothing_of_their_order(rng):
     model(x, condition=c)
 
 
+class Alike(layers.Layer):
+    """Applies a dense layer to nearly equal rows, ordered by token, then by sample."""
+
+    def build(self, shape):
+        self.dense = layers.Dense(2, name="dense")
+        self.dense.build((None, shape[-1]))
+
+    def call(self, x):
+        rows = ops.transpose(1 + 0.002 * ops.tanh(x), (1, 0, 2))
+        outputs = self.dense(ops.reshape(rows, (-1, x.shape[-1])))
+        return ops.transpose(ops.reshape(outputs, (x.shape[1], -1, 2)), (1, 0, 2))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:2], 2)
+
+
+def test_the_order_of_nearly_equal_rows_is_ambiguous(rng):
+    target = keras.Sequential([keras.Input((2, 8)), Alike(name="alike")])
+    model = Hypernetwork(target, LinearGenerator(2), condition=3, include="*kernel")
+    x, c = rng.normal(size=(3, 2, 8)).astype("float32"), rng.normal(size=(3, 3)).astype("float32")
+    with pytest.raises(ValueError, match="3 samples, and is called with 6 rows"):
+        model(x, condition=c)
+
+
 def test_traced_inputs_are_not_compared():
     assert folded_layers(lambda x: x, keras.KerasTensor((2, 3))) == set()
 

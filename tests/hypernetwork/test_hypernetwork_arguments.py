@@ -213,6 +213,40 @@ def test_kernels_start_with_the_deviation_of_their_initializer():
     np.testing.assert_allclose(np.sqrt(np.mean(stds, axis=0)), expected, rtol=0.1)
 
 
+class Plain(layers.Layer):
+    """Weights without an initializer."""
+
+    def build(self, shape):
+        self.table = self.add_weight(name="table", shape=(shape[-1], 60))
+        self.row = self.add_weight(name="row", shape=(60,))
+
+    def call(self, inputs):
+        return inputs @ self.table + self.row
+
+
+def test_matrices_without_an_initializer_start_as_glorot_uniform():
+    target = keras.Sequential([keras.Input((40,)), Plain(name="plain")])
+    hyper = Hypernetwork(target, LinearGenerator(4), include="*table")
+    table = to_numpy(hyper.generate()["plain/table"])
+    np.testing.assert_allclose(table.std(), np.sqrt(2 / (40 + 60)), rtol=0.1)
+    assert np.abs(table - to_numpy(target.layers[0].table)).max() > 0.1
+
+
+def test_vectors_without_an_initializer_start_as_they_are():
+    target = keras.Sequential([keras.Input((40,)), Plain(name="plain")])
+    hyper = Hypernetwork(target, LinearGenerator(4), include="*row")
+    row = to_numpy(hyper.generate()["plain/row"])
+    np.testing.assert_array_equal(row, to_numpy(target.layers[0].row))
+
+
+def test_kernels_of_several_input_axes_start_with_the_deviation_of_the_layer():
+    dense = layers.EinsumDense("abcd,cde->abe", (None, 40), name="dense")
+    target = keras.Sequential([keras.Input((2, 20, 30)), dense])
+    hyper = Hypernetwork(target, LinearGenerator(4))
+    kernel = to_numpy(hyper.generate()["dense/kernel"])
+    np.testing.assert_allclose(kernel.std(), to_numpy(dense.kernel).std(), rtol=0.1)
+
+
 def test_frozen_weights_are_changed_but_never_replaced():
     target = make_dense()
     target.get_layer("a").trainable = False

@@ -8,6 +8,7 @@ from keras import layers, ops
 from helpers import JIT, to_numpy
 from hypernetwork.targets import make_dense, make_lstm, make_normalized, make_several
 from keras_hyper import ChunkedGenerator, Hypernetwork, LowRankGenerator, TaskEmbedding, clone
+from keras_hyper.utils.graph import walk
 
 
 def hyper_of(target, **kwargs):
@@ -140,6 +141,15 @@ def test_a_frozen_hypernetwork_trains_nothing():
     model = keras.Model(inputs, layers.Dense(2)(hyper(inputs)))
     hyper.trainable = False
     assert len(model.trainable_variables) == 2
+
+
+def test_freezing_reaches_trainable_layers_in_frozen_ones():
+    inner = keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dense(3)])
+    hyper = hyper_of(keras.Sequential([keras.Input((5,)), inner]), composition="add")
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    hyper.trainable = False
+    assert not any(layer.trainable for layer in walk(hyper))
 
 
 def test_what_is_generated_does_not_change_with_what_is_frozen(rng, tmp_path):

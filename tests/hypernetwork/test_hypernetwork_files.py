@@ -123,6 +123,22 @@ def test_the_generator_that_was_chosen_is_in_the_file(rng, tmp_path, monkeypatch
     np.testing.assert_allclose(to_numpy(again(x)), to_numpy(hyper(x)), rtol=1e-6)
 
 
+def test_the_error_for_an_adapter_of_another_rank_lists_the_differing_shapes(tmp_path):
+    hyper, other = (adapter(make_dense(), generator=LowRankGenerator(r, 3)) for r in (1, 2))
+    for name, model in (("one", hyper), ("other", other)):
+        model.save_adapter(tmp_path / f"{name}.npz")
+    ours, theirs = np.load(tmp_path / "one.npz"), np.load(tmp_path / "other.npz")
+    shapes = [(n, theirs[n].shape, ours[n].shape) for n in sorted(ours)]
+    differing = [entry for entry in shapes if entry[1] != entry[2]]
+    assert 0 < len(differing) < len(shapes)
+    with pytest.raises(ValueError, match="adapter of another model") as error:
+        hyper.load_adapter(tmp_path / "other.npz")
+    assert str(error.value).endswith(
+        "Missing in the file: []. Unknown to the model: []. Of different shapes in file and "
+        f"model: {differing}"
+    )
+
+
 def test_an_adapter_of_another_model_changes_nothing(rng, tmp_path):
     hyper, other = adapter(make_dense()), adapter(make_normalized())
     other.save_adapter(tmp_path / "small.npz")

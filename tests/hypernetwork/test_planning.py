@@ -17,6 +17,7 @@ from keras_hyper import (
     plan,
 )
 from keras_hyper.generators import DirectGenerator
+from keras_hyper.hypernetwork.planning import _steps
 
 CLASSES = {
     "chunked": ChunkedGenerator,
@@ -158,3 +159,40 @@ def test_factors_of_einsum_kernels_are_counted_as_they_are_made():
     chosen = plan(target, budget=20_000, kind="low_rank")
     hyper = Hypernetwork(target, chosen.generator)
     assert keras_hyper.summary(hyper).stored == chosen.stored <= 20_000
+
+
+# Each side of a tile is a power of two, or the longest side of the kernels.
+@pytest.mark.parametrize(
+    ("budget", "condition", "tile"),
+    [
+        (400, 3, (3, 3, 24, 4)),
+        (3_000, None, (3, 3, 4, 4)),
+        (3_000, 3, (3, 3, 8, 8)),
+    ],
+)
+def test_tiles_of_kernels_with_different_inputs_and_units(budget, condition, tile):
+    target = keras.Sequential(
+        [keras.Input((6, 6, 6)), layers.Conv2D(24, 3), layers.Conv2D(40, 3, use_bias=False)]
+    )
+    chosen = plan(target, budget, "*kernel", condition, "tiled")
+    assert chosen.generator.tile == tile
+    hyper = Hypernetwork(target, chosen.generator, condition, "*kernel")
+    assert chosen.stored == hyper.count_params() - 24 <= budget  # The bias stays ordinary.
+
+
+@pytest.mark.parametrize("most", [100, 128, 1_000, 4_100])
+def test_steps_from_128_on_are_multiples_of_16_up_to_the_longest(most):
+    steps = _steps(most)
+    assert steps[-1] == most
+    assert all(step % 16 == 0 for step in steps[:-1] if step >= 128)
+
+
+@pytest.mark.parametrize("low", [16, 32, 64, 128, 256, 512, 1024, 2048])
+def test_a_doubling_has_eight_steps(low):
+    # Rounding may move a step across a boundary.
+    assert sum(low <= step < 2 * low for step in _steps(5_000)) in (7, 8, 9)
+
+
+def test_the_smallest_default_with_a_condition_has_16_hidden_units():
+    hyper = Hypernetwork(small(), condition=TaskEmbedding(num_tasks=3, dim=8))
+    assert hyper.generator.hidden_units == (16,)

@@ -427,6 +427,21 @@ def test_a_hypernetwork_over_hyper_layers_shares_their_generator():
     np.testing.assert_array_equal(to_numpy(again(X)), to_numpy(model(X)))
 
 
+def test_a_condition_of_two_hypernetworks_stays_shared_in_configurations():
+    def over(condition):
+        target = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+        return keras_hyper.Hypernetwork(target, LinearGenerator(3), condition, include="*kernel")
+
+    first = over(keras_hyper.TaskEmbedding(3, 2))
+    second = over(first.condition)
+    x, ids = keras.Input((6,)), keras.Input((), dtype="int32")
+    model = keras.Model([x, ids], second(first(x, condition=ids), condition=ids))
+    again = keras.models.model_from_json(model.to_json())
+    one, other = (layer for layer in again.layers if isinstance(layer, keras_hyper.Hypernetwork))
+    assert one.condition is other.condition
+    assert again.count_params() == model.count_params()
+
+
 def test_in_and_between_models():
     """One generator for a convolution and, in another model, for a second one."""
     generator = TiledKernelGenerator((3, 3, 2, 2), embedding_dim=2)

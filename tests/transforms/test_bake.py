@@ -265,6 +265,15 @@ def test_trainable_flags_are_kept():
     assert [layer.trainable for layer in plain.layers] == [False, False, True, True, True]
 
 
+def test_layers_that_were_unfrozen_in_a_frozen_model_stay_trainable():
+    model = sequential()
+    model.trainable = False
+    model.layers[2].trainable = True
+    plain = bake(model)
+    assert not plain.trainable
+    assert [layer.trainable for layer in plain.layers] == [False, False, True, False, False]
+
+
 @pytest.mark.tensorflow  # Keras's lookup layers need it.
 def test_vocabularies_come_along():
     lookup = keras.layers.IntegerLookup(name="lookup")
