@@ -70,10 +70,10 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
         second  kernel  64 x 64      4,096   64  kernels
         generator  type                  stored  used by
         kernels    TiledKernelGenerator     400  first, second
-        first kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
-        at most 17, of 64
-        second kernel, kernels does not fit: as a matrix of input channels by the rest its rank is
-        at most 17, of 64
+        first kernel, kernels does not fit: its rank, as a matrix of input channels by the rest,
+        is at most 17 of 64
+        second kernel, kernels does not fit: its rank, as a matrix of input channels by the rest,
+        is at most 17 of 64
         generated weights: 8,192
         stored parameters: 656 (ordinary 128, generators 400, embeddings 128)
         the same model with ordinary weights: 8,320 (7.9% of it stored)

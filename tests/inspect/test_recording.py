@@ -6,6 +6,7 @@ import pytest
 
 from helpers import compiled, shake, to_numpy
 from keras_hyper import HyperGRU, HyperLSTM, HyperSimpleRNN, LayerNormLSTM, record_weights
+from keras_hyper.rnn.lstm import EPSILON
 from reference import recurrent
 
 SMALL = {"hyper_units": 4, "embedding_dim": 2}
@@ -121,7 +122,7 @@ def test_saturation_is_what_the_output_gate_multiplies(layer, rng):
     if layer.layer_norm:
         norm = layer.cell.carry_norm
         carry = carry - carry.mean(axis=-1, keepdims=True)
-        carry = carry / np.sqrt(np.mean(carry**2, axis=-1, keepdims=True) + norm.epsilon)
+        carry = carry / np.sqrt(np.mean(carry**2, axis=-1, keepdims=True) + EPSILON)
         carry = carry * norm.gamma.numpy() + norm.beta.numpy()
     np.testing.assert_allclose(found["saturation"], np.tanh(carry), rtol=1e-3, atol=1e-4)
     if isinstance(layer, LayerNormLSTM):
