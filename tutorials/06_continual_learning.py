@@ -105,7 +105,7 @@ assert figures.stored - figures.kept < figures.generated
 def at(hyper, number):
     model = hyper.at(number)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"])
     return model
 
 
