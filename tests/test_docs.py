@@ -141,11 +141,11 @@ def test_every_public_name_has_shapes_errors_and_an_example(path):
             assert f"\n{heading}:\n    " in text, heading
     if inspect.isfunction(thing) and "raise " in inspect.getsource(thing):
         assert "\nRaises:\n    " in text
-    told = documented(thing)
+    explained = documented(thing)
     call = thing.__init__ if inspect.isclass(thing) else thing
     for name, parameter in inspect.signature(call).parameters.items():
         starred = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        assert name in told or name == "self" or starred, name
+        assert name in explained or name == "self" or starred, name
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from keras_hyper.application.bias import Weights, add_bias_and_activate
 from keras_hyper.application.embedding import capped
 from keras_hyper.application.given import current
 from keras_hyper.typing import Tensors
-from keras_hyper.utils.graph import own_weights
+from keras_hyper.utils.graph import is_of_lora, own_weights
 
 _MODES = ("int8", "int4", "float8")
 # The quantized variables.
@@ -45,9 +45,8 @@ def of_quantization(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the variables that quantization added to a layer, such as scales."""
     if not is_quantized(layer):
         return []
-    held_before = (*_KERNELS, "bias")
     own = own_weights(layer).items()
-    return [v for n, v in own if n not in held_before and not n.startswith("lora_")]
+    return [v for name, v in own if name not in (*_KERNELS, "bias") and not is_of_lora(v)]
 
 
 def call_quantized(

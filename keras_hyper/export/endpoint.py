@@ -66,7 +66,7 @@ class Endpoint:
 
 
 def with_equal_rows(run: Run, inputs: Specs) -> Run:
-    """Returns a function that raises if its inputs have different numbers of rows."""
+    """Returns a function that raises if its inputs differ in the number of rows."""
     batched = [name for name, spec in inputs.items() if spec.shape and spec.shape[0] is None]
 
     def checked(tensors: Named) -> Named:

@@ -57,7 +57,7 @@ def _arrays(sample: Mapping[str, Tensor], inputs: Specs) -> dict[str, np.ndarray
     arrays = {}
     for name, spec in inputs.items():
         array, shape = np.asarray(sample[name]), tuple(spec.shape)
-        with np.errstate(invalid="ignore"):  # Numbers that are too large raise below.
+        with np.errstate(invalid="ignore"):  # Values out of range raise below.
             cast = array.astype("O" if spec.dtype == "string" else spec.dtype)
         if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
             raise ValueError(

@@ -9,7 +9,12 @@ import keras
 
 from keras_hyper.generators.direct import DirectGenerator
 from keras_hyper.generators.generator import Generator
-from keras_hyper.generators.tiled import TiledKernelGenerator, kernel_rank
+from keras_hyper.generators.tiled import (
+    TiledKernelGenerator,
+    kernel_rank,
+    tile_sides,
+    tiles_stored,
+)
 from keras_hyper.initializers import weight_std
 from keras_hyper.typing import Initializer
 
@@ -58,9 +63,11 @@ def default_generator(
     if not weight_std(keras.initializers.get(initializer), weight_shape):
         return DirectGenerator(initialization="native", **kwargs)
     widths = _WIDTHS if embedding_dim is None else (embedding_dim,)
-    sizes = itertools.product(_sides(fan_in), _sides(fan_out), widths)
+    sizes = itertools.product(tile_sides(fan_in), tile_sides(fan_out), widths)
     choices = [((*spatial, rows, columns), width) for rows, columns, width in sizes]
-    stored = {choice: _stored(weight_shape, *choice, condition_dim) for choice in choices}
+    stored = {
+        choice: tiles_stored(*choice, [weight_shape], condition_dim or 0) for choice in choices
+    }
 
     def cost(choice: tuple[tuple[int, ...], int]) -> tuple[int, int, int]:
         tile, width = choice
@@ -71,19 +78,3 @@ def default_generator(
         return DirectGenerator(initialization="native", **kwargs)
     tile, width = min(fitting, key=cost) if fitting else min(choices, key=lambda c: stored[c])
     return TiledKernelGenerator(tile, embedding_dim=width, **kwargs)
-
-
-def _sides(channels: int) -> list[int]:
-    """Returns the sides of tiles to try."""
-    return sorted({*(2**k for k in range(channels.bit_length())), channels})
-
-
-def _stored(
-    weight_shape: Sequence[int], tile: tuple[int, ...], width: int, condition_dim: int | None
-) -> int:
-    """Returns the number of parameters of a generator, the embeddings and the projection."""
-    *_, rows, columns = tile
-    *_, fan_in, fan_out = weight_shape
-    tiles = math.ceil(fan_in / rows) * math.ceil(fan_out / columns)
-    generator = (rows * width + math.prod(tile) // rows) * (width + 1)
-    return generator + tiles * width * (1 + (condition_dim or 0))

@@ -167,7 +167,7 @@ class TiledKernelGenerator(Generator):
         return super().match_initializer(weight_shape, initializer)
 
     def _grid(self, weight_shape: Sequence[int]) -> tuple[int, int]:
-        """Returns the numbers of rows and columns of tiles that cover a kernel."""
+        """Returns how many rows and columns of tiles cover a kernel."""
         weight_shape = tuple(weight_shape)
         if len(weight_shape) != len(self.tile) or weight_shape[:-2] != self.tile[:-2]:
             raise ValueError(
@@ -186,6 +186,27 @@ class TiledKernelGenerator(Generator):
         return keras.layers.Dense(
             units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
+
+
+def tile_sides(channels: int) -> list[int]:
+    """Returns the sides of tiles to try: the powers of two, and all channels."""
+    return sorted({*(2**k for k in range(channels.bit_length())), channels})
+
+
+def tiles_stored(
+    tile: Sequence[int],
+    embedding_dim: int,
+    weight_shapes: Sequence[Sequence[int]],
+    condition_dim: int,
+) -> int:
+    """Returns the number of parameters of a generator, its embeddings and the projections.
+
+    `condition_dim` is 0 without a condition.
+    """
+    *spatial, rows, columns = tile
+    tiles = sum(math.ceil(s[-2] / rows) * math.ceil(s[-1] / columns) for s in weight_shapes)
+    generator = (rows * embedding_dim + math.prod(spatial) * columns) * (embedding_dim + 1)
+    return generator + tiles * embedding_dim * (1 + condition_dim)
 
 
 def kernel_rank(

@@ -15,7 +15,7 @@ from keras_hyper.generators import (
     LowRankGenerator,
     TiledKernelGenerator,
 )
-from keras_hyper.generators.tiled import kernel_rank
+from keras_hyper.generators.tiled import kernel_rank, tile_sides, tiles_stored
 from keras_hyper.hypernetwork.selection import Include, as_include, divide, initialization_of
 from keras_hyper.kernels import as_shape
 from keras_hyper.typing import DType
@@ -226,16 +226,14 @@ def _tiled(shapes: Sequence[tuple[int, ...]], width: int, condition_dim: int) ->
             "`include`, or use kind='chunked'."
         )
     spatial = shapes[0][:-2]
-    for rows in _powers(max(shape[-2] for shape in shapes)):
-        for columns in _powers(max(shape[-1] for shape in shapes)):
+    for rows in tile_sides(max(shape[-2] for shape in shapes)):
+        for columns in tile_sides(max(shape[-1] for shape in shapes)):
             tile = (*spatial, rows, columns)
-            tiles = sum(math.ceil(s[-2] / rows) * math.ceil(s[-1] / columns) for s in shapes)
-            generator = (rows * width + math.prod(spatial) * columns) * (width + 1)
             share = min(
                 kernel_rank(tile, width, width, s) / min(s[-2], math.prod(s) // s[-2])
                 for s in shapes
             )
-            stored = generator + tiles * width * (1 + condition_dim)
+            stored = tiles_stored(tile, width, shapes, condition_dim)
             make = functools.partial(TiledKernelGenerator, tile, width)
             yield _Choice(make, stored, share, width)
 
@@ -252,11 +250,6 @@ def _low_rank(
 
 
 _KINDS = {"chunked": _chunked, "tiled": _tiled, "low_rank": _low_rank}
-
-
-def _powers(most: int) -> list[int]:
-    """Returns the powers of two below `most`, and `most`."""
-    return sorted({*(2**k for k in range(most.bit_length())), most})
 
 
 def _steps(most: int) -> list[int]:

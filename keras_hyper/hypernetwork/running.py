@@ -13,7 +13,7 @@ from keras_hyper.hypernetwork.selection import Parts
 from keras_hyper.kernels import Full, Kernel, grouped
 from keras_hyper.ops.sample_axis import fold, unfold
 from keras_hyper.typing import Tensor, Tensors
-from keras_hyper.utils.graph import own_weights, walk
+from keras_hyper.utils.graph import is_of_lora, own_weights, walk
 
 if TYPE_CHECKING:
     from keras_hyper.hypernetwork.generating_model import GeneratingModel
@@ -63,8 +63,7 @@ class TargetRunner:
         known = [*self.generated.values(), *self.ordinary.values(), *self.own_state.values()]
         # Integer variables are those of a quantized layer.
         self._known = {id(v) for v in known if keras.backend.is_float_dtype(v.dtype)}
-        self._layers = parts.owners
-        self._owners = {w.path: w.layers[-1] for w in generated}
+        self._owners = parts.owners
         replaced = {
             path: id(variable)
             for path, variable in self.generated.items()
@@ -96,7 +95,7 @@ class TargetRunner:
 
         Drops the bases of these weights, since the layers hold them in fewer bits.
         """
-        modes = _modes(self._owners.values())
+        modes = _modes(self._owners[path] for path in self._weights)
         if modes not in self._added:
             self._added[modes] = {path for path in self._weights if self._is_added(path)}
         return self._added[modes]
@@ -163,11 +162,11 @@ class TargetRunner:
     def paths(self) -> list[str]:
         """Returns the paths of all weights, with those of LoRA that was enabled later."""
         by_layer: dict[keras.Layer, list[str]] = {}
-        for path, layer in self._layers.items():
+        for path, layer in self._owners.items():
             by_layer.setdefault(layer, []).append(path)
         for layer, paths in by_layer.items():
             place, slash, _ = paths[0].rpartition("/")
-            names = [name for name, v in own_weights(layer).items() if _is_of_lora(v)]
+            names = [name for name, v in own_weights(layer).items() if is_of_lora(v)]
             factors = [f"{place}{slash}{name}" for name in names]
             paths += [path for path in factors if path not in paths]
         return [path for paths in by_layer.values() for path in paths]
@@ -192,7 +191,7 @@ class TargetRunner:
         Variables that LoRA or quantization added come last. Generated weights store their bases.
         """
         current = {id(v) for v in self._target.weights}
-        first = [v for v in self.ordinary.values() if id(v) in current and not _is_of_lora(v)]
+        first = [v for v in self.ordinary.values() if id(v) in current and not is_of_lora(v)]
         first += self.state.values()
         bases = (weight.base for weight in self._weights.values())
         done = {*self.unused(), *map(id, (*bases, *first, *self.own_state.values()))}
@@ -214,10 +213,6 @@ class TargetRunner:
 
 def _modes(layers: Iterable[keras.Layer]) -> Modes:
     return tuple(getattr(layer, "quantization_mode", None) for layer in layers)
-
-
-def _is_of_lora(variable: keras.Variable) -> bool:
-    return str(variable.name).startswith("lora_")
 
 
 def batched_tensors(inputs: Tensors) -> list[Any]:

@@ -14,7 +14,7 @@ from keras_hyper.generators import Generator
 from keras_hyper.initializers import weight_std
 from keras_hyper.typing import Config, DType, Initializer, Shape, Tensor
 from keras_hyper.utils.checks import wrong_type
-from keras_hyper.utils.graph import NamedWeight, named_weights, walk
+from keras_hyper.utils.graph import NamedWeight, is_of_lora, named_weights, walk
 
 # Selects weights: a path pattern, a layer class, or a function.
 Item: TypeAlias = str | type[keras.Layer] | Callable[[str, keras.Variable], bool]
@@ -133,7 +133,7 @@ def _reason(weight: NamedWeight, composition: str, frozen: set[str] | None) -> t
     were selected before.
     """
     factor, variable = composition in ("multiply", "scale"), weight.variable
-    if is_quantized(weight.layers[-1]) and variable.name.startswith("lora_"):
+    if is_quantized(weight.layers[-1]) and is_of_lora(variable):
         return "of LoRA, in a quantized layer", ""
     if weight.logical_shape is not None and factor:
         return f"quantized, which composition={composition!r} does not support", ""

@@ -42,7 +42,7 @@ class Summary:
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None) -> Summary:
-    """Prints and returns the numbers of stored and generated parameters of a model.
+    """Prints and returns how many parameters of a model are stored and generated.
 
     Args:
         model: A built model with hyper layers, or a built hyper layer.

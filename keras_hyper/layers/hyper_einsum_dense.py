@@ -12,6 +12,7 @@ from keras_hyper.layers.hyper_layer import HyperLayer
 from keras_hyper.saving import serializable
 from keras_hyper.typing import Activation, Constraint, Initializer, Regularizer, Shape
 from keras_hyper.utils.arguments import passed
+from keras_hyper.utils.checks import wrong_type
 
 _FORMS = re.compile(r"(X,X->X)|(\.{3}X,X->\.{3}X)|(XX\.{3},X->X\.{3})".replace("X", "[a-zA-Z]+"))
 
@@ -70,10 +71,7 @@ class HyperEinsumDense(HyperLayer, keras.layers.EinsumDense):
         **kwargs: Any,
     ) -> None:
         if not isinstance(equation, str):
-            raise TypeError(
-                "`equation` must be a string, such as 'ab,bc->ac'. Received: "
-                f"equation={equation!r} (of type {type(equation).__name__})"
-            )
+            raise wrong_type("equation", equation, "a string, such as 'ab,bc->ac'")
         super().__init__(**passed(locals()))
         self._check_equation()
         self.input_axes, self.unit_axes = axes_of(self, "kernel")

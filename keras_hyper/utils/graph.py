@@ -165,6 +165,11 @@ def variable_name(variable: keras.Variable) -> str:
     return "variable" if _MADE_UP.fullmatch(variable.name) else variable.name
 
 
+def is_of_lora(variable: keras.Variable) -> bool:
+    """Whether LoRA added a variable to its layer."""
+    return str(variable.name).startswith("lora_")
+
+
 def named_children(parent: keras.Layer, kept: bool = False) -> list[tuple[keras.Layer, str]]:
     """Returns the layers that a layer holds, each once, with unique names.
 

@@ -6,7 +6,7 @@ import pytest
 
 from keras_hyper import GeneratedWeight, HyperDense, TiledKernelGenerator
 from keras_hyper.generators import DirectGenerator, default_generator
-from keras_hyper.generators.default import _stored
+from keras_hyper.generators.tiled import tiles_stored
 
 CHOICES = {
     # The highest rank first, even if others have wider embeddings.
@@ -30,7 +30,7 @@ def test_the_tile_that_is_chosen(arguments, expected):
     assert (generator.tile, generator.embedding_dim) == expected
     generated = GeneratedWeight(generator, shape)
     generated.build(None if condition_dim is None else (None, condition_dim))
-    stored = _stored(shape, generator.tile, generator.embedding_dim, condition_dim)
+    stored = tiles_stored(generator.tile, generator.embedding_dim, [shape], condition_dim or 0)
     assert stored == generated.count_params()
 
 

@@ -315,7 +315,7 @@ def test_messages_show_no_address(make):
     assert " at 0x" not in str(e.value)
 
 
-@needs_keras("3.14", "no such warnings of its own `fit`")
+@needs_keras("3.14", "its `fit` warns before")
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras itself causes them there")
 def test_no_warnings_of_copies(tmp_path):
     model = keras.Sequential([keras.Input((5,)), HyperDense(3), HyperDense(2, composition="add")])
